@@ -1,0 +1,1 @@
+"""The command spoel: all of it on one machine."""

@@ -1,0 +1,1 @@
+"""What every Spoel service needs and none owns."""

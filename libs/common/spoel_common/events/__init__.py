@@ -1,0 +1,27 @@
+"""Events: their models, the CloudEvents envelope, and the catalogue that decodes them. Pure: pydantic only."""
+
+from spoel_common.events.catalogue import Catalogue, NewerVersion, UpcasterMissing
+from spoel_common.events.envelope import (
+    MAX_ENVELOPE_BYTES,
+    Envelope,
+    EventTooLarge,
+    EventType,
+    parse_event_type,
+)
+from spoel_common.events.model import Command, EventData, EventModel, ForeignEvent, UtcTime
+
+__all__ = [
+    "MAX_ENVELOPE_BYTES",
+    "Catalogue",
+    "Command",
+    "Envelope",
+    "EventData",
+    "EventModel",
+    "EventTooLarge",
+    "EventType",
+    "ForeignEvent",
+    "NewerVersion",
+    "UpcasterMissing",
+    "UtcTime",
+    "parse_event_type",
+]

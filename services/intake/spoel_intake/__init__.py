@@ -1,0 +1,1 @@
+"""Referral, screening, indication and consent."""

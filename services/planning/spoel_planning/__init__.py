@@ -1,0 +1,1 @@
+"""Target, threshold, prescription, signature and bookings."""

@@ -1,0 +1,1 @@
+"""Rooms, the pulse engine, device adapters and sessions."""
