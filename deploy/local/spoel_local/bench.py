@@ -1,0 +1,109 @@
+"""``spoel bench``: runs the benchmarks of the checkout's ``bench/`` folder and prints what they measured.
+
+A benchmark is a module with ``run() -> list[Result]``. Every figure is a ratio against a bare baseline of the same run,
+on the same data; absolute figures go with it, and mean little on another machine.
+"""
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Result(BaseModel):
+    """One measured figure.
+
+    Attributes:
+        what: what was measured.
+        value: the median.
+        unit: unit of ``value`` and ``baseline``.
+        baseline: the same of the bare baseline, in the same run.
+        ratio: how many times better than the baseline; higher is better.
+        target: the least ratio that is wanted.
+        met: whether ``ratio`` reaches ``target``.
+        spread: smallest and largest of the rounds' ratios.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    what: str
+    value: float
+    unit: str
+    baseline: float | None = None
+    ratio: float | None = None
+    target: float | None = None
+    met: bool | None = None
+    spread: tuple[float, float] | None = None
+
+
+class BenchmarkMissing(Exception):
+    """No benchmark of that name is in the checkout."""
+
+
+def compare(
+    what: str, ours: Callable[[], object], bare: Callable[[], object], *, target: float, rounds: int = 7
+) -> Result:
+    """Time ``ours`` against ``bare`` in alternation and return the median ratio of durations (bare / ours).
+
+    Args:
+        what: name of the figure.
+        ours: one round of our code.
+        bare: one round of the baseline on the same data.
+        target: least ratio wanted.
+        rounds: how often each is run, after one round each to warm up.
+    """
+    ours()
+    bare()
+    pairs = [(_seconds(ours), _seconds(bare)) for _ in range(rounds)]
+    ratios = [bare_s / ours_s for ours_s, bare_s in pairs]
+    ratio = statistics.median(ratios)
+    return Result(
+        what=what,
+        value=statistics.median(ours_s for ours_s, _ in pairs),
+        unit="s",
+        baseline=statistics.median(bare_s for _, bare_s in pairs),
+        ratio=ratio,
+        target=target,
+        met=ratio >= target,
+        spread=(min(ratios), max(ratios)),
+    )
+
+
+def names(folder: Path) -> list[str]:
+    """Return the names of the benchmarks in ``folder``."""
+    return sorted(path.stem for path in folder.glob("*.py"))
+
+
+def run(folder: Path, name: str) -> dict[str, Any]:
+    """Run one benchmark and return its report: machine, version, results.
+
+    Raises:
+        BenchmarkMissing: no such file in ``folder``.
+    """
+    path = folder / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"spoel_bench_{name}", path)
+    if not path.exists() or spec is None or spec.loader is None:
+        known = ", ".join(names(folder)) or "none; run it in a checkout"
+        raise BenchmarkMissing(f"There is no benchmark {name!r} in {folder}. Known: {known}.")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    results: list[Result] = module.run()
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    return {
+        "machine": machine,
+        "version": importlib.metadata.version("spoel-local"),
+        "results": [result.model_dump(mode="json") for result in results],
+    }
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
