@@ -33,16 +33,16 @@ check: $(SETUP) ## format, lint, types, import contracts, event contracts, lock
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/spoel contracts --check
-	$(BIN)/spoel traceability --check
+	$(BIN)/spoel pages --check
 	$(UV) lock --check
 
 fmt: $(SETUP) ## format, and mend what the linter can
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
 
-contracts: $(SETUP) ## write the event contracts and the traceability page
+contracts: $(SETUP) ## write what is generated: event contracts, problem types, traceability
 	$(BIN)/spoel contracts
-	$(BIN)/spoel traceability
+	$(BIN)/spoel pages
 
 bench: $(SETUP) ## benchmarks, each against a bare baseline in the same run
 	$(BIN)/spoel bench $(ARGS)

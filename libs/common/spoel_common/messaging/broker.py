@@ -1,0 +1,169 @@
+"""The connection to NATS: connects in the background, reconnects for ever, logs what only callbacks see."""
+
+import asyncio
+from pathlib import Path
+from typing import Self
+
+import httpx
+import nats.errors
+import structlog
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+from pydantic import BaseModel, ConfigDict, field_validator
+
+_log = structlog.get_logger(__name__)
+
+_CONNECT_WAIT_S = 2.0
+_RECONNECT_WAIT_S = 0.25
+_PING_INTERVAL_S = 5
+_API_TIMEOUT_S = 5.0
+_MONITOR_TIMEOUT_S = 3.0
+
+
+class BrokerAway(Exception):
+    """There is no connection to NATS at the moment."""
+
+
+class NatsSettings(BaseModel):
+    """How to reach NATS.
+
+    Attributes:
+        servers: addresses; a comma-separated text is taken apart.
+        monitor_url: the server's monitoring address, where alone ``sync_interval: always`` can be seen.
+        nkey_seed_file: file with this user's NKey seed; None where the server asks for none.
+        inbox_prefix: prefix of reply subjects; one of its own for each user.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    servers: tuple[str, ...]
+    monitor_url: str | None = None
+    nkey_seed_file: Path | None = None
+    inbox_prefix: str = "_INBOX"
+
+    @field_validator("servers", mode="before")
+    @classmethod
+    def _take_apart(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+
+class Broker:
+    """One connection to NATS, shared by a service's relay, watermarks and consumers.
+
+    Attributes:
+        name: shown in NATS's monitor, and the prefix of this service's durable consumers: one a store, for example
+            ``planning-main`` or ``stimulation-node-1``.
+    """
+
+    def __init__(self, settings: NatsSettings, name: str) -> None:
+        self.settings = settings
+        self.name = name
+        self._client = Client()
+        self._connecting: asyncio.Task[None] | None = None
+        self._reported_away = False
+
+    @classmethod
+    async def connect(cls, settings: NatsSettings, name: str) -> Self:
+        """Start to connect; return when connected, or after two seconds while NATS is away and go on trying."""
+        broker = cls(settings, name)
+        broker._connecting = asyncio.create_task(broker._connect(), name=f"nats-connect-{name}")
+        await asyncio.wait({broker._connecting}, timeout=_CONNECT_WAIT_S)
+        return broker
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection now."""
+        return bool(self._client.is_connected)
+
+    @property
+    def client(self) -> Client:
+        """The client, for this package only.
+
+        Raises:
+            BrokerAway: not connected.
+        """
+        if not self.connected:
+            raise BrokerAway("no connection to NATS at " + ", ".join(self.settings.servers))
+        return self._client
+
+    @property
+    def jetstream(self) -> JetStreamContext:
+        """The JetStream context, for this package only.
+
+        Raises:
+            BrokerAway: not connected.
+        """
+        return self.client.jetstream(timeout=_API_TIMEOUT_S)
+
+    async def wait_connected(self, timeout_s: float) -> None:
+        """Return once connected.
+
+        Raises:
+            TimeoutError: not connected within ``timeout_s``.
+        """
+        async with asyncio.timeout(timeout_s):
+            while not self.connected:
+                await asyncio.sleep(0.02)
+
+    async def check_server(self) -> str | None:
+        """Return why the server may lose acknowledged messages at a power cut, or None where it syncs always."""
+        if self.settings.monitor_url is None:
+            return "no monitor address of NATS is set, so sync_interval: always cannot be checked"
+        try:
+            async with httpx.AsyncClient(timeout=_MONITOR_TIMEOUT_S) as client:
+                answer = await client.get(self.settings.monitor_url.rstrip("/") + "/jsz")
+                config = answer.raise_for_status().json()["config"]
+        except (httpx.HTTPError, KeyError, ValueError) as error:
+            return f"the monitor of NATS does not answer about JetStream: {error or type(error).__name__}"
+        if config.get("sync_always") is not True:
+            return "JetStream does not sync every message to disk: set sync_interval: always in the server's jetstream block"
+        return None
+
+    async def close(self) -> None:
+        """Close the connection, or stop trying."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+            await asyncio.wait({self._connecting})
+        await self._client.close()
+
+    async def _connect(self) -> None:
+        seed = self.settings.nkey_seed_file
+        while True:
+            try:
+                await self._client.connect(
+                    servers=list(self.settings.servers),
+                    name=self.name,
+                    nkeys_seed=None if seed is None else str(seed),
+                    inbox_prefix=self.settings.inbox_prefix,
+                    error_cb=self._on_error,
+                    disconnected_cb=self._on_disconnected,
+                    reconnected_cb=self._on_connected,
+                    max_reconnect_attempts=-1,
+                    reconnect_time_wait=_RECONNECT_WAIT_S,
+                    ping_interval=_PING_INTERVAL_S,
+                    max_outstanding_pings=2,
+                    connect_timeout=2,
+                )
+            except (nats.errors.Error, OSError, TimeoutError) as error:
+                await self._on_error(error)
+                await asyncio.sleep(_RECONNECT_WAIT_S)
+            else:
+                await self._on_connected()
+                return
+
+    async def _on_connected(self) -> None:
+        self._reported_away = False
+        _log.info("nats-connected", name=self.name)
+
+    async def _on_disconnected(self) -> None:
+        _log.warning("nats-disconnected", name=self.name)
+
+    async def _on_error(self, error: Exception) -> None:
+        if isinstance(error, OSError):  # once while away, not at every attempt
+            if not self._reported_away:
+                _log.warning("nats-away", name=self.name, error=str(error))
+            self._reported_away = True
+            return
+        _log.error("nats-error", name=self.name, error=str(error), kind=type(error).__name__)

@@ -1,0 +1,271 @@
+"""The runtime of a service: what is open while it serves, and the tasks that run beside the requests.
+
+The service starts and serves also while NATS or the issuer is away: it says so at ``/health/ready`` and tries on.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from types import TracebackType
+from typing import NamedTuple, Protocol, Self
+
+import structlog
+
+from spoel_common.clock import Clock
+from spoel_common.errors import SpoelError
+from spoel_common.identity import TokenVerifier
+from spoel_common.messaging import Broker, Consumer, FeedKnowledge, Projection, Relay, WatermarkPublisher, ensure_stream
+from spoel_common.metrics import Metrics
+from spoel_common.people import Actor
+from spoel_common.settings import Settings
+from spoel_common.store import Database, EventStore, StoreName, idempotency, migrate
+from spoel_common.supervision import Supervisor
+from spoel_common.work import UnitsOfWork
+
+CHECK_TIMEOUT_S = 3.0
+IDEMPOTENCY_KEPT = timedelta(days=7)
+CLEANING_INTERVAL_S = 3_600.0
+KEYS_RETRY_S = 2.0
+
+_log = structlog.get_logger(__name__)
+
+
+class Unavailable(SpoelError):
+    """Something that the request needs is away at the moment."""
+
+    slug = "unavailable"
+    status = 503
+    title = "Not available at the moment"
+
+
+class Verifier(Protocol):
+    """Says who holds a token."""
+
+    async def verify(self, token: str) -> Actor:
+        """Return who holds ``token``, or refuse it."""
+
+
+class Check(NamedTuple):
+    """One condition of readiness.
+
+    Attributes:
+        name: what was looked at.
+        ok: whether it is as it should be.
+        detail: what was found, and what to do if it is wrong.
+    """
+
+    name: str
+    ok: bool
+    detail: str
+
+
+Task = Callable[["Runtime"], Awaitable[None]]
+Resources = Callable[["Runtime"], AbstractAsyncContextManager[None]]
+ReadyCheck = Callable[["Runtime"], Awaitable[Check]]
+
+
+class Runtime:
+    """Everything that is open while a service serves.
+
+    An asynchronous context manager; making one does no I/O.
+
+    Args:
+        settings: the service's settings.
+        package: the service's package; its ``migrations`` are applied at start.
+        projections: read models to keep from events.
+        publishes: whether this service's own events are published.
+        resources: the service's own context, entered before requests are served and left first at the stop.
+        tasks: the service's own background tasks, by name; each is supervised.
+        checks: the service's own conditions of readiness.
+        verifier: who says who holds a token; the issuer of the settings if None.
+
+    Attributes:
+        clock: clock time.
+        database: the service's database.
+        store: the service's events.
+        units: units of work.
+        broker: the connection to NATS; None until it was reached for the first time.
+        consumers: one for each projection, once NATS was reached.
+        metrics: what ``/metrics`` shows.
+        supervisor: the background tasks.
+    """
+
+    database: Database
+    store: EventStore
+    units: UnitsOfWork
+
+    def __init__(
+        self,
+        settings: Settings,
+        package: str,
+        projections: Sequence[Projection] = (),
+        *,
+        publishes: bool = True,
+        resources: Resources | None = None,
+        tasks: Mapping[str, Task] | None = None,
+        checks: Sequence[ReadyCheck] = (),
+        verifier: Verifier | None = None,
+    ) -> None:
+        self.settings = settings
+        self.package = package
+        self.metrics = Metrics(settings.service)
+        self.clock: Clock = settings.service_clock()
+        self.broker: Broker | None = None
+        self.consumers: list[Consumer] = []
+        self.supervisor = Supervisor(lambda name: self.metrics.task_restarts.labels(name).inc())
+        self.under_way: dict[object, asyncio.Event] = {}
+        self._projections = projections
+        self._publishes = publishes
+        self._resources = resources
+        self._tasks = dict(tasks or {})
+        self._checks = checks
+        self._verifier = verifier
+        self._open = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        """Open the database, bring it to the newest form, and start the tasks.
+
+        Raises:
+            CannotStart: the database cannot be opened.
+        """
+        try:
+            await self._start()
+        except BaseException:
+            await self._stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop the tasks and close everything, within a few seconds."""
+        await self._stop()
+
+    def knowledge(self, services: Collection[str] | None = None) -> list[FeedKnowledge]:
+        """Return what is known of each feed, one line a source: the oldest knowledge over all projections.
+
+        Args:
+            services: only the feeds of these services; all if None.
+
+        Returns:
+            An empty list while nothing is known, which is never to be taken for "up to date".
+        """
+        oldest: dict[str, FeedKnowledge] = {}
+        for feed in (feed for consumer in self.consumers for feed in consumer.knowledge()):
+            if services is not None and StoreName.from_source(feed.source).service not in services:
+                continue
+            known = oldest.get(feed.source)
+            if known is None or feed.age_s > known.age_s:
+                oldest[feed.source] = feed
+        return [oldest[source] for source in sorted(oldest)]
+
+    def require_broker(self) -> Broker:
+        """Return the connection to NATS.
+
+        Raises:
+            Unavailable: NATS is away.
+        """
+        if self.broker is None or not self.broker.connected:
+            raise Unavailable("This needs NATS, which is not connected. Try again shortly.")
+        return self.broker
+
+    async def checks(self) -> list[Check]:
+        """Look at every condition of readiness, each for a few seconds at most."""
+        looks = {
+            "database": self._check_database,
+            "broker": self._check_broker,
+            "identity": self._check_identity,
+            "tasks": self._check_tasks,
+        }
+        own = {f"service-{number}": partial(check, self) for number, check in enumerate(self._checks, start=1)}
+        return list(await asyncio.gather(*(_look(name, look) for name, look in {**looks, **own}.items())))
+
+    async def _start(self) -> None:
+        settings = self.settings
+        self.database = await _open_database(settings)
+        self._open.push_async_callback(self.database.close)
+        await migrate(self.database, self.package)
+        name = StoreName(site=settings.site, service=settings.service, store=settings.store)
+        self.store = EventStore(self.database, name)
+        self.units = UnitsOfWork(self.database, self.store, self.clock)
+        if self._verifier is None:
+            self._verifier = self._open_verifier()
+        if self._resources is not None:
+            await self._open.enter_async_context(self._resources(self))
+        self._start_tasks()
+        _log.info("runtime.started", site=settings.site, store=name.source)
+
+    def _open_verifier(self) -> TokenVerifier:
+        settings = self.settings
+        verifier = TokenVerifier(
+            settings.issuer, settings.jwks_url, settings.token_audience, cache_file=settings.keys_cache_file
+        )
+        self._open.push_async_callback(verifier.close)
+        self.supervisor.start("identity-keys", partial(_fetch_keys, verifier), may_end=True)
+        return verifier
+
+    def _start_tasks(self) -> None:
+        self.supervisor.start("broker", self._attach, may_end=True)
+        self.supervisor.start("idempotency-cleaning", self._clean_idempotency)
+        for name, task in self._tasks.items():
+            self.supervisor.start(name, partial(task, self))
+
+    async def _attach(self) -> None:
+        """Connect to NATS and start what needs it; tried again until it succeeds once."""
+        settings = self.settings
+        if self.broker is None:
+            self.broker = await Broker.connect(_nats_settings(settings), f"{settings.service}-{settings.store}")
+            self._open.push_async_callback(self.broker.close)
+        if self._publishes:
+            await ensure_stream(self.broker, self.store.name, settings.stream_replicas)
+            self.supervisor.start("relay", Relay(self.store, self.broker).run)
+            self.supervisor.start("watermarks", WatermarkPublisher(self.store, self.broker).run)
+        for projection in self._projections:
+            consumer = Consumer(projection, self.database, self.broker, settings.site)
+            self.consumers.append(consumer)
+            self.supervisor.start(f"consumer-{projection.name}", consumer.run)
+
+    async def _stop(self) -> None:
+        await self.supervisor.stop(self.settings.stop_timeout_s)
+        await self._open.aclose()
+
+    async def _clean_idempotency(self) -> None:
+        while True:
+            async with self.database.write() as conn:
+                await idempotency.forget_before(conn, datetime.now(UTC) - IDEMPOTENCY_KEPT)
+            await asyncio.sleep(CLEANING_INTERVAL_S)
+
+    async def observe(self) -> None:
+        """Bring the metrics up to date that are read rather than counted."""
+        self.metrics.store_position.set((await self.store.head()).position)
+        self.metrics.broker_connected.set(int(self.broker is not None and self.broker.connected))
+
+
+async def _open_database(settings: Settings) -> Database:
+    try:
+        url = make_url(settings.database_url)
+        if settings.database_password_file is not None:
+            url = url.set(password=read_secret(settings.database_password_file, "database_password_file"))
+        return await Database.open(url.render_as_string(hide_password=False))
+    except (ArgumentError, ValueError, OSError) as error:
+        raise CannotStart(
+            f"SPOEL_DATABASE_URL cannot be used: {error}. Set it to sqlite:///path or postgresql://user@host/name."
+        ) from error
+
+
+async def _fetch_keys(verifier: TokenVerifier) -> None:
+    while not await verifier.ready():
+        await asyncio.sleep(KEYS_RETRY_S)
+
+
+async def _look(name: str, look: Callable[[], Awaitable[Check]]) -> Check:
+    try:
+        async with asyncio.timeout(CHECK_TIMEOUT_S):
+            return await look()
+    except TimeoutError:
+        return Check(name, ok=False, detail=f"no answer within {CHECK_TIMEOUT_S:g} s")
+    except Exception as error:
+        _log.warning("check.failed", check=name, exc_info=True)
+        return Check(name, ok=False, detail=f"{type(error).__name__}; the log says more")

@@ -1,0 +1,30 @@
+"""The event store and its tables, the same on SQLite and PostgreSQL (SQLAlchemy Core)."""
+
+from spoel_common.store import idempotency, migrations_v1
+from spoel_common.store.database import Database
+from spoel_common.store.events import START, Cursor, EventStore, StoredEvent
+from spoel_common.store.leader import Leadership, leadership
+from spoel_common.store.migrate import migrate
+from spoel_common.store.names import AggregateRef, StoreName, watermark_wildcard
+from spoel_common.store.readiness import check_append_only, check_order
+from spoel_common.store.schema import BigInt, UtcDateTime
+
+__all__ = [
+    "START",
+    "AggregateRef",
+    "BigInt",
+    "Cursor",
+    "Database",
+    "EventStore",
+    "Leadership",
+    "StoreName",
+    "StoredEvent",
+    "UtcDateTime",
+    "check_append_only",
+    "check_order",
+    "idempotency",
+    "leadership",
+    "migrate",
+    "migrations_v1",
+    "watermark_wildcard",
+]

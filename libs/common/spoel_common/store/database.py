@@ -1,0 +1,146 @@
+"""One database, SQLite or PostgreSQL, behind one small door: a write transaction, a read transaction.
+
+SQLite (a room's journal, and the embedded default): write-ahead log, ``synchronous=FULL``, one pooled writer whose
+transactions begin with ``BEGIN IMMEDIATE`` (a transaction that reads first and writes later would otherwise fail
+under concurrency whatever the busy time-out), and an engine of its own for reads, so that reads never take the write
+lock. PostgreSQL: a pool; sessions that idle inside a transaction are ended, for they would hold back the horizon
+behind which events are read.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Literal, Self
+
+from sqlalchemy import event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool
+
+Dialect = Literal["sqlite", "postgresql"]
+
+BUSY_TIMEOUT_S = 10.0
+"""How long a SQLite writer of another process is waited for."""
+
+_SQLITE_READERS = 4
+_POSTGRES_POOL = 10
+_POSTGRES_SESSION = {
+    "statement_timeout": "30s",
+    "lock_timeout": "10s",
+    "idle_in_transaction_session_timeout": "30s",
+    "timezone": "UTC",
+}
+
+
+class Database:
+    """An open database. ``open`` makes one; ``close`` ends its connections.
+
+    Attributes:
+        dialect: ``sqlite`` or ``postgresql``.
+        path: the file of a SQLite database, None for PostgreSQL.
+    """
+
+    def __init__(
+        self, dialect: Dialect, writer: AsyncEngine, reader: AsyncEngine, dedicated: AsyncEngine, path: Path | None
+    ) -> None:
+        self.dialect: Dialect = dialect
+        self.path = path
+        self._writer = writer
+        self._reader = reader
+        self._dedicated = dedicated
+        self._after_commit: dict[AsyncConnection, list[Callable[[], None]]] = {}
+
+    @classmethod
+    async def open(cls, url: str) -> Self:
+        """Open ``sqlite:///path`` or ``postgresql://…`` (a driver named in the URL is replaced by ours).
+
+        Nothing is connected yet, but the folder of a SQLite file is made.
+
+        Raises:
+            ValueError: neither of the two, or SQLite without a file.
+        """
+        parsed = make_url(url)
+        backend = parsed.get_backend_name()
+        if backend == "sqlite":
+            return cls._open_sqlite(parsed)
+        if backend == "postgresql":
+            return cls._open_postgresql(parsed)
+        raise ValueError(f"Database URL of {backend!r}; use sqlite:///path or postgresql://…")
+
+    @classmethod
+    def _open_sqlite(cls, url: URL) -> Self:
+        if not url.database or url.database == ":memory:":
+            raise ValueError("SQLite needs a file: sqlite:///path/to/file.db; events in memory would be lost")
+        path = Path(url.database)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        url = url.set(drivername="sqlite+aiosqlite")
+        options = {"timeout": BUSY_TIMEOUT_S}
+        writer = create_async_engine(url, pool_size=1, max_overflow=0, pool_timeout=30, connect_args=options)
+        reader = create_async_engine(url, pool_size=_SQLITE_READERS, max_overflow=0, connect_args=options)
+        _on_connect(writer, "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON")
+        _on_connect(reader, "PRAGMA query_only=ON")
+        _on_begin(writer, "BEGIN IMMEDIATE")
+        _on_begin(reader, "BEGIN")
+        return cls("sqlite", writer, reader, reader, path)
+
+    @classmethod
+    def _open_postgresql(cls, url: URL) -> Self:
+        url = url.set(drivername="postgresql+asyncpg")
+        options = {"server_settings": _POSTGRES_SESSION, "timeout": 10, "command_timeout": 60}
+        writer = create_async_engine(url, pool_size=_POSTGRES_POOL, pool_pre_ping=True, connect_args=options)
+        reader = writer.execution_options(postgresql_readonly=True)
+        dedicated = create_async_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=options)
+        return cls("postgresql", writer, reader, dedicated, None)
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """Open one write transaction: committed at the end of the block, rolled back on any exception."""
+        callbacks: list[Callable[[], None]] = []
+        async with self._writer.begin() as conn:
+            self._after_commit[conn] = callbacks
+            try:
+                yield conn
+            finally:
+                del self._after_commit[conn]
+        for callback in callbacks:
+            callback()
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """Open one read transaction; it cannot write."""
+        async with self._reader.connect() as conn:
+            yield conn
+
+    @asynccontextmanager
+    async def dedicated(self) -> AsyncIterator[AsyncConnection]:
+        """Open a connection outside the pool, in autocommit: for a session's advisory locks (PostgreSQL only)."""
+        async with self._dedicated.connect() as conn:
+            yield conn
+
+    def after_commit(self, conn: AsyncConnection, callback: Callable[[], None]) -> None:
+        """Call ``callback`` once the transaction of ``conn`` is committed, and not if it is rolled back."""
+        callbacks = self._after_commit[conn]
+        if callback not in callbacks:
+            callbacks.append(callback)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._writer.dispose()
+        await self._reader.dispose()
+        await self._dedicated.dispose()
+
+
+def _on_connect(engine: AsyncEngine, *pragmas: str) -> None:
+    def connected(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+        connection.isolation_level = None  # the driver begins nothing by itself: the begin hook does
+        cursor = connection.cursor()
+        for pragma in pragmas:
+            cursor.execute(pragma)
+        cursor.close()
+
+    event.listen(engine.sync_engine, "connect", connected)
+
+
+def _on_begin(engine: AsyncEngine, statement: str) -> None:
+    event.listen(engine.sync_engine, "begin", lambda connection: connection.exec_driver_sql(statement))

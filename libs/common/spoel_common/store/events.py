@@ -1,0 +1,222 @@
+"""The event store: append under an expected version, load an aggregate, read all events in order.
+
+Order. On SQLite there is one writer, so ``position`` is the order of commits. On PostgreSQL writers commit in another
+order than they draw positions, and a reader that follows ``position`` alone skips events. The order here is
+``(xid, position)``, read only below ``pg_snapshot_xmin(pg_current_snapshot())``: no transaction below that horizon can
+still commit. ``append`` refuses to write behind an aggregate's newest event in that order, so that the order keeps
+every aggregate's versions in sequence.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import RowMapping, func, insert, select, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from spoel_common.errors import VersionConflict
+from spoel_common.events import Envelope
+from spoel_common.store.database import Database
+from spoel_common.store.names import AggregateRef, StoreName
+from spoel_common.store.schema import events
+
+_LOST_RACES = frozenset({"23505", "40001", "40P01"})
+"""SQLSTATEs of unique violation, serialisation failure and deadlock."""
+
+_READ_AFTER = {
+    "sqlite": text("""
+        SELECT position, 0 AS xid, id, aggregate_type, aggregate_id, version, type, raw FROM events
+        WHERE position > :position ORDER BY position LIMIT :limit"""),
+    "postgresql": text("""
+        SELECT position, xid, id, aggregate_type, aggregate_id, version, type, raw FROM events
+        WHERE (xid, position) > (CAST(CAST(:xid AS TEXT) AS xid8), :position)
+          AND xid < pg_snapshot_xmin(pg_current_snapshot())
+        ORDER BY xid, position LIMIT :limit"""),
+}
+
+_HEAD = {
+    "sqlite": text("SELECT 0 AS xid, position FROM events ORDER BY position DESC LIMIT 1"),
+    "postgresql": text("SELECT xid, position FROM events ORDER BY xid DESC, position DESC LIMIT 1"),
+}
+
+# On PostgreSQL a transaction draws its xid at its first write. If it read this aggregate only later, a transaction with
+# a higher xid may have committed an earlier version of it; in order of xid the two versions would be swapped.
+_LAST = {
+    "sqlite": text("""
+        SELECT version, 0 AS behind FROM events
+        WHERE aggregate_type = :type AND aggregate_id = :id ORDER BY version DESC LIMIT 1"""),
+    "postgresql": text("""
+        SELECT version, xid > pg_current_xact_id() AS behind FROM events
+        WHERE aggregate_type = :type AND aggregate_id = :id ORDER BY version DESC LIMIT 1"""),
+}
+
+
+class Cursor(NamedTuple):
+    """A place in a store's order.
+
+    Attributes:
+        xid: PostgreSQL's transaction id (``xid8``); 0 on SQLite.
+        position: the row's number.
+    """
+
+    xid: int
+    position: int
+
+
+START = Cursor(0, 0)
+"""Before the first event."""
+
+
+class StoredEvent(NamedTuple):
+    """One row of ``events``.
+
+    Attributes:
+        raw: the envelope's bytes as serialised at append.
+    """
+
+    position: int
+    xid: int
+    id: str
+    aggregate: AggregateRef
+    version: int
+    type: str
+    raw: bytes
+
+    @property
+    def cursor(self) -> Cursor:
+        """The place of this event in the store's order."""
+        return Cursor(self.xid, self.position)
+
+
+class EventStore:
+    """The events of one store.
+
+    Attributes:
+        appended: set after every commit that appended events here; whoever waits for it clears it first.
+    """
+
+    def __init__(self, database: Database, name: StoreName) -> None:
+        self.database = database
+        self.name = name
+        self.appended = asyncio.Event()
+
+    async def load(self, conn: AsyncConnection, ref: AggregateRef, after_version: int = 0) -> list[Envelope]:
+        """Return the aggregate's envelopes above ``after_version``, in order of version."""
+        query = (
+            select(events.c.raw)
+            .where(events.c.aggregate_type == ref.type)
+            .where(events.c.aggregate_id == ref.id)
+            .where(events.c.version > after_version)
+            .order_by(events.c.version)
+        )
+        return [Envelope.from_bytes(raw) for (raw,) in await conn.execute(query)]
+
+    async def append(
+        self, conn: AsyncConnection, ref: AggregateRef, expected_version: int, envelopes: Sequence[Envelope]
+    ) -> None:
+        """Append events of one aggregate within the caller's transaction.
+
+        All of them already there with the same bytes: nothing is done.
+
+        Args:
+            conn: a connection of ``database.write()``.
+            ref: the aggregate.
+            expected_version: the version that the caller decided upon; 0 for a new aggregate.
+            envelopes: versions ``expected_version + 1``, ``+ 2`` and so on, of this store and aggregate.
+
+        Raises:
+            VersionConflict: the aggregate has another version by now, or another writer was faster.
+            EventTooLarge: an envelope is larger than may be stored.
+            ValueError: an envelope of another store, aggregate or version; a fault of the calling code.
+        """
+        if not envelopes:
+            return
+        self._check(ref, expected_version, envelopes)
+        rows = [_row(ref, envelope) for envelope in envelopes]
+        if await self._already_there(conn, ref, rows):
+            return
+        last = (await conn.execute(_LAST[self.database.dialect], {"type": ref.type, "id": ref.id})).one_or_none()
+        version = 0 if last is None else last.version
+        if version != expected_version:
+            raise _conflict(ref, f"it is at version {version} by now, the request was decided at {expected_version}")
+        if last is not None and last.behind:
+            raise _conflict(ref, "a request that began later was faster")
+        try:
+            await conn.execute(insert(events), rows)
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) in _LOST_RACES:
+                raise _conflict(ref, "another request changed it at the same time") from error
+            raise
+        self.database.after_commit(conn, self.appended.set)
+
+    async def read_after(self, cursor: Cursor, limit: int) -> list[StoredEvent]:
+        """Return up to ``limit`` events behind ``cursor``, in the store's order; none can appear before them later."""
+        values = {"xid": str(cursor.xid), "position": cursor.position, "limit": limit}
+        if self.database.dialect == "sqlite":
+            del values["xid"]
+        async with self.database.read() as conn:
+            result = await conn.execute(_READ_AFTER[self.database.dialect], values)
+            return [_stored(row) for row in result.mappings()]
+
+    async def find(self, event_id: str) -> StoredEvent | None:
+        """Return the event with this id, if the store has it."""
+        async with self.database.read() as conn:
+            row = (await conn.execute(select(events).where(events.c.id == event_id))).mappings().one_or_none()
+        return None if row is None else _stored(row)
+
+    async def head(self) -> Cursor:
+        """Return the highest place in the store's order that is committed; ``START`` for an empty store.
+
+        Whoever has read up to here knows everything that was committed when this was called.
+        """
+        async with self.database.read() as conn:
+            row = (await conn.execute(_HEAD[self.database.dialect])).one_or_none()
+        return START if row is None else Cursor(row.xid, row.position)
+
+    async def count(self) -> int:
+        """Return how many events there are."""
+        async with self.database.read() as conn:
+            return (await conn.execute(select(func.count()).select_from(events))).scalar_one()
+
+    def _check(self, ref: AggregateRef, expected_version: int, envelopes: Sequence[Envelope]) -> None:
+        if not ref.type or not ref.id:
+            raise ValueError(f"an aggregate needs a type and an id, not {ref}")
+        for version, envelope in enumerate(envelopes, start=expected_version + 1):
+            found = (envelope.source, envelope.aggregatetype, envelope.subject, envelope.aggregateversion)
+            if found != (self.name.source, ref.type, ref.id, version):
+                raise ValueError(f"envelope of {found} appended to {self.name.source} {ref} version {version}")
+
+    async def _already_there(self, conn: AsyncConnection, ref: AggregateRef, rows: list[dict[str, object]]) -> bool:
+        ids = [row["id"] for row in rows]
+        query = select(events.c.id, events.c.raw).where(events.c.id.in_(ids))
+        found = {row.id: bytes(row.raw) for row in await conn.execute(query)}
+        if not found:
+            return False
+        if all(found.get(str(row["id"])) == row["raw"] for row in rows):
+            return True
+        raise _conflict(ref, "an event id is already used by another event")
+
+
+def _row(ref: AggregateRef, envelope: Envelope) -> dict[str, object]:
+    return {
+        "id": envelope.id,
+        "aggregate_type": ref.type,
+        "aggregate_id": ref.id,
+        "version": envelope.aggregateversion,
+        "type": envelope.type,
+        "raw": envelope.to_bytes(),
+    }
+
+
+def _stored(row: RowMapping) -> StoredEvent:
+    ref = AggregateRef(row["aggregate_type"], row["aggregate_id"])
+    return StoredEvent(row["position"], row["xid"], row["id"], ref, row["version"], row["type"], bytes(row["raw"]))
+
+
+def _conflict(ref: AggregateRef, why: str) -> VersionConflict:
+    return VersionConflict(
+        f"{ref.type} {ref.id} was changed in the meantime: {why}. Read it again and repeat the request.",
+        aggregate_type=ref.type,
+        aggregate_id=ref.id,
+    )

@@ -1,0 +1,61 @@
+"""Migrations: one Alembic environment for all services, one tree of revisions a service.
+
+A service has only ``<package>/migrations/versions/v0001_<what>.py`` (no ``env.py``, no ini file, no ``__init__.py``)::
+
+    from alembic import op
+    import sqlalchemy as sa
+    from spoel_common.store import BigInt, UtcDateTime, migrations_v1
+
+    revision = "0001"
+    down_revision = None
+
+    def upgrade() -> None:
+        migrations_v1.upgrade(op)
+        op.create_table("referrals", sa.Column("case_id", sa.String, primary_key=True), ...)
+
+All pending revisions run in one transaction, on SQLite too. The version table is ``alembic_version`` in the
+service's own database.
+"""
+
+from importlib.resources import files
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, text
+
+from spoel_common.store.database import Database
+
+MIGRATION_LOCK = 0x5370_6F65_6C00_0001
+"""Key of PostgreSQL's advisory lock that lets one process migrate at a time ("Spoel", 1)."""
+
+
+async def migrate(database: Database, package: str) -> None:
+    """Bring the database to the newest revision of ``<package>/migrations/versions``.
+
+    Safe to call from several processes at once: one migrates, the others wait and find it done.
+
+    Raises:
+        FileNotFoundError: the package has no migrations.
+    """
+    versions = Path(str(files(package).joinpath("migrations", "versions")))
+    if not versions.is_dir():
+        raise FileNotFoundError(f"{package} has no folder migrations/versions at {versions}")
+    async with database.write() as conn:
+        if database.dialect == "postgresql":
+            await conn.execute(text("SET LOCAL statement_timeout = 0"))
+            await conn.execute(text("SET LOCAL lock_timeout = '60s'"))
+            await conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+        await conn.run_sync(_upgrade, versions)
+
+
+def _upgrade(connection: Connection, versions: Path) -> None:
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", _escaped(Path(__file__).with_name("migrations")))
+    config.set_main_option("path_separator", "newline")
+    config.set_main_option("version_locations", _escaped(versions))
+    command.upgrade(config, "head")
+
+
+def _escaped(path: Path) -> str:
+    return str(path).replace("%", "%%")

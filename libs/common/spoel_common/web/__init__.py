@@ -1,0 +1,54 @@
+"""HTTP for every service: the application, who calls, commands, and problems."""
+
+from spoel_common.runtime import Unavailable
+from spoel_common.web.app import create_app, plain_app
+from spoel_common.web.commands import CommandCall, CommandDep, command_call
+from spoel_common.web.dependencies import ActorDep, RuntimeDep, current_actor, runtime_of
+from spoel_common.web.problems import (
+    BodyTooLarge,
+    BodyTooSlow,
+    ErrorRenderer,
+    IdempotencyKeyMissing,
+    IdempotencyKeyReused,
+    IdempotencyTwinUnderWay,
+    InternalError,
+    MalformedJson,
+    MethodNotAllowed,
+    NotAcceptable,
+    RequestRefused,
+    UnsupportedMediaType,
+    ValidationFailed,
+    problem_document,
+    render_problem,
+)
+from spoel_common.web.server import run_service, serve
+
+__all__ = [
+    "ActorDep",
+    "BodyTooLarge",
+    "BodyTooSlow",
+    "CommandCall",
+    "CommandDep",
+    "ErrorRenderer",
+    "IdempotencyKeyMissing",
+    "IdempotencyKeyReused",
+    "IdempotencyTwinUnderWay",
+    "InternalError",
+    "MalformedJson",
+    "MethodNotAllowed",
+    "NotAcceptable",
+    "RequestRefused",
+    "RuntimeDep",
+    "Unavailable",
+    "UnsupportedMediaType",
+    "ValidationFailed",
+    "command_call",
+    "create_app",
+    "current_actor",
+    "plain_app",
+    "problem_document",
+    "render_problem",
+    "run_service",
+    "runtime_of",
+    "serve",
+]

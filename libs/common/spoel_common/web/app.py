@@ -1,0 +1,187 @@
+"""The HTTP application of a service: one way to write problems, guard bodies and name requests."""
+
+import re
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+import structlog
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from spoel_common.errors import NotFound, SpoelError
+from spoel_common.metrics import Metrics
+from spoel_common.runtime import Runtime, Unavailable
+from spoel_common.web import health
+from spoel_common.web.docs_page import DOCS_CSP, docs_page
+from spoel_common.web.middleware import BodyGuard, RequestFrame
+from spoel_common.web.openapi import describe
+from spoel_common.web.problems import (
+    ErrorRenderer,
+    MalformedJson,
+    MethodNotAllowed,
+    Renderers,
+    RequestRefused,
+    UnsupportedMediaType,
+    ValidationFailed,
+)
+
+JSON_ONLY = ("application/json",)
+
+_log = structlog.get_logger(__name__)
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+def create_app(
+    runtime: Runtime,
+    *,
+    title: str,
+    routers: Sequence[APIRouter],
+    description: str = "",
+    error_renderers: Mapping[str, ErrorRenderer] | None = None,
+    open_paths: str | None = None,
+    media_types: Collection[str] = JSON_ONLY,
+    state: Mapping[str, object] | None = None,
+) -> FastAPI:
+    """Return the application of a service; its lifespan opens and closes ``runtime``.
+
+    Args:
+        runtime: the service's runtime, not yet open.
+        title: the service's name for people.
+        routers: the service's routes.
+        description: what the service is for.
+        error_renderers: by prefix of the path, who writes refusals there; problem details elsewhere.
+        open_paths: regular expression of whole paths whose requests are not looked at before their route; such a
+            route reads no body.
+        media_types: content types of bodies; ``application/json`` stands for all JSON types.
+        state: further members of ``app.state``.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        async with runtime:
+            yield
+
+    app = plain_app(
+        title,
+        runtime.metrics,
+        lifespan=lifespan,
+        description=description,
+        error_renderers=error_renderers,
+        open_paths=open_paths,
+        media_types=media_types,
+    )
+    for name, value in {**(state or {}), "runtime": runtime}.items():
+        setattr(app.state, name, value)
+    for router in (*routers, health.router):
+        app.include_router(router)
+    return app
+
+
+def plain_app(
+    title: str,
+    metrics: Metrics,
+    *,
+    lifespan: Lifespan | None = None,
+    description: str = "",
+    error_renderers: Mapping[str, ErrorRenderer] | None = None,
+    open_paths: str | None = None,
+    media_types: Collection[str] = JSON_ONLY,
+) -> FastAPI:
+    """Return an application with problems, body limit, correlation ids and documentation, but no routes and no runtime.
+
+    Args:
+        title: its name for people.
+        metrics: where requests are counted.
+        lifespan: what is open while it serves.
+        description: what it is for.
+        error_renderers: as for ``create_app``.
+        open_paths: as for ``create_app``.
+        media_types: as for ``create_app``.
+    """
+    render = Renderers(error_renderers or {})
+    app = FastAPI(
+        title=title,
+        description=description,
+        version=version("spoel-common"),
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.add_middleware(
+        BodyGuard,
+        render=render,
+        media_types=frozenset(media_types),
+        open_paths=re.compile(open_paths) if open_paths else None,
+    )
+    app.add_middleware(RequestFrame, metrics=metrics, render=render)
+    _handle_errors(app, render)
+    describe(app)
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(docs_page(app.openapi()), headers={"Content-Security-Policy": DOCS_CSP})
+
+    return app
+
+
+def _handle_errors(app: FastAPI, render: Renderers) -> None:
+    async def refused(request: Request, error: Exception) -> Response:
+        return render(request, as_refusal(request, error))
+
+    for kind in (
+        SpoelError,
+        RequestValidationError,
+        HTTPException,
+        OperationalError,
+        InterfaceError,
+        PoolTimeout,
+    ):
+        app.add_exception_handler(kind, refused)
+
+
+def as_refusal(request: Request, error: Exception) -> SpoelError:
+    """Return the refusal that says what ``error`` means to the client."""
+    if isinstance(error, SpoelError):
+        return error
+    if isinstance(error, RequestValidationError):
+        return _invalid(error)
+    if isinstance(error, HTTPException):
+        return _of_framework(request, error)
+    _log.error("database.failed", exc_info=error)
+    return Unavailable("The database did not answer. Try again shortly, with the same Idempotency-Key.")
+
+
+def _invalid(error: RequestValidationError) -> SpoelError:
+    found = error.errors()
+    if any(item["type"] == "json_invalid" for item in found):
+        return MalformedJson("The body is not JSON. Correct it and send it again.")
+    errors = [{"loc": [str(part) for part in item["loc"]], "msg": item["msg"], "kind": item["type"]} for item in found]
+    unknown = [".".join(item["loc"]) for item in errors if item["kind"] == "extra_forbidden"]
+    detail = "; ".join(f"{'.'.join(item['loc'])}: {item['msg']}" for item in errors[:10])
+    facts: dict[str, Any] = {"errors": errors}
+    if unknown:
+        facts["unknown_fields"] = unknown
+    return ValidationFailed(f"{detail}. Correct these and send the request again.", **facts)
+
+
+def _of_framework(request: Request, error: HTTPException) -> SpoelError:
+    path, method = request.scope["path"], request.method
+    if error.status_code == 404:  # noqa: PLR2004 - the HTTP status itself
+        return NotFound(f"Nothing is at {path[:200]}. /openapi.json lists what there is.")
+    if error.status_code == 405:  # noqa: PLR2004 - as above
+        allow = (error.headers or {}).get("Allow", "")
+        return MethodNotAllowed(f"{method} is not for {path[:200]}; use {allow}.", allow=allow)
+    if error.status_code == 415:  # noqa: PLR2004 - as above
+        return UnsupportedMediaType("Send the body as application/json.")
+    refusal = RequestRefused(str(error.detail))
+    refusal.status = error.status_code  # type: ignore[misc]
+    return refusal

@@ -1,0 +1,242 @@
+"""Commands over HTTP: one unit of work each, once for each ``Idempotency-Key``.
+
+The answer is stored in the transaction in which the events are appended, so either both are there or neither is. A
+repeat gets the stored answer. A refusal is not stored: the same key may be used again when its reason is gone.
+"""
+
+import asyncio
+import hashlib
+import json
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Annotated, Any, NamedTuple
+
+from fastapi import Depends, Header, Request, Response
+from pydantic import BaseModel
+from sqlalchemy.exc import IntegrityError
+
+from spoel_common.errors import SpoelError, VersionConflict
+from spoel_common.people import Actor
+from spoel_common.runtime import Runtime
+from spoel_common.store import idempotency
+from spoel_common.web.dependencies import ActorDep, RuntimeDep
+from spoel_common.web.problems import IdempotencyKeyMissing, IdempotencyKeyReused, IdempotencyTwinUnderWay
+from spoel_common.work import Work
+
+TWIN_WAIT_S = 5.0
+REPLAY_HEADER = "Idempotency-Replayed"
+
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+Body = dict[str, Any]
+Handler = Callable[[Work], Awaitable[BaseModel]]
+Current = Callable[[Body], Awaitable[Body]]
+Effect = Callable[[Body], Awaitable[None]]
+
+
+class Scope(NamedTuple):
+    """What a repeated command has in common with the first.
+
+    Attributes:
+        client: the person or system that asks.
+        route: method and path.
+        key: the ``Idempotency-Key``.
+    """
+
+    client: str
+    route: str
+    key: str
+
+
+class Answer(NamedTuple):
+    """An answer as it is kept: the bytes of the body exactly as they were sent."""
+
+    status: int
+    body: str
+    location: str | None
+
+
+class _TwinWasFaster(Exception):
+    """The same command was completed by another process in the meantime."""
+
+
+@dataclass(frozen=True)
+class CommandCall:
+    """One command as it came over HTTP.
+
+    Attributes:
+        actor: who asks.
+        runtime: the service's runtime.
+        scope: client, route and ``Idempotency-Key``: what a repeat has in common with the first.
+        body_hash: SHA-256 of query and body, in hexadecimal.
+        correlation_id: names the request in logs and events.
+        traceparent: W3C trace context of the request, if there was one.
+    """
+
+    actor: Actor
+    runtime: Runtime
+    scope: Scope
+    body_hash: str
+    correlation_id: str
+    traceparent: str | None
+
+    @property
+    def idempotency_key(self) -> str:
+        """The client's name for this command."""
+        return self.scope.key
+
+    def under(self, supervisor_id: str | None) -> "CommandCall":
+        """Return the same call, done under the supervision of ``supervisor_id``."""
+        return replace(self, actor=self.actor.model_copy(update={"supervisor_id": supervisor_id}))
+
+    async def run(
+        self,
+        handler: Handler,
+        status: int = 201,
+        current: Current | None = None,
+        location: str | None = None,
+        *,
+        effect: Effect | None = None,
+    ) -> Response:
+        """Do the command, or give the answer that it got before.
+
+        Args:
+            handler: loads, decides and appends; called a second time if somebody else was faster, so it has no
+                effects but through its unit of work.
+            status: HTTP status of success.
+            current: turns the stored answer into the state of things now, at the first call and at every repeat.
+            location: the ``Location`` header; may name fields of the answer, as in ``/cases/{case_id}``.
+            effect: done once, after the commit, and never at a repeat.
+
+        Raises:
+            IdempotencyKeyReused: the key stood with another body.
+            IdempotencyTwinUnderWay: the same command is still being worked on.
+            VersionConflict: somebody else was faster, twice.
+            SpoelError: the handler refuses; nothing is stored.
+        """
+        async with _alone(self.runtime.under_way, self.scope):
+            kept = await self._find()
+            if kept is not None:
+                return await _respond(kept, current, replayed=True)
+            try:
+                answer = await self._do(handler, status, location)
+            except (SpoelError, _TwinWasFaster):
+                kept = await self._find()
+                if kept is None:
+                    raise
+                return await _respond(kept, current, replayed=True)
+            if effect is not None:
+                await effect(json.loads(answer.body))
+            return await _respond(answer, current, replayed=False)
+
+    async def _find(self) -> Answer | None:
+        async with self.runtime.database.read() as conn:
+            kept = await idempotency.find(conn, *self.scope)
+        if kept is None:
+            return None
+        if kept.body_hash != self.body_hash:
+            raise IdempotencyKeyReused(
+                "This Idempotency-Key stood with another request. Give every new request a key of its own."
+            )
+        stored = json.loads(kept.body)
+        return Answer(kept.status, stored["body"], stored["location"])
+
+    async def _do(self, handler: Handler, status: int, location: str | None) -> Answer:
+        try:
+            return await self._do_once(handler, status, location)
+        except VersionConflict:
+            return await self._do_once(handler, status, location)
+
+    async def _do_once(self, handler: Handler, status: int, location: str | None) -> Answer:
+        begin = self.runtime.units.begin(self.actor, self.correlation_id, traceparent=self.traceparent)
+        async with begin as work:
+            result = await handler(work)
+            body = result.model_dump_json(by_alias=True)
+            answer = Answer(status, body, location and location.format_map(json.loads(body)))
+            try:
+                await idempotency.keep(
+                    work.conn,
+                    *self.scope,
+                    body_hash=self.body_hash,
+                    status=status,
+                    body=json.dumps({"body": answer.body, "location": answer.location}).encode(),
+                    created_at=datetime.now(UTC),
+                )
+            except IntegrityError as error:
+                raise _TwinWasFaster from error
+        return answer
+
+
+async def command_call(
+    request: Request,
+    runtime: RuntimeDep,
+    actor: ActorDep,
+    key: Annotated[
+        str | None,
+        Header(
+            alias="Idempotency-Key",
+            description="Names this command: a repeat with the same key gets the same answer and does nothing again.",
+        ),
+    ] = None,
+) -> CommandCall:
+    """Return the command that ``request`` is.
+
+    Raises:
+        IdempotencyKeyMissing: no ``Idempotency-Key``, or not 1 to 255 visible ASCII characters.
+    """
+    if key is None or not _KEY.fullmatch(key):
+        raise IdempotencyKeyMissing(
+            "A command needs the header Idempotency-Key: 1 to 255 visible ASCII characters, for example a new UUID. "
+            "Repeat it unchanged when you repeat the request."
+        )
+    body = await request.body()
+    traceparent = request.headers.get("traceparent", "")
+    return CommandCall(
+        actor=actor,
+        runtime=runtime,
+        scope=Scope(actor.person_id, f"{request.method} {request.scope['path']}", key),
+        body_hash=hashlib.sha256(request.scope["query_string"] + b"\n" + body).hexdigest(),
+        correlation_id=request.scope["spoel.correlation_id"],
+        traceparent=traceparent if _TRACEPARENT.fullmatch(traceparent) else None,
+    )
+
+
+CommandDep = Annotated[CommandCall, Depends(command_call)]
+
+
+@asynccontextmanager
+async def _alone(under_way: dict[object, asyncio.Event], scope: Scope) -> AsyncIterator[None]:
+    """Wait until no twin of ``scope`` is worked on in this process.
+
+    Raises:
+        IdempotencyTwinUnderWay: it still is after ``TWIN_WAIT_S``.
+    """
+    try:
+        async with asyncio.timeout(TWIN_WAIT_S):
+            while (twin := under_way.get(scope)) is not None:
+                await twin.wait()
+    except TimeoutError as error:
+        raise IdempotencyTwinUnderWay(
+            f"The same request has been worked on for {TWIN_WAIT_S:g} s. "
+            "Ask again shortly with the same Idempotency-Key to get its answer."
+        ) from error
+    done = under_way[scope] = asyncio.Event()
+    try:
+        yield
+    finally:
+        del under_way[scope]
+        done.set()
+
+
+async def _respond(answer: Answer, current: Current | None, *, replayed: bool) -> Response:
+    body = answer.body
+    if current is not None:
+        body = json.dumps(await current(json.loads(body)), ensure_ascii=False)
+    headers = {REPLAY_HEADER: "true"} if replayed else {}
+    if answer.location:
+        headers["Location"] = answer.location
+    return Response(body, answer.status, headers, "application/json")

@@ -1,0 +1,51 @@
+"""What a route may ask for: the runtime, and the person or system that calls."""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from spoel_common.errors import SpoelError
+from spoel_common.identity import TokenMissing
+from spoel_common.people import Actor
+from spoel_common.runtime import Runtime
+
+_bearer = HTTPBearer(
+    scheme_name="bearer",
+    bearerFormat="JWT",
+    description="Access token of the site's OpenID Connect issuer; `aud` names this service.",
+    auto_error=False,
+)
+
+
+def runtime_of(request: Request) -> Runtime:
+    """Return the runtime of the service that serves ``request``."""
+    runtime: Runtime = request.app.state.runtime
+    return runtime
+
+
+RuntimeDep = Annotated[Runtime, Depends(runtime_of)]
+
+
+async def current_actor(
+    runtime: RuntimeDep, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> Actor:
+    """Return who calls, as the bearer token says.
+
+    Raises:
+        TokenMissing: no bearer token.
+        TokenExpired: its time is over.
+        TokenWithoutExpiry: it has no end.
+        TokenInvalid: forged, or for another service.
+        IdentityUnavailable: the issuer's keys are not known.
+    """
+    try:
+        if credentials is None:
+            raise TokenMissing("Send a token of the site's issuer as 'Authorization: Bearer <token>'.")
+        return await runtime.verifier.verify(credentials.credentials)
+    except SpoelError as refusal:
+        runtime.metrics.identity_refused.labels(refusal.slug).inc()
+        raise
+
+
+ActorDep = Annotated[Actor, Depends(current_actor)]

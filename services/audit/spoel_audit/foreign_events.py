@@ -1,0 +1,62 @@
+"""The fields that the log reads of others' events in order to count a session's trains and pulses.
+
+Taking an event into the log needs none of this: the log accepts every valid envelope.
+"""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from spoel_common.events import Catalogue, ForeignEvent
+
+
+class TrainAuthorised(ForeignEvent):
+    """A train was about to be started."""
+
+    service: ClassVar[str] = "stimulation"
+    event_name: ClassVar[str] = "train-authorised"
+
+    train_id: str
+
+
+class TrainDelivered(ForeignEvent):
+    """How a train ended.
+
+    Attributes:
+        pulses: pulses that the device delivered.
+    """
+
+    service: ClassVar[str] = "stimulation"
+    event_name: ClassVar[str] = "train-delivered"
+
+    train_id: str
+    outcome: Literal["complete", "partial", "none"]
+    pulses: int = Field(ge=0)
+
+
+class TrainOutcomeUnknown(ForeignEvent):
+    """Nobody knows how a train ended.
+
+    Attributes:
+        pulses_at_most: the most that the device can have delivered.
+    """
+
+    service: ClassVar[str] = "stimulation"
+    event_name: ClassVar[str] = "train-outcome-unknown"
+
+    train_id: str
+    pulses_at_most: int = Field(ge=0)
+
+
+class ParameterChanged(ForeignEvent):
+    """The operator changed a parameter of a running session."""
+
+    service: ClassVar[str] = "stimulation"
+    event_name: ClassVar[str] = "parameter-changed"
+
+    parameter: str
+
+
+SESSION_EVENTS: Catalogue[ForeignEvent] = Catalogue(
+    [TrainAuthorised, TrainDelivered, TrainOutcomeUnknown, ParameterChanged]
+)

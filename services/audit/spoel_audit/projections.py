@@ -1,0 +1,26 @@
+"""The log's one projection: every valid event of the other services' stores, in order within its aggregate, once.
+
+Order, holes and repeats are the inbox's: an event whose predecessor is missing is held, a repeat is dropped. It and
+the log are changed in one transaction.
+"""
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from spoel_audit.domain import Arrival
+from spoel_audit.handlers import Sequencer
+from spoel_common.events import Envelope, EventData, ForeignEvent
+from spoel_common.messaging import Projection
+
+LOGGED_SERVICES = ("intake", "planning", "stimulation")
+
+
+def log_projection(sequencer: Sequencer) -> Projection:
+    """Return the projection that takes events into the log.
+
+    Its version never changes: the log is not built again, it only grows.
+    """
+
+    async def apply(conn: AsyncConnection, envelope: Envelope, _: EventData | ForeignEvent | None, raw: bytes) -> None:
+        await sequencer.append(conn, [Arrival(envelope, raw)])
+
+    return Projection(name="log", version=1, services=LOGGED_SERVICES, catalogue=None, apply=apply)

@@ -1,0 +1,136 @@
+"""What can be read of the log. A page is bound to a size of the log: what is appended meanwhile does not shift it."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Row, and_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from spoel_audit.domain import event_name
+from spoel_audit.merkle import CompactRange
+from spoel_audit.tables import TREE_ROW, log_content, log_entry, log_feed, log_index, log_tree, microseconds
+
+
+class EventFilter(NamedTuple):
+    """Which events are asked for; what is None is not asked.
+
+    Attributes:
+        type: an event's name (``train-delivered``) or its whole type (``spoel.stimulation.train-delivered.v1``).
+        start: earliest time of the event itself.
+        end: the time of the event itself is before this.
+    """
+
+    case: str | None = None
+    patient: str | None = None
+    session: str | None = None
+    room: str | None = None
+    person: str | None = None
+    type: str | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+
+
+class LoggedEvent(NamedTuple):
+    """One event as the log keeps it."""
+
+    sequence: int
+    entry: bytes
+    leaf_hash: bytes
+    salt: bytes | None
+    event_bytes: bytes | None
+
+
+async def read_log(conn: AsyncConnection) -> CompactRange:
+    """Return the size and the peaks of the log's tree."""
+    state = select(log_tree.c.size, log_tree.c.peaks).where(log_tree.c.id == TREE_ROW)
+    size, peaks = (await conn.execute(state)).one()
+    return CompactRange.from_bytes(size, peaks)
+
+
+async def read_entries(conn: AsyncConnection, start: int, limit: int) -> list[bytes]:
+    """Return the raw entries from sequence ``start`` on."""
+    wanted = select(log_entry.c.entry).where(log_entry.c.sequence >= start).order_by(log_entry.c.sequence).limit(limit)
+    return list((await conn.execute(wanted)).scalars())
+
+
+async def read_event(conn: AsyncConnection, event_id: str) -> LoggedEvent | None:
+    """Return the event with this id; its salt and bytes are None where they were destroyed."""
+    entry, content = log_entry.c, log_content.c
+    wanted = (
+        select(entry.sequence, entry.entry, entry.leaf_hash, content.salt, content.event_bytes)
+        .join_from(log_entry, log_content, entry.sequence == content.sequence, isouter=True)
+        .where(entry.event_id == event_id)
+    )
+    row = (await conn.execute(wanted)).one_or_none()
+    return None if row is None else LoggedEvent(*row)
+
+
+async def read_page(
+    conn: AsyncConnection, wanted: EventFilter, after: int, limit: int, size: int
+) -> Sequence[Row[Any]]:
+    """Return up to ``limit`` events in the order of the log: all columns of the index, event id and bytes.
+
+    Args:
+        conn: a connection in a read transaction.
+        wanted: which events.
+        after: only sequences above this; -1 for all.
+        limit: most events.
+        size: only sequences below this.
+    """
+    index = log_index.c
+    page = (
+        select(log_index, log_entry.c.event_id, log_content.c.event_bytes)
+        .join_from(log_index, log_entry, index.sequence == log_entry.c.sequence)
+        .outerjoin(log_content, index.sequence == log_content.c.sequence)
+        .where(and_(index.sequence > after, index.sequence < size, *_conditions(wanted)))
+        .order_by(index.sequence)
+        .limit(limit)
+    )
+    return (await conn.execute(page)).all()
+
+
+def _conditions(wanted: EventFilter) -> list[ColumnElement[bool]]:
+    index = log_index.c
+    equal = {
+        index.case_id: wanted.case,
+        index.patient_id: wanted.patient,
+        index.session_id: wanted.session,
+        index.room_id: wanted.room,
+        index.person_id: wanted.person,
+    }
+    conditions = [column == value for column, value in equal.items() if value is not None]
+    if wanted.type is not None:
+        conditions.append(index.name == event_name(wanted.type))
+        if event_name(wanted.type) != wanted.type:
+            conditions.append(index.type == wanted.type)
+    if wanted.start is not None:
+        conditions.append(index.occurred_us >= microseconds(wanted.start))
+    if wanted.end is not None:
+        conditions.append(index.occurred_us < microseconds(wanted.end))
+    return conditions
+
+
+async def read_session_events(conn: AsyncConnection, session_id: str, names: Sequence[str], size: int) -> list[bytes]:
+    """Return the bytes of a session's events of these names, in the order of the log."""
+    index = log_index.c
+    wanted = (
+        select(log_content.c.event_bytes)
+        .join_from(log_index, log_content, index.sequence == log_content.c.sequence)
+        .where(index.session_id == session_id, index.name.in_(names), index.sequence < size)
+        .order_by(index.sequence)
+    )
+    return list((await conn.execute(wanted)).scalars())
+
+
+async def knows_session(conn: AsyncConnection, session_id: str, size: int) -> bool:
+    """Tell whether any event names this session."""
+    index = log_index.c
+    wanted = select(index.sequence).where(index.session_id == session_id, index.sequence < size).limit(1)
+    return (await conn.execute(wanted)).first() is not None
+
+
+async def count_by_source(conn: AsyncConnection) -> Mapping[str, int]:
+    """Return how many events of each store are in the log."""
+    counts = select(log_feed.c.source, log_feed.c.events).order_by(log_feed.c.source)
+    return {row.source: row.events for row in await conn.execute(counts)}

@@ -1,0 +1,101 @@
+"""Intake's own tables, as the queries see them. The migrations make them.
+
+``vault`` is the only one with personal data, and there it is sealed.
+"""
+
+import sqlalchemy as sa
+
+from spoel_common.store import BigInt, UtcDateTime
+
+metadata = sa.MetaData()
+
+vault = sa.Table(
+    "vault",
+    metadata,
+    sa.Column("patient_id", sa.String, primary_key=True),
+    sa.Column("bsn_index", sa.LargeBinary, nullable=False, unique=True),
+    sa.Column("public_key", sa.String, nullable=False),
+    sa.Column("wrapped_private_key", sa.LargeBinary, nullable=True),
+    sa.Column("sealed_identity", sa.String, nullable=False),
+    sa.Column("registered_at", UtcDateTime, nullable=False),
+)
+"""A patient's keys and sealed identity; without ``wrapped_private_key`` the patient is erased."""
+
+vault_key = sa.Table(
+    "vault_key",
+    metadata,
+    sa.Column("fingerprint", sa.String, primary_key=True),
+)
+"""One row: which key-encryption key the vault was made with."""
+
+patient_channels = sa.Table(
+    "patient_channels",
+    metadata,
+    sa.Column("patient_id", sa.String, primary_key=True),
+    sa.Column("person_id", sa.String, primary_key=True),
+)
+"""Which system or person sent which patient in: an EHR sees its own only."""
+
+case_register = sa.Table(
+    "case_register",
+    metadata,
+    sa.Column("case_id", sa.String, primary_key=True),
+    sa.Column("patient_id", sa.String, nullable=False),
+    sa.Column("referred_by", sa.String, nullable=False),
+    sa.Column("received_at", UtcDateTime, nullable=False),
+    sa.Column("is_open", sa.Boolean, nullable=False),
+)
+"""Written in the transaction of the events: one open case a patient (a unique index), and who sent it in."""
+
+referrals = sa.Table(
+    "referrals",
+    metadata,
+    sa.Column("case_id", sa.String, primary_key=True),
+    sa.Column("patient_id", sa.String, nullable=False),
+    sa.Column("channel", sa.String, nullable=False),
+    sa.Column("referrer_kind", sa.String, nullable=False),
+    sa.Column("indication", sa.String, nullable=False),
+    sa.Column("referred_on", sa.Date, nullable=False),
+    sa.Column("external_id", sa.String, nullable=True),
+    sa.Column("referred_by", sa.String, nullable=False),
+    sa.Column("received_at", UtcDateTime, nullable=False),
+    sa.Column("status", sa.String, nullable=False),
+)
+"""Read model: the list of referrals and how far each case is."""
+
+staff = sa.Table(
+    "staff",
+    metadata,
+    sa.Column("person_id", sa.String, primary_key=True),
+    sa.Column("name", sa.String, nullable=False),
+    sa.Column("big_number", sa.String, nullable=False),
+    sa.Column("profession", sa.String, nullable=False),
+    sa.Column("verified_on", sa.Date, nullable=False),
+    sa.Column("evidence", sa.String, nullable=False),
+    sa.Column("valid_until", sa.Date, nullable=True),
+    sa.Column("ended_on", sa.Date, nullable=True),
+    sa.Column("end_reason", sa.String, nullable=True),
+)
+"""Read model: the staff register."""
+
+rooms = sa.Table(
+    "rooms",
+    metadata,
+    sa.Column("room_id", sa.String, primary_key=True),
+    sa.Column("strip_public_key", sa.String, nullable=False),
+)
+"""Read model: the key to which a room's identity strips are sealed."""
+
+strips = sa.Table(
+    "strips",
+    metadata,
+    sa.Column("session_id", sa.String, primary_key=True),
+    sa.Column("room_id", sa.String, nullable=True),
+    sa.Column("patient_id", sa.String, nullable=True),
+    sa.Column("visible_from", UtcDateTime, nullable=True),
+    sa.Column("visible_until", UtcDateTime, nullable=True),
+    sa.Column("ended", sa.Boolean, nullable=False),
+    sa.Column("revision", BigInt, nullable=False),
+    sa.Column("pushed", BigInt, nullable=False),
+)
+"""Read model and outbox in one: which strip belongs in the rooms' bucket, and up to which revision it was put there."""

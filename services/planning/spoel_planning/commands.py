@@ -1,0 +1,121 @@
+"""What can be asked of planning. The case, order or prescription that is meant stands in the path."""
+
+from datetime import date
+from typing import Annotated, Self
+
+from pydantic import AwareDatetime, Field, model_validator
+
+from spoel_common.events import Command
+from spoel_planning.events import (
+    CancellationReason,
+    CurrentDirection,
+    Id,
+    MotorSite,
+    Muscle,
+    OverrideReason,
+    Pattern,
+    SessionKind,
+    Waveform,
+    WithdrawalReason,
+)
+
+Centimetres = Annotated[float, Field(gt=0, lt=1_000, allow_inf_nan=False)]
+PercentOfThreshold = Annotated[float, Field(gt=0, le=1_000, allow_inf_nan=False)]
+ModelName = Annotated[str, Field(min_length=1, max_length=60)]
+
+
+class MeasureHead(Command):
+    """Record the head's measures, with a tape over the scalp, and calculate both targets."""
+
+    nasion_inion_cm: Centimetres
+    tragus_tragus_cm: Centimetres
+    circumference_cm: Centimetres
+    supervisor_id: Id | None = None
+
+
+class OrderMeasurement(Command):
+    """Draft an order to find the motor threshold. Limits that are left out are the clinic's."""
+
+    site: MotorSite
+    stimulator_model: ModelName
+    coil_model: ModelName
+    waveform: Waveform
+    current_direction: CurrentDirection
+    muscle: Muscle
+    ceiling_percent_mso: int | None = None
+    max_stimuli: int | None = None
+    min_interval_s: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    valid_on: date | None = None
+
+
+class SignMeasurementOrder(Command):
+    """Sign the measurement order as it was drafted."""
+
+
+class EstimateThreshold(Command):
+    """Take the threshold that a session found."""
+
+    session_id: Id
+    supervisor_id: Id | None = None
+
+
+class OverrideLimits(Command):
+    """Decide, with a reason, to go beyond the published limits."""
+
+    reason_code: OverrideReason
+
+
+class Prescribe(Command):
+    """Draft a prescription, or a new version of one. What is left out is the protocol's."""
+
+    protocol_id: Id
+    protocol_version: int | None = Field(default=None, ge=1)
+    threshold_id: Id | None = None
+    percent_rmt: PercentOfThreshold | None = None
+    floor_percent_rmt: PercentOfThreshold | None = None
+    ceiling_percent_rmt: PercentOfThreshold | None = None
+    pattern: Pattern | None = None
+    sessions: int | None = Field(default=None, ge=1, le=100)
+    per_week: int | None = Field(default=None, ge=1, le=70)
+    override: OverrideLimits | None = None
+
+
+class SignPrescription(Command):
+    """Sign exactly this version."""
+
+    version: int = Field(ge=1)
+
+
+class WithdrawPrescription(Command):
+    """Withdraw a prescription with all its versions."""
+
+    reason_code: WithdrawalReason
+
+
+class Book(Command):
+    """Book a session in a room; from now on if no start is given."""
+
+    room_id: Id
+    kind: SessionKind
+    measurement_order_id: Id | None = None
+    prescription_id: Id | None = None
+    starts_at: AwareDatetime | None = None
+
+    @model_validator(mode="after")
+    def _order_fits_kind(self) -> Self:
+        wanted, other = (
+            (self.measurement_order_id, self.prescription_id)
+            if self.kind == "measurement"
+            else (self.prescription_id, self.measurement_order_id)
+        )
+        if wanted is None or other is not None:
+            raise ValueError(
+                "a measurement session names measurement_order_id only, a treatment session prescription_id only"
+            )
+        return self
+
+
+class CancelBooking(Command):
+    """Cancel a booked session."""
+
+    reason_code: CancellationReason

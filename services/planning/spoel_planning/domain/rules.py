@@ -1,0 +1,300 @@
+"""The clinic's rules: models of the data files in ``spoel_planning/data``, each number with its source.
+
+``verified`` says that somebody compared a number with its source; where it is false the API shows that to the person
+who relies on it.
+"""
+
+import tomllib
+from datetime import date
+from functools import cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from spoel_planning.events import Pattern, Site, Waveform
+
+
+class Rule(BaseModel):
+    """A part of a data file; unknown keys are refused, so that a misspelt limit does not vanish."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Sourced(Rule):
+    """Numbers with where they come from."""
+
+    source: str = Field(min_length=1)
+    verified: bool
+
+
+class Bounds(Sourced):
+    """Lowest and highest plausible value, both allowed."""
+
+    min: float
+    max: float
+
+    def hold(self, value: float) -> bool:
+        """Tell whether the value lies within."""
+        return self.min <= value <= self.max
+
+
+class Method(Sourced):
+    """A named method."""
+
+    name: str
+
+
+class LinearTarget(Sourced):
+    """A linear approximation of the target, and how far the method may be from it (a fraction)."""
+
+    x_per_circumference: float
+    y_per_mean_arc: float
+    max_deviation: float
+
+
+class HeadRules(Rule):
+    """Plausible head measures and targets, in centimetres."""
+
+    method: Method
+    nasion_inion_cm: Bounds
+    tragus_tragus_cm: Bounds
+    circumference_cm: Bounds
+    x_cm: Bounds
+    y_cm: Bounds
+    linear: LinearTarget
+
+
+class MeasurementOrderRules(Sourced):
+    """Defaults of a measurement order, and within what a person may set it."""
+
+    default_ceiling_percent_mso: int
+    min_ceiling_percent_mso: int
+    max_ceiling_percent_mso: int
+    default_max_stimuli: int
+    min_max_stimuli: int
+    max_max_stimuli: int
+    default_min_interval_s: float
+    min_min_interval_s: float
+    max_min_interval_s: float
+    max_days_ahead: int
+
+
+class StaircaseRules(Sourced):
+    """How the motor threshold is searched, in percent of maximum stimulator output."""
+
+    start_percent_mso: int = Field(ge=1, le=100)
+    step_up_percent_mso: int = Field(ge=1, le=20)
+    first_step_percent_mso: float = Field(gt=0, le=20)
+    refinement_stimuli: int = Field(ge=1)
+    lowest_percent_mso: int = Field(ge=1, le=100)
+
+
+class Margin(Sourced):
+    """By how much the method reads higher than EMG, in percent of the EMG threshold."""
+
+    mean_percent: float
+    range_percent: tuple[float, float]
+    note: str
+
+
+class Validity(Sourced):
+    """How long a threshold holds."""
+
+    max_age_days: int
+
+
+class ThresholdRules(Rule):
+    """The data file on the motor threshold."""
+
+    order: MeasurementOrderRules
+    staircase: StaircaseRules
+    margin: Margin
+    validity: Validity
+
+
+class HardLimits(Sourced):
+    """What is refused, whoever signs."""
+
+    max_percent_rmt: float
+    max_unpatterned_hz: float
+    refused_pause_s: float
+
+
+class TableRow(Rule):
+    """One frequency of a table: longest train by column, and whether that is a limit or the longest tested."""
+
+    hz: float
+    train_s: tuple[float, ...]
+    limit: tuple[bool, ...]
+
+
+class TrainTable(Sourced):
+    """Longest train in seconds by frequency and percent of the motor threshold."""
+
+    name: str
+    percent_rmt: tuple[float, ...]
+    rows: tuple[TableRow, ...]
+
+    @model_validator(mode="after")
+    def _is_rectangular_and_sorted(self) -> Self:
+        width = len(self.percent_rmt)
+        if any(len(row.train_s) != width or len(row.limit) != width for row in self.rows):
+            raise ValueError(f"{self.name}: every row needs {width} columns")
+        if list(self.percent_rmt) != sorted(self.percent_rmt) or not self.rows:
+            raise ValueError(f"{self.name}: columns must ascend")
+        if [row.hz for row in self.rows] != sorted(row.hz for row in self.rows):
+            raise ValueError(f"{self.name}: rows must ascend")
+        return self
+
+
+class PauseTable(Sourced):
+    """Shortest pause between trains, from the end of one to the start of the next."""
+
+    name: str
+    min_pause_s: float
+    safe_to_percent_rmt: float
+    min_pause_above_s: float
+
+
+class CourseFigures(Sourced):
+    """Standard figures of a course; outside them warns."""
+
+    name: str
+    min_sessions: int
+    max_sessions: int
+    min_per_week: int
+    max_per_week: int
+    max_weeks: int
+    min_pulses: int
+    max_pulses: int
+
+
+class LimitRules(Rule):
+    """The data file of published limits."""
+
+    hard: HardLimits
+    longest: TrainTable
+    stricter: TrainTable
+    pause: PauseTable
+    course: CourseFigures
+
+
+class Capability(Sourced):
+    """What a stimulator can do."""
+
+    stimulator_models: tuple[str, ...]
+    coil_models: tuple[str, ...]
+    waveforms: tuple[Waveform, ...]
+    max_percent_mso: int
+    max_hz: float
+    max_pulses_per_burst: int
+    min_pulse_interval_s: float
+    max_pulse_interval_s: float
+    max_burst_hz: float
+
+
+class ClearedRow(Sourced):
+    """One row of the clinic's cleared list."""
+
+    protocol_id: str
+    protocol_version: int
+    site: Site
+    pulses_per_burst: int
+    pulse_interval_s: float | None = None
+    bursts_per_train: int
+    burst_interval_s: float
+    max_trains: int
+    min_train_interval_s: float
+    max_percent_rmt: float
+    max_pulses_per_session: int
+    max_pulses_per_day: int
+    min_pause_between_sessions_s: float
+    reason: str
+    cleared_by: str
+    cleared_on: date
+
+
+class Evidence(Sourced):
+    """Where some fields of a protocol come from."""
+
+    fields: tuple[str, ...]
+
+
+class Range(Rule):
+    """The usual number, and the least and most that may be prescribed."""
+
+    standard: int
+    min: int
+    max: int
+
+
+class Protocol(Sourced):
+    """One protocol of the catalogue (PL-04)."""
+
+    id: str
+    version: int
+    name: str
+    site: Site
+    indications: tuple[str, ...]
+    pattern: Pattern
+    percent_rmt: float
+    floor_percent_rmt: float
+    ceiling_percent_rmt: float
+    pulses_per_session: int
+    max_pulses_per_day: int
+    min_pause_between_sessions_s: float
+    sessions: Range
+    per_week: Range
+    evidence: tuple[Evidence, ...]
+
+
+class BookingRules(Sourced):
+    """Times around a session."""
+
+    treatment_set_up_s: float
+    measurement_set_up_s: float
+    start_tolerance_s: float
+    max_days_ahead: int
+
+
+class Rules(Rule):
+    """All data files."""
+
+    head: HeadRules
+    threshold: ThresholdRules
+    limits: LimitRules
+    devices: tuple[Capability, ...]
+    cleared: tuple[ClearedRow, ...]
+    protocols: tuple[Protocol, ...]
+    booking: BookingRules
+
+
+@cache
+def clinic_rules() -> Rules:
+    """Read the data files that come with the package.
+
+    Raises:
+        pydantic.ValidationError: a file lacks a number or has one too many.
+    """
+    data = files("spoel_planning").joinpath("data")
+    protocols = sorted(
+        (path for path in data.joinpath("protocols").iterdir() if path.name.endswith(".toml")),
+        key=lambda path: path.name,
+    )
+    return Rules.model_validate(
+        {
+            "head": _read(data.joinpath("head.toml")),
+            "threshold": _read(data.joinpath("threshold.toml")),
+            "limits": _read(data.joinpath("limits.toml")),
+            "devices": _read(data.joinpath("devices.toml"))["device"],
+            "cleared": _read(data.joinpath("cleared.toml"))["row"],
+            "protocols": [_read(path) for path in protocols],
+            "booking": _read(data.joinpath("booking.toml")),
+        }
+    )
+
+
+def _read(path: Traversable) -> dict[str, Any]:
+    return tomllib.loads(path.read_text(encoding="utf-8"))

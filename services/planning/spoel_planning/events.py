@@ -1,0 +1,337 @@
+"""The public events of planning: plans (one a case) and room calendars.
+
+An event names its values with their units: ``percent_mso`` is percent of maximum stimulator output, ``percent_rmt``
+percent of the resting motor threshold, ``…_s`` seconds, ``…_cm`` centimetres.
+"""
+
+from datetime import date
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from spoel_common.events import Catalogue, EventData, UtcTime
+
+Site = Literal["left-dlpfc", "right-dlpfc"]
+MotorSite = Literal["left-motor-cortex", "right-motor-cortex"]
+Muscle = Literal["left-apb", "right-apb", "left-fdi", "right-fdi"]
+"""Abductor pollicis brevis (thumb) or first dorsal interosseus (index finger), and the hand that is watched."""
+Waveform = Literal["biphasic", "monophasic"]
+CurrentDirection = Literal["normal", "reverse"]
+Response = Literal["yes", "no", "repeat"]
+"""Whether the muscle moved; ``repeat``: could not be judged."""
+Grade = Literal["within", "beyond-stricter-table", "beyond-longest-tested", "not-covered", "beyond-limit"]
+SessionKind = Literal["measurement", "treatment"]
+WithdrawalReason = Literal[
+    "side-effects", "patient-wish", "indication-changed", "medication-changed", "entered-in-error", "course-completed"
+]
+CancellationReason = Literal[
+    "patient-cancelled", "patient-absent", "staff-absent", "device-unavailable", "plan-changed", "entered-in-error"
+]
+OverrideReason = Literal["earlier-course-tolerated", "benefit-outweighs-risk", "no-response-within-limits"]
+
+Percent = Annotated[int, Field(ge=0, le=100)]
+Id = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*$")]
+
+
+class Value(BaseModel):
+    """A part of an event."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Pattern(Value):
+    """A stimulation pattern: nested counts with onset-to-onset intervals (as in NIBS-BIDS, BEP037).
+
+    Public sources count "the inter-train interval" in three ways; onset to onset is the one that needs no convention.
+
+    Attributes:
+        pulses_per_burst: pulses in a burst; 1 where there are single pulses only.
+        pulse_interval_s: onset to onset inside a burst; None for single pulses.
+        bursts_per_train: bursts (or single pulses) in a train.
+        burst_interval_s: onset to onset of bursts (or single pulses).
+        trains: trains in a session.
+        train_interval_s: onset to onset of trains.
+    """
+
+    pulses_per_burst: int = Field(ge=1, le=10)
+    pulse_interval_s: float | None = Field(default=None, gt=0, le=1, allow_inf_nan=False)
+    bursts_per_train: int = Field(ge=1, le=10_000)
+    burst_interval_s: float = Field(gt=0, le=60, allow_inf_nan=False)
+    trains: int = Field(ge=1, le=500)
+    train_interval_s: float = Field(gt=0, le=10_000, allow_inf_nan=False)
+
+
+class ThresholdKey(Value):
+    """The combination for which a motor threshold holds (PL-03, HZ-04)."""
+
+    stimulator_model: str = Field(min_length=1, max_length=60)
+    coil_model: str = Field(min_length=1, max_length=60)
+    waveform: Waveform
+    current_direction: CurrentDirection
+    muscle: Muscle
+
+
+class TreatmentOrder(ThresholdKey):
+    """What a signature allows: one protocol, one pattern, one intensity and the band around it.
+
+    Attributes:
+        percent_mso: the intensity to set: ``percent_rmt`` of the threshold, rounded down (HZ-05).
+        floor_percent_mso: lowest intensity that the operator may set.
+        ceiling_percent_mso: highest intensity that the operator may set.
+        pulses: pulses in a session.
+    """
+
+    protocol_id: str
+    protocol_version: int
+    site: Site
+    pattern: Pattern
+    percent_rmt: float
+    floor_percent_rmt: float
+    ceiling_percent_rmt: float
+    threshold_id: str
+    threshold_percent_mso: Percent
+    percent_mso: Percent
+    floor_percent_mso: Percent
+    ceiling_percent_mso: Percent
+    pulses: int = Field(ge=1)
+
+
+class MeasurementOrder(ThresholdKey):
+    """What may be delivered before a plan exists: single pulses to find the motor threshold (ST-02).
+
+    Attributes:
+        ceiling_percent_mso: highest intensity.
+        max_stimuli: most stimuli in all sessions under this order.
+        min_interval_s: shortest time between two stimuli.
+        valid_on: the one local day on which it holds.
+    """
+
+    order_id: str
+    case_id: str
+    patient_id: str
+    purpose: Literal["motor-threshold"]
+    site: MotorSite
+    ceiling_percent_mso: Percent
+    max_stimuli: int = Field(ge=1)
+    min_interval_s: float = Field(gt=0)
+    valid_on: date
+
+
+class Stimulus(Value):
+    """One stimulus of a threshold session and what was seen."""
+
+    train_id: str
+    percent_mso: Percent
+    response: Response
+
+
+class Finding(Value):
+    """One published limit, and how a prescription stands to it (PL-07).
+
+    Attributes:
+        advisory: shown to the person who decides; does not count for the prescription's grade.
+        verified: somebody compared the number with its source.
+    """
+
+    limit: str
+    grade: Grade
+    explanation: str
+    source: str
+    verified: bool
+    advisory: bool = False
+
+
+class Override(Value):
+    """A person's reasoned decision to go beyond *within* (PL-07)."""
+
+    by: str
+    big_number: str
+    reason_code: OverrideReason
+
+
+class PlanningEvent(EventData):
+    """An event of planning."""
+
+    service: ClassVar[str] = "planning"
+
+
+class CaseEvent(PlanningEvent):
+    """An event about one case."""
+
+    case_id: str
+    patient_id: str
+
+
+class HeadMeasured(CaseEvent):
+    """The head was measured (PL-01)."""
+
+    event_name: ClassVar[str] = "head-measured"
+
+    nasion_inion_cm: float
+    tragus_tragus_cm: float
+    circumference_cm: float
+
+
+class TargetCalculated(CaseEvent):
+    """A site on the scalp follows from the head measures (PL-02).
+
+    Attributes:
+        x_cm: along the circumference from the midline in front, towards the side of the site.
+        y_cm: from the vertex along the line to the mark at ``x_cm``.
+        source: of the method.
+    """
+
+    event_name: ClassVar[str] = "target-calculated"
+
+    site: Site
+    method: Literal["beam-f3", "beam-f4"]
+    x_cm: float
+    y_cm: float
+    source: str
+
+
+class MeasurementOrdered(MeasurementOrder, PlanningEvent):
+    """A measurement order was drafted; it allows nothing until it is signed."""
+
+    event_name: ClassVar[str] = "measurement-ordered"
+
+    drafted_by: str
+
+
+class MeasurementOrderSigned(CaseEvent):
+    """A measurement order was signed (PL-10)."""
+
+    event_name: ClassVar[str] = "measurement-order-signed"
+
+    order_id: str
+    signed_by: str
+    big_number: str
+    self_signed: bool
+    order: MeasurementOrder
+
+
+class ThresholdEstimated(ThresholdKey, CaseEvent):
+    """The motor threshold was estimated; every stimulus behind it is kept (PL-03).
+
+    Attributes:
+        margin_note: what is known of the method's error; never changes a dose.
+    """
+
+    event_name: ClassVar[str] = "threshold-estimated"
+
+    threshold_id: str
+    order_id: str
+    session_id: str
+    threshold_percent_mso: Percent
+    method: Literal["visible-twitch-staircase"]
+    margin_note: str
+    stimuli: tuple[Stimulus, ...]
+
+
+class PrescriptionDrafted(CaseEvent):
+    """A version of a prescription was drafted; it allows nothing until it is signed."""
+
+    event_name: ClassVar[str] = "prescription-drafted"
+
+    prescription_id: str
+    version: int = Field(ge=1)
+    order: TreatmentOrder
+    sessions: int
+    per_week: int
+    grade: Grade
+    findings: tuple[Finding, ...]
+    override: Override | None
+    drafted_by: str
+
+
+class PrescriptionSigned(CaseEvent):
+    """Exactly this version was signed (PL-10)."""
+
+    event_name: ClassVar[str] = "prescription-signed"
+
+    prescription_id: str
+    version: int = Field(ge=1)
+    course_id: str
+    signed_by: str
+    big_number: str
+    self_signed: bool
+    order: TreatmentOrder
+    sessions: int
+    per_week: int
+    grade: Grade
+
+
+class PrescriptionWithdrawn(CaseEvent):
+    """A prescription, all its versions, no longer allows anything."""
+
+    event_name: ClassVar[str] = "prescription-withdrawn"
+
+    prescription_id: str
+    version: int = Field(ge=1)
+    reason_code: WithdrawalReason
+
+
+class SessionBooked(CaseEvent):
+    """A session has a room and a time (PL-08)."""
+
+    event_name: ClassVar[str] = "session-booked"
+
+    session_id: str
+    room_id: str
+    kind: SessionKind
+    measurement_order_id: str | None
+    prescription_id: str | None
+    prescription_version: int | None
+    course_id: str | None
+    starts_at: UtcTime
+    ends_at: UtcTime
+
+
+class SessionBookingCancelled(CaseEvent):
+    """A booked session will not take place."""
+
+    event_name: ClassVar[str] = "session-booking-cancelled"
+
+    session_id: str
+    room_id: str
+    reason_code: CancellationReason
+
+
+class SlotTaken(PlanningEvent):
+    """A room is taken for a session."""
+
+    event_name: ClassVar[str] = "slot-taken"
+
+    room_id: str
+    session_id: str
+    starts_at: UtcTime
+    ends_at: UtcTime
+
+
+class SlotReleased(PlanningEvent):
+    """A room is free again where it was taken for this session."""
+
+    event_name: ClassVar[str] = "slot-released"
+
+    room_id: str
+    session_id: str
+
+
+PLAN_EVENTS: Catalogue[EventData] = Catalogue(
+    [
+        HeadMeasured,
+        TargetCalculated,
+        MeasurementOrdered,
+        MeasurementOrderSigned,
+        ThresholdEstimated,
+        PrescriptionDrafted,
+        PrescriptionSigned,
+        PrescriptionWithdrawn,
+        SessionBooked,
+        SessionBookingCancelled,
+    ]
+)
+"""Events of the aggregate ``plan``, one for each case."""
+
+CALENDAR_EVENTS: Catalogue[EventData] = Catalogue([SlotTaken, SlotReleased])
+"""Events of the aggregate ``calendar``, one for each room."""

@@ -1,0 +1,134 @@
+"""Events of other services as planning reads them: only the fields that it uses."""
+
+from datetime import date
+from typing import ClassVar, Literal
+
+from spoel_common.events import Catalogue, ForeignEvent
+from spoel_common.people import Profession
+
+
+class IntakeEvent(ForeignEvent):
+    """An event of intake."""
+
+    service: ClassVar[str] = "intake"
+
+
+class ReferralReceived(IntakeEvent):
+    """A case was opened on a referral."""
+
+    event_name: ClassVar[str] = "referral-received"
+
+    case_id: str
+    patient_id: str
+    indication: str
+
+
+class IndicationDecided(IntakeEvent):
+    """A clinician decided whether treatment is indicated."""
+
+    event_name: ClassVar[str] = "indication-decided"
+
+    case_id: str
+    patient_id: str
+    decision: Literal["indicated", "not-indicated"]
+
+
+class ConsentGiven(IntakeEvent):
+    """The patient, or a representative, consented."""
+
+    event_name: ClassVar[str] = "consent-given"
+
+    case_id: str
+    patient_id: str
+
+
+class ConsentWithdrawn(IntakeEvent):
+    """Consent was withdrawn."""
+
+    event_name: ClassVar[str] = "consent-withdrawn"
+
+    case_id: str
+    patient_id: str
+
+
+class RegistrationVerified(IntakeEvent):
+    """A person's registration in the BIG register was verified."""
+
+    event_name: ClassVar[str] = "registration-verified"
+
+    person_id: str
+    big_number: str
+    profession: Profession
+    verified_on: date
+    evidence: str
+    valid_until: date | None = None
+
+
+class RegistrationEnded(IntakeEvent):
+    """A person's registration no longer holds."""
+
+    event_name: ClassVar[str] = "registration-ended"
+
+    person_id: str
+    big_number: str
+    ended_on: date
+
+
+class StimulationEvent(ForeignEvent):
+    """An event of a stimulation node."""
+
+    service: ClassVar[str] = "stimulation"
+
+
+class RoomOpened(StimulationEvent):
+    """A room's device answered."""
+
+    event_name: ClassVar[str] = "room-opened"
+
+    room_id: str
+    stimulator_model: str
+    stimulator_serial: str
+    coil_model: str
+    simulated: bool
+
+
+class StimulusAnswered(StimulationEvent):
+    """Somebody said what a stimulus of a threshold session did."""
+
+    event_name: ClassVar[str] = "stimulus-answered"
+
+    session_id: str
+    case_id: str
+    patient_id: str
+    train_id: str
+    measurement_order_id: str
+    percent_mso: int
+    response: Literal["yes", "no", "repeat"]
+
+
+class SessionClosed(StimulationEvent):
+    """A session is over; its room is free from then on."""
+
+    event_name: ClassVar[str] = "session-closed"
+
+    session_id: str
+    case_id: str
+    patient_id: str
+    room_id: str
+    outcome: Literal["completed", "partial", "not-started"]
+
+
+FOREIGN_EVENTS: Catalogue[ForeignEvent] = Catalogue(
+    [
+        ReferralReceived,
+        IndicationDecided,
+        ConsentGiven,
+        ConsentWithdrawn,
+        RegistrationVerified,
+        RegistrationEnded,
+        RoomOpened,
+        StimulusAnswered,
+        SessionClosed,
+    ]
+)
+"""Every foreign event that planning reads."""

@@ -1,0 +1,333 @@
+"""The conditions under which a room may start, resume and go on (ST-01, ST-02, INV-4). Pure.
+
+Everything that a condition rests on is in ``Facts``, gathered by the caller in the transaction of the decision.
+"""
+
+from collections.abc import Iterable
+from datetime import date, datetime
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, ConfigDict
+
+from spoel_common.errors import BigNumberInvalid, ProfessionNotAllowed, RegistrationNotVerified
+from spoel_common.people import Actor, Registration, Role, check_act, check_role
+from spoel_stimulation.domain.refusals import (
+    BookingCancelled,
+    BookingUnknown,
+    ConsentMissing,
+    ConsentWithdrawn,
+    DeviceNotReady,
+    IndicationMissing,
+    MeasurementOrderExpired,
+    OperatorRegistrationEnded,
+    OrderNotSigned,
+    OrderSuperseded,
+    OrderWithdrawn,
+    RoomBusy,
+    StaleKnowledge,
+    SupervisionMissing,
+    ThresholdKeyMismatch,
+    WrongRoom,
+)
+from spoel_stimulation.domain.room import RoomState, check_not_latched
+from spoel_stimulation.domain.roster import RosterState
+from spoel_stimulation.events import Known, MeasurementOrder, SessionKind, ThresholdKey, TreatmentOrder
+
+LOCAL_ZONE = ZoneInfo("Europe/Amsterdam")
+NEEDED_SERVICES = ("intake", "planning")
+
+
+class _Fact(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Booking(_Fact):
+    """A booking as planning published it."""
+
+    session_id: str
+    case_id: str
+    patient_id: str
+    room_id: str
+    kind: SessionKind
+    measurement_order_id: str | None = None
+    prescription_id: str | None = None
+    prescription_version: int | None = None
+    cancelled: bool = False
+
+
+class OrderFacts(_Fact):
+    """What is known of the order of one booking.
+
+    Attributes:
+        treatment: the booked version, if its signature has arrived.
+        newest_version: highest signed version of the prescription.
+        withdrawn: the prescription was withdrawn.
+        threshold_key: what the threshold of the order was measured with, if that has arrived.
+        measurement: the signed measurement order.
+        stimuli_used: stimuli given under the measurement order, in all sessions here.
+    """
+
+    treatment: TreatmentOrder | None = None
+    newest_version: int | None = None
+    withdrawn: bool = False
+    threshold_key: ThresholdKey | None = None
+    measurement: MeasurementOrder | None = None
+    stimuli_used: int = 0
+
+
+class DeviceFacts(_Fact):
+    """The room's device as it is now.
+
+    Attributes:
+        ready: connected, accepted and disarmed at least once since then.
+        problem: why it is not ready, and what to do.
+        status_age_s: wall seconds since its status was heard.
+        enabled: armed, by its own word.
+        total_pulses: its counter, if it was asked for this decision.
+    """
+
+    ready: bool = False
+    problem: str = "The device has not answered yet."
+    model: str = ""
+    coil_model: str = ""
+    simulated: bool = False
+    status_age_s: float = float("inf")
+    enabled: bool = False
+    total_pulses: int | None = None
+
+
+class Limits(_Fact):
+    """Limits of this node; ages in wall seconds."""
+
+    max_knowledge_age_s: float = 60.0
+    max_status_age_s: float = 2.0
+    max_autonomous_s: float = 10.0
+
+
+class Facts(_Fact):
+    """Everything that a decision about a session rests on.
+
+    Attributes:
+        now: clock time.
+        busy_with: the session that is open in this room.
+        patient_busy_in: another room in which this patient has an open session.
+        registrations: verified registrations that have not ended, by person.
+        known: age of each feed.
+    """
+
+    now: datetime
+    room_id: str
+    room: RoomState = RoomState()
+    busy_with: str | None = None
+    patient_busy_in: str | None = None
+    booking: Booking | None = None
+    consent: Literal["given", "withdrawn"] | None = None
+    indication: Literal["indicated", "not-indicated"] | None = None
+    order: OrderFacts = OrderFacts()
+    registrations: dict[str, Registration] = {}
+    roster: RosterState = RosterState()
+    known: tuple[Known, ...] = ()
+    device: DeviceFacts = DeviceFacts()
+    limits: Limits = Limits()
+
+    @property
+    def today(self) -> date:
+        """The local day."""
+        return self.now.astimezone(LOCAL_ZONE).date()
+
+
+def check_booking(facts: Facts, session_id: str) -> Booking:
+    """Return the booking of this session in this room.
+
+    Raises:
+        BookingUnknown, BookingCancelled, WrongRoom: as they say (HZ-02).
+    """
+    booking = facts.booking
+    if booking is None:
+        raise BookingUnknown(
+            f"No booking of session {session_id} has arrived here. It may still arrive: try again in a moment, or book."
+        )
+    if booking.room_id != facts.room_id:
+        raise WrongRoom(f"Session {session_id} is booked in {booking.room_id}, not in {facts.room_id}. Go there.")
+    if booking.cancelled:
+        raise BookingCancelled(f"The booking of session {session_id} was cancelled. Book a new one.")
+    return booking
+
+
+def check_free(facts: Facts) -> None:
+    """Refuse a room, or a patient, with an open session.
+
+    Raises:
+        RoomBusy: says which session, or which room.
+    """
+    if facts.busy_with is not None:
+        raise RoomBusy(f"Session {facts.busy_with} is open in {facts.room_id}. Close it first.")
+    if facts.patient_busy_in is not None:
+        raise RoomBusy(f"This patient has an open session in {facts.patient_busy_in}. Close it first.")
+
+
+def check_standing(facts: Facts, kind: SessionKind, booked_version: int | None) -> None:
+    """Refuse what is known to have ended; a running session stops at once on these (INV-4).
+
+    Raises:
+        ConsentWithdrawn, IndicationMissing, OrderWithdrawn, OrderSuperseded, MeasurementOrderExpired: as they say.
+    """
+    if facts.consent == "withdrawn":
+        raise ConsentWithdrawn("The patient withdrew the consent. Nothing more is delivered.")
+    if facts.indication == "not-indicated":
+        raise IndicationMissing("A clinician decided that treatment is not indicated. Nothing more is delivered.")
+    order = facts.order
+    if kind == "measurement":
+        if order.measurement is not None and order.measurement.valid_on != facts.today:
+            raise MeasurementOrderExpired(
+                f"The measurement order holds on {order.measurement.valid_on}; today is {facts.today}. "
+                "Have a new one signed."
+            )
+        return
+    if order.withdrawn:
+        raise OrderWithdrawn("The prescription was withdrawn. Have a new one signed and booked.")
+    if order.newest_version is not None and booked_version is not None and order.newest_version > booked_version:
+        raise OrderSuperseded(
+            f"Version {booked_version} is booked and version {order.newest_version} is signed. Book that one."
+        )
+
+
+def check_knowledge(facts: Facts) -> None:
+    """Refuse to start on old knowledge of a service that a start needs.
+
+    Raises:
+        StaleKnowledge: names the service, the age and the limit.
+    """
+    for service in NEEDED_SERVICES:
+        ages = [known.age_s for known in facts.known if known.source.split("/")[3:4] == [service]]
+        oldest_s = max(ages, default=float("inf"))
+        if oldest_s > facts.limits.max_knowledge_age_s:
+            age = f"{oldest_s:.0f} s old" if ages and oldest_s < 1e9 else "not there yet"  # noqa: PLR2004 - "never"
+            raise StaleKnowledge(
+                f"What this room knows of {service} is {age}; {facts.limits.max_knowledge_age_s:g} s is the limit for "
+                f"a start. Check the network and {service}, and try again.",
+                service=service,
+            )
+
+
+def check_complete(facts: Facts, booking: Booking) -> TreatmentOrder | MeasurementOrder:
+    """Return the signed order of a booking whose patient consents and is indicated (ST-02).
+
+    Raises:
+        OrderNotSigned, ConsentMissing, IndicationMissing: as they say.
+    """
+    order = facts.order.treatment if booking.kind == "treatment" else facts.order.measurement
+    if order is None:
+        raise OrderNotSigned("No signed order of this booking has arrived here. Have it signed; it may still arrive.")
+    if facts.consent is None:
+        raise ConsentMissing("No consent of this case has arrived here. Record it; it may still arrive.")
+    if facts.indication is None:
+        raise IndicationMissing("No decision about the indication has arrived here. It may still arrive.")
+    return order
+
+
+def role_to_run(by: Actor) -> Role:
+    """Return the role under which ``by`` runs a session.
+
+    Raises:
+        NotAllowed: none.
+    """
+    if Role.TMS_PROFESSIONAL in by.roles:
+        return Role.TMS_PROFESSIONAL
+    if Role.TMS_TECHNICIAN in by.roles:
+        return Role.TMS_TECHNICIAN
+    if Role.TRAINEE in by.roles:
+        return Role.TRAINEE
+    check_role("run-session", by)
+    return Role.TMS_PROFESSIONAL
+
+
+def check_people(facts: Facts, by: Actor, supervisor_id: str | None) -> Role:
+    """Return the role under which ``by`` may run a session now (ST-01).
+
+    Raises:
+        NotAllowed, BigNumberInvalid, RegistrationNotVerified, ProfessionNotAllowed: as ``check_act`` says.
+        SupervisionMissing: a technician or trainee without a named supervisor on duty.
+    """
+    role = role_to_run(by)
+    if role is Role.TMS_PROFESSIONAL:
+        check_act("run-session", by, facts.registrations.get(by.person_id), facts.today)
+        return role
+    check_role("run-session-supervised", by)
+    if supervisor_id is None:
+        raise SupervisionMissing(f"A {role} runs sessions under a supervisor. Name one on duty in 'supervisor_id'.")
+    on_duty = facts.roster.on_duty(supervisor_id, facts.now)
+    if supervisor_id == by.person_id or not on_duty or supervisor_id not in facts.registrations:
+        raise SupervisionMissing(
+            f"{supervisor_id} is not a registered supervisor on duty here now. Name another, or have them go on duty.",
+            supervisor_id=supervisor_id,
+        )
+    return role
+
+
+def check_grant(facts: Facts, operator: Actor) -> None:
+    """Refuse when the grant of a running session is known to have ended (INV-4).
+
+    Raises:
+        SupervisionMissing: the supervisor is off duty.
+        OperatorRegistrationEnded: the operator's registration ended.
+    """
+    try:
+        check_people(facts, operator, operator.supervisor_id)
+    except (RegistrationNotVerified, ProfessionNotAllowed, BigNumberInvalid) as error:
+        raise OperatorRegistrationEnded(error.detail) from error
+
+
+def check_device(facts: Facts, key: ThresholdKey, *, enabled: bool = False) -> None:
+    """Refuse a device that is away, silent, not armed where that is needed, or not the order's (INV-4, HZ-04).
+
+    Raises:
+        DeviceNotReady, ThresholdKeyMismatch: as they say.
+    """
+    device = facts.device
+    if not device.ready:
+        raise DeviceNotReady(device.problem)
+    if device.status_age_s > facts.limits.max_status_age_s:
+        raise DeviceNotReady(
+            f"The device's last status is {device.status_age_s:.1f} s old; {facts.limits.max_status_age_s:g} s is the "
+            "limit. Look at the device and its cable."
+        )
+    _check_key({"stimulator_model": device.model, "coil_model": device.coil_model}, key, "In this room the device has")
+    if enabled and not device.enabled:
+        raise DeviceNotReady("The device is not armed. Arm the session first.")
+
+
+def check_threshold_key(facts: Facts, order: TreatmentOrder | MeasurementOrder) -> None:
+    """Refuse an order whose threshold was measured with anything else than the order names (HZ-04).
+
+    Raises:
+        ThresholdKeyMismatch: names the field.
+    """
+    measured = facts.order.threshold_key
+    if isinstance(order, TreatmentOrder) and measured is not None:
+        _check_key(measured.model_dump(), order, "The threshold was measured with")
+
+
+def _check_key(found: dict[str, str], key: ThresholdKey, where: str) -> None:
+    wanted = key.model_dump(include=set(ThresholdKey.model_fields))
+    differing = [field for field in found if found[field] != wanted[field]]
+    if differing:
+        said = ", ".join(f"{field} {found[field]!r} (order: {wanted[field]!r})" for field in differing)
+        raise ThresholdKeyMismatch(
+            f"{where} {said}. Use the equipment of the order, or have the threshold measured again.", fields=differing
+        )
+
+
+def check_room(facts: Facts) -> None:
+    """Refuse a latched room.
+
+    Raises:
+        RoomLatchedRefusal: it is latched.
+    """
+    check_not_latched(facts.room, facts.room_id)
+
+
+def ages_for_record(known: Iterable[Known]) -> tuple[Known, ...]:
+    """Return ages rounded to milliseconds, for the record."""
+    return tuple(item.model_copy(update={"age_s": round(item.age_s, 3)}) for item in known)

@@ -1,0 +1,301 @@
+"""Why a room refuses: one class a kind. Those that can also stop a running session name their interlock."""
+
+from typing import ClassVar
+
+from spoel_common.errors import SpoelError
+from spoel_stimulation.events import InterlockReason
+
+
+class RoomRefusal(SpoelError):
+    """A refusal of this service; ``interlock`` is the reason that is recorded where it stops a running session."""
+
+    status = 409
+    interlock: ClassVar[InterlockReason | None] = None
+
+
+# --- booking and state
+
+
+class BookingUnknown(RoomRefusal):
+    """No booking of this session has arrived here."""
+
+    slug = "booking-unknown"
+    status = 404
+    title = "No such booking is known here yet"
+
+
+class BookingCancelled(RoomRefusal):
+    """The booking holds no longer."""
+
+    slug = "booking-cancelled"
+    title = "The booking was cancelled"
+
+
+class WrongRoom(RoomRefusal):
+    """The session is booked in another room (HZ-02)."""
+
+    slug = "wrong-room"
+    title = "Booked in another room"
+
+
+class RoomBusy(RoomRefusal):
+    """The room, or the patient, has an open session."""
+
+    slug = "room-busy"
+    title = "There is an open session"
+
+
+class TransitionNotAllowed(RoomRefusal):
+    """The session's state does not allow this."""
+
+    slug = "transition-not-allowed"
+    title = "Not possible in this state"
+
+
+# --- orders
+
+
+class OrderNotSigned(RoomRefusal):
+    """No signed order of this booking has arrived here."""
+
+    slug = "order-not-signed"
+    title = "No signed order"
+
+
+class OrderSuperseded(RoomRefusal):
+    """A newer version of the order is signed."""
+
+    slug = "order-superseded"
+    title = "A newer signed version exists"
+    interlock = "order-superseded"
+
+
+class OrderWithdrawn(RoomRefusal):
+    """The order was withdrawn."""
+
+    slug = "order-withdrawn"
+    title = "The order was withdrawn"
+    interlock = "order-withdrawn"
+
+
+class OrderInconsistent(RoomRefusal):
+    """The figures of a signed order contradict each other."""
+
+    slug = "order-inconsistent"
+    title = "The order contradicts itself"
+
+
+class MeasurementOrderExpired(RoomRefusal):
+    """A measurement order holds on one local day."""
+
+    slug = "measurement-order-expired"
+    title = "The measurement order is of another day"
+    interlock = "order-expired"
+
+
+class ThresholdKeyMismatch(RoomRefusal):
+    """The room's device is not the one for which the threshold holds (HZ-04)."""
+
+    slug = "threshold-key-mismatch"
+    title = "The threshold was measured with other equipment"
+
+
+# --- patient
+
+
+class ConsentMissing(RoomRefusal):
+    """No consent of this case has arrived here."""
+
+    slug = "consent-missing"
+    title = "No consent"
+
+
+class ConsentWithdrawn(RoomRefusal):
+    """The patient withdrew the consent."""
+
+    slug = "consent-withdrawn"
+    title = "The consent was withdrawn"
+    interlock = "consent-withdrawn"
+
+
+class IndicationMissing(RoomRefusal):
+    """No positive decision about the indication has arrived here."""
+
+    slug = "indication-missing"
+    title = "No positive indication"
+    interlock = "indication-ended"
+
+
+class IdentityStripMissing(RoomRefusal):
+    """The room has no identity strip of this booking, or cannot open it."""
+
+    slug = "identity-strip-missing"
+    title = "No identity strip"
+
+
+class IdentityMismatch(RoomRefusal):
+    """What was said does not agree with the booking's identity strip (HZ-01)."""
+
+    slug = "identity-mismatch"
+    title = "Not the booked patient"
+
+
+class SiteMismatch(RoomRefusal):
+    """The chosen side, site or protocol is not the order's (HZ-03)."""
+
+    slug = "site-mismatch"
+    title = "Not the ordered side or protocol"
+
+
+class EarProtectionMissing(RoomRefusal):
+    """Ear protection of everyone in the room was not confirmed (HZ-18)."""
+
+    slug = "ear-protection-missing"
+    status = 422
+    title = "Ear protection first"
+
+
+# --- people
+
+
+class SupervisionMissing(RoomRefusal):
+    """A technician or trainee without a named supervisor on duty."""
+
+    slug = "supervision-missing"
+    status = 403
+    title = "No supervisor on duty"
+    interlock = "supervision-ended"
+
+
+class SupervisionEndInvalid(RoomRefusal):
+    """The end of a supervisor's duty is not within the coming day."""
+
+    slug = "supervision-end-invalid"
+    status = 422
+    title = "Impossible end of duty"
+
+
+class NotOnDuty(RoomRefusal):
+    """Somebody goes off duty who is not on duty."""
+
+    slug = "not-on-duty"
+    title = "Not on duty"
+
+
+class NotTheOperator(RoomRefusal):
+    """Only the person who opened a session runs it."""
+
+    slug = "not-the-operator"
+    status = 403
+    title = "Another person runs this session"
+
+
+class OperatorRegistrationEnded(RoomRefusal):
+    """The registration under which a session is run ended."""
+
+    slug = "registration-ended"
+    status = 403
+    title = "The registration ended"
+    interlock = "registration-ended"
+
+
+# --- knowledge, room and device
+
+
+class StaleKnowledge(RoomRefusal):
+    """What is known of other services is too old to start on (INV-4)."""
+
+    slug = "stale-knowledge"
+    title = "Knowledge of other services is too old"
+
+
+class RoomLatchedRefusal(RoomRefusal):
+    """The room is latched until a person resets it (INV-7)."""
+
+    slug = "room-latched"
+    title = "The room is latched"
+    interlock = "device-fault"
+
+
+class RoomNotLatched(RoomRefusal):
+    """There is nothing to reset."""
+
+    slug = "room-not-latched"
+    title = "The room is not latched"
+
+
+class DeviceNotReady(RoomRefusal):
+    """The device is away, its status is old, or it is not in the state that this needs."""
+
+    slug = "device-not-ready"
+    title = "The device is not ready"
+    interlock = "device-fault"
+
+
+class DeviceNotAccepted(RoomRefusal):
+    """A simulator where people are treated, or a fast clock on a real device (HZ-25)."""
+
+    slug = "device-not-accepted"
+    title = "This device may not be used here"
+
+
+# --- dose
+
+
+class BeyondSignedBand(RoomRefusal):
+    """A value outside the signed limits (INV-2)."""
+
+    slug = "beyond-signed-band"
+    status = 422
+    title = "Outside the signed limits"
+
+
+class BeyondDeviceCapability(RoomRefusal):
+    """The device cannot do this (INV-2)."""
+
+    slug = "beyond-device-capability"
+    status = 422
+    title = "Beyond what the device can do"
+
+
+class TrainBeyondLimits(RoomRefusal):
+    """A train that a device may not run on its own (INV-11)."""
+
+    slug = "train-beyond-limits"
+    status = 422
+    title = "The train is too long for one start command"
+
+
+class StimulusTooSoon(RoomRefusal):
+    """The shortest pause since the last stimulus is not over."""
+
+    slug = "stimulus-too-soon"
+    title = "Too soon after the last stimulus"
+
+
+class StimuliUsedUp(RoomRefusal):
+    """The order's stimuli are used up."""
+
+    slug = "stimuli-used-up"
+    title = "No stimuli left"
+
+
+class TrainUnderWay(RoomRefusal):
+    """The last train has not ended yet."""
+
+    slug = "train-under-way"
+    title = "A train is under way"
+
+
+class StimulusNotDelivered(RoomRefusal):
+    """A stimulus that was not delivered, or of which that is not known, has no answer."""
+
+    slug = "stimulus-not-delivered"
+    title = "This stimulus was not delivered"
+
+
+class StimulusAlreadyAnswered(RoomRefusal):
+    """A stimulus is answered once."""
+
+    slug = "stimulus-already-answered"
+    title = "Answered already"

@@ -1,0 +1,486 @@
+"""The events of stimulation: what happened in a room, in a session, and on the supervisors' roster.
+
+Intensities are in percent of maximum stimulator output (``…percent_mso``) or of the resting motor threshold
+(``…percent_rmt``), durations in seconds. Pulse counts of a device are those of its own counter.
+"""
+
+from datetime import date
+from typing import ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+
+from spoel_common.events import Catalogue, EventData, UtcTime
+
+Site = Literal["left-dlpfc", "right-dlpfc", "left-motor-cortex", "right-motor-cortex"]
+Waveform = Literal["biphasic", "monophasic"]
+CurrentDirection = Literal["normal", "reverse"]
+SessionKind = Literal["measurement", "treatment"]
+Response = Literal["yes", "no", "repeat"]
+Parameter = Literal["percent_rmt", "train_interval_s"]
+TrainOutcome = Literal["complete", "partial", "none"]
+Evidence = Literal["frames-and-counter", "counter"]
+SessionOutcome = Literal["completed", "partial", "not-started"]
+StopOutcome = Literal["sent", "confirmed", "not-confirmed"]
+LatchReason = Literal[
+    "device-fault",
+    "link-lost",
+    "unauthorised-pulse",
+    "unasked-change",
+    "outcome-unknown",
+    "emergency-stop",
+    "service-restart",
+]
+ResetReason = Literal["device-checked", "device-restarted", "link-restored", "false-alarm"]
+PauseReason = Literal[
+    "patient-asked", "patient-discomfort", "coil-check", "ear-protection", "limb-movement", "technical", "other"
+]
+StopReason = Literal[
+    "patient-asked",
+    "side-effect",
+    "clinical-judgement",
+    "technical",
+    "time-over",
+    "measurement-finished",
+    "other",
+]
+InterlockReason = Literal[
+    "consent-withdrawn",
+    "indication-ended",
+    "order-superseded",
+    "order-withdrawn",
+    "order-expired",
+    "supervision-ended",
+    "registration-ended",
+    "device-fault",
+    "link-lost",
+    "unauthorised-pulse",
+    "unasked-change",
+    "outcome-unknown",
+    "emergency-stop",
+    "service-restart",
+]
+ChangeReason = Literal[
+    "patient-discomfort", "pain", "facial-twitch", "anxiety", "clinical-judgement", "technical", "other"
+]
+
+
+class Part(BaseModel):
+    """A part of an event. Unknown fields are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Pattern(Part):
+    """The timing of a session: nestable counts and onset-to-onset intervals (after NIBS-BIDS, BEP037).
+
+    Attributes:
+        pulses_per_burst: 1 where there are no bursts.
+        pulse_interval_s: onset to onset within a burst; None where there are no bursts.
+        bursts_per_train: bursts, or single pulses, in a train.
+        burst_interval_s: onset to onset of bursts or single pulses.
+        trains: trains in a session.
+        train_interval_s: onset to onset of trains.
+    """
+
+    pulses_per_burst: int = Field(ge=1)
+    pulse_interval_s: float | None = Field(default=None, gt=0)
+    bursts_per_train: int = Field(ge=1)
+    burst_interval_s: float = Field(gt=0)
+    trains: int = Field(ge=1)
+    train_interval_s: float = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _bursts_have_an_interval(self) -> Self:
+        if (self.pulses_per_burst > 1) != (self.pulse_interval_s is not None):
+            raise ValueError("pulse_interval_s is given with bursts of more than one pulse, and only then")
+        return self
+
+    @property
+    def pulses(self) -> int:
+        """Pulses of a whole session."""
+        return self.pulses_per_burst * self.bursts_per_train * self.trains
+
+
+class ThresholdKey(Part):
+    """What a motor threshold holds for; another value of any of these makes it another threshold."""
+
+    stimulator_model: str
+    coil_model: str
+    waveform: Waveform
+    current_direction: CurrentDirection
+    muscle: str
+
+
+class TreatmentOrder(ThresholdKey):
+    """A signed prescription, as far as a room needs it.
+
+    Attributes:
+        percent_rmt: prescribed intensity in percent of the resting motor threshold.
+        floor_percent_rmt: lowest intensity that the operator may set.
+        ceiling_percent_rmt: highest intensity that the operator may set.
+        threshold_percent_mso: the threshold on which the order rests.
+        percent_mso: floor(percent_rmt × threshold), what the device is set to.
+        pulses: pulses of one whole session.
+    """
+
+    protocol_id: str
+    protocol_version: int | str
+    site: Site
+    pattern: Pattern
+    percent_rmt: float = Field(gt=0)
+    floor_percent_rmt: float = Field(gt=0)
+    ceiling_percent_rmt: float = Field(gt=0)
+    threshold_id: str
+    threshold_percent_mso: int = Field(ge=1, le=100)
+    percent_mso: int = Field(ge=0)
+    floor_percent_mso: int = Field(ge=0)
+    ceiling_percent_mso: int = Field(ge=0)
+    pulses: int = Field(ge=1)
+
+
+class MeasurementOrder(ThresholdKey):
+    """A signed measurement order: single pulses at one site on one day.
+
+    Attributes:
+        ceiling_percent_mso: highest output of a stimulus.
+        max_stimuli: most stimuli under this order, over all its sessions.
+        min_interval_s: shortest time from stimulus to stimulus.
+        valid_on: the local day on which it may be used.
+    """
+
+    order_id: str
+    case_id: str
+    patient_id: str
+    purpose: Literal["motor-threshold"]
+    site: Site
+    ceiling_percent_mso: int = Field(ge=1, le=100)
+    max_stimuli: int = Field(ge=1)
+    min_interval_s: float = Field(gt=0)
+    valid_on: date
+
+
+class Known(Part):
+    """How old the knowledge of one feed was (INV-4).
+
+    Attributes:
+        source: the store that publishes the feed.
+        as_of: the last watermark that was fully applied; None if there was none.
+        age_s: wall seconds since then, by a monotonic clock.
+    """
+
+    source: str
+    as_of: UtcTime | None
+    age_s: float
+
+
+class DeviceSettings(Part):
+    """What a device was told and what it answered: two things (INV-2).
+
+    Attributes:
+        set: setting → value that was written.
+        read_back: setting → value that the device gave afterwards.
+    """
+
+    set: dict[str, JsonValue]
+    read_back: dict[str, JsonValue]
+
+
+class StimulationEvent(EventData):
+    """An event of this service."""
+
+    service: ClassVar[str] = "stimulation"
+
+
+# --- aggregate room, id = room_id
+
+
+class RoomOpened(StimulationEvent):
+    """A device answered in a room, and it, or the room's key, differs from what was recorded."""
+
+    event_name: ClassVar[str] = "room-opened"
+
+    room_id: str
+    stimulator_model: str
+    stimulator_serial: str
+    coil_model: str
+    simulated: bool
+    strip_public_key: str
+
+
+class RoomLatched(StimulationEvent):
+    """The room is safe and stays so until a person resets it (INV-7)."""
+
+    event_name: ClassVar[str] = "room-latched"
+
+    room_id: str
+    reason: LatchReason
+    detail: str
+    session_id: str | None = None
+
+
+class RoomReset(StimulationEvent):
+    """A person looked and released the room."""
+
+    event_name: ClassVar[str] = "room-reset"
+
+    room_id: str
+    reason: ResetReason
+
+
+class DeviceFault(StimulationEvent):
+    """A device or its link did something that it should not."""
+
+    event_name: ClassVar[str] = "device-fault"
+
+    room_id: str
+    session_id: str | None = None
+    kind: str
+    detail: str
+
+
+class UnauthorisedPulseObserved(StimulationEvent):
+    """The device counted pulses that no train of this room accounts for, such as from its front panel."""
+
+    event_name: ClassVar[str] = "unauthorised-pulse-observed"
+
+    room_id: str
+    session_id: str | None = None
+    pulses: int = Field(ge=1)
+    device_total_pulses: int = Field(ge=0)
+
+
+class EmergencyStopped(StimulationEvent):
+    """The emergency stop was pressed; ``person`` is ``unverified`` when nobody had signed in (INV-8)."""
+
+    event_name: ClassVar[str] = "emergency-stopped"
+
+    room_id: str
+    session_id: str | None = None
+    outcome: StopOutcome
+    person: str
+
+
+# --- aggregate session, id = session_id
+
+
+class SessionEvent(StimulationEvent):
+    """An event of one session."""
+
+    session_id: str
+    case_id: str
+    patient_id: str
+    room_id: str
+
+
+class SessionOpened(SessionEvent):
+    """A person took a booked session into its room; the signed order is frozen into it.
+
+    Attributes:
+        operator_id: who runs the session; with role, BIG number and supervisor the session's grant.
+    """
+
+    event_name: ClassVar[str] = "session-opened"
+
+    kind: SessionKind
+    operator_id: str
+    operator_role: str
+    operator_big_number: str | None = None
+    supervisor_id: str | None = None
+    treatment_order: TreatmentOrder | None = None
+    measurement_order: MeasurementOrder | None = None
+    prescription_id: str | None = None
+    prescription_version: int | None = None
+    measurement_order_id: str | None = None
+    known: tuple[Known, ...]
+
+    @model_validator(mode="after")
+    def _one_order(self) -> Self:
+        orders = {"treatment": self.treatment_order, "measurement": self.measurement_order}
+        given = [kind for kind, order in orders.items() if order is not None]
+        if given != [self.kind]:
+            raise ValueError(f"a {self.kind} session carries exactly its {self.kind} order")
+        return self
+
+
+class IdentityConfirmed(SessionEvent):
+    """The operator asked name and birth date, and both agreed with the room's identity strip (ST-10)."""
+
+    event_name: ClassVar[str] = "identity-confirmed"
+
+
+class SessionArmed(SessionEvent):
+    """Every setting was written and read back, and the device is enabled."""
+
+    event_name: ClassVar[str] = "session-armed"
+
+    ear_protection: Literal[True]
+    settings: DeviceSettings
+    coil_model: str
+    percent_mso: int
+
+
+class SessionStarted(SessionEvent):
+    """The operator started the session."""
+
+    event_name: ClassVar[str] = "session-started"
+
+
+class SessionPaused(SessionEvent):
+    """No next train, until a person resumes."""
+
+    event_name: ClassVar[str] = "session-paused"
+
+    by: Literal["operator", "interlock"]
+    reason: PauseReason | InterlockReason
+
+
+class SessionResumed(SessionEvent):
+    """The operator checked coil and ears and resumed."""
+
+    event_name: ClassVar[str] = "session-resumed"
+
+    ear_protection: Literal[True]
+
+
+class TrainAuthorised(SessionEvent):
+    """One train may leave the host: durable before the first byte that can cause a pulse does (INV-1).
+
+    Attributes:
+        train_index: from 0; for a stimulus its number in the session.
+        pulses: pulses of the whole train, bursts included.
+        planned_onset_at: clock time at which the train was due.
+        device_total_pulses_before: the device's counter, to close the gap with after a crash.
+    """
+
+    event_name: ClassVar[str] = "train-authorised"
+
+    train_id: str
+    train_index: int = Field(ge=0)
+    pulses: int = Field(ge=1)
+    percent_mso: int = Field(ge=0, le=100)
+    bursts: int = Field(ge=1)
+    pulses_per_burst: int = Field(ge=1)
+    burst_interval_s: float
+    pulse_interval_s: float | None = None
+    planned_onset_at: UtcTime
+    device_total_pulses_before: int = Field(ge=0)
+    known: tuple[Known, ...]
+
+
+class TrainDelivered(SessionEvent):
+    """How a train ended.
+
+    Attributes:
+        pulses: pulses that were delivered.
+        evidence: from the device's frames and counter, or from the counter alone.
+        first_onset_at: clock time of the first pulse; None if there was none or it was not seen.
+    """
+
+    event_name: ClassVar[str] = "train-delivered"
+
+    train_id: str
+    train_index: int
+    outcome: TrainOutcome
+    pulses: int = Field(ge=0)
+    percent_mso: int
+    device_total_pulses_after: int
+    evidence: Evidence
+    first_onset_at: UtcTime | None = None
+    ended_at: UtcTime
+
+
+class TrainOutcomeUnknown(SessionEvent):
+    """Nobody can say how many pulses of a train were delivered; it counts as all for maxima, as none for minima."""
+
+    event_name: ClassVar[str] = "train-outcome-unknown"
+
+    train_id: str
+    train_index: int
+    pulses_at_most: int = Field(ge=0)
+    reason: Literal["device-did-not-answer", "counter-restarted", "other-device", "link-lost"]
+
+
+class ParameterChanged(SessionEvent):
+    """The operator changed a parameter within the signed band (ST-05)."""
+
+    event_name: ClassVar[str] = "parameter-changed"
+
+    parameter: Parameter
+    from_value: float
+    to_value: float
+    from_percent_mso: int | None = None
+    to_percent_mso: int | None = None
+    reason: ChangeReason
+    from_train_index: int
+
+
+class StimulusAnswered(SessionEvent):
+    """The operator saw, or did not see, a twitch."""
+
+    event_name: ClassVar[str] = "stimulus-answered"
+
+    train_id: str
+    measurement_order_id: str
+    percent_mso: int
+    response: Response
+
+
+class SessionClosed(SessionEvent):
+    """The session is over and stays so (ST-12)."""
+
+    event_name: ClassVar[str] = "session-closed"
+
+    outcome: SessionOutcome
+    reason: StopReason | InterlockReason | Literal["all-trains-delivered"]
+    pulses_planned: int
+    pulses_delivered: int
+    trains_delivered: int
+    pulses_unknown: int
+
+
+# --- aggregate roster, id = site
+
+
+class SupervisionStarted(StimulationEvent):
+    """A supervisor is on duty until a moment."""
+
+    event_name: ClassVar[str] = "supervision-started"
+
+    supervisor_id: str
+    big_number: str
+    until: UtcTime
+
+
+class SupervisionEnded(StimulationEvent):
+    """A supervisor went off duty."""
+
+    event_name: ClassVar[str] = "supervision-ended"
+
+    supervisor_id: str
+
+
+CATALOGUE: Catalogue[EventData] = Catalogue(
+    [
+        RoomOpened,
+        RoomLatched,
+        RoomReset,
+        DeviceFault,
+        UnauthorisedPulseObserved,
+        EmergencyStopped,
+        SessionOpened,
+        IdentityConfirmed,
+        SessionArmed,
+        SessionStarted,
+        SessionPaused,
+        SessionResumed,
+        TrainAuthorised,
+        TrainDelivered,
+        TrainOutcomeUnknown,
+        ParameterChanged,
+        StimulusAnswered,
+        SessionClosed,
+        SupervisionStarted,
+        SupervisionEnded,
+    ]
+)
+"""Every event of this service in its newest version."""
