@@ -43,6 +43,10 @@ class Result(BaseModel):
     spread: tuple[float, float] | None = None
 
 
+Report = dict[str, Any]
+"""A benchmark's report: machine, version, results."""
+
+
 class BenchmarkMissing(Exception):
     """No benchmark of that name is in the checkout."""
 
@@ -81,7 +85,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.py"))
 
 
-def run(folder: Path, name: str) -> dict[str, Any]:
+def run(folder: Path, name: str) -> Report:
     """Run one benchmark and return its report: machine, version, results.
 
     Raises:

@@ -5,12 +5,16 @@ visible change of a contract. Within a version only optional fields may be added
 new one still reads old events. Anything else is a new version with an upcaster.
 """
 
+import contextlib
 import importlib
+import importlib.util
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any, TypeAlias, TypeVar
+
+from pydantic import ValidationError
 
 from spoel_common.events import EventData, ForeignEvent
 
@@ -33,25 +37,20 @@ class ContractBroken(Exception):
 
 
 def event_models(service: str) -> list[type[EventData]]:
-    """Return the models that ``spoel_<service>.events`` defines, by event name."""
-    module = importlib.import_module(f"spoel_{service}.events")
-    return sorted(_models_in(module, EventData), key=lambda model: model.event_name)
+    """Return the models that ``spoel_<service>.events`` defines, by event name; none where it publishes nothing."""
+    return sorted(_models_in(service, "events", EventData), key=lambda model: model.event_name)
 
 
 def foreign_models(service: str) -> list[type[ForeignEvent]]:
     """Return the models of others' events that ``spoel_<service>`` reads; none where it reads raw envelopes."""
-    try:
-        module = importlib.import_module(f"spoel_{service}.foreign_events")
-    except ModuleNotFoundError:
-        return []
-    return sorted(_models_in(module, ForeignEvent), key=lambda model: (model.service, model.event_name))
+    found = _models_in(service, "foreign_events", ForeignEvent)
+    return sorted(found, key=lambda model: (model.service, model.event_name))
 
 
 def contract_of(model: type[EventData]) -> dict[str, Any]:
     """Return the contract of one event version: type, JSON Schema (2020-12) and a sample that fits it."""
     schema = model.model_json_schema(mode="serialization")
-    sample = model.model_validate(_sample(model.model_json_schema(), {})).model_dump(mode="json")
-    return {"type": model.event_type(), "schema": schema, "sample": sample}
+    return {"type": model.event_type(), "schema": schema, "sample": _valid_sample(model).model_dump(mode="json")}
 
 
 def contract_path(root: Path, model: type[EventData]) -> Path:
@@ -116,7 +115,11 @@ def _all_models() -> list[type[EventData]]:
     return [model for service in SERVICES for model in event_models(service)]
 
 
-def _models_in(module: ModuleType, base: type[M]) -> list[type[M]]:
+def _models_in(service: str, room: str, base: type[M]) -> list[type[M]]:
+    package = f"spoel_{service}"
+    if importlib.util.find_spec(f"{package}.{room}") is None:
+        return []
+    module = importlib.import_module(f"{package}.{room}")
     return [
         value
         for value in vars(module).values()
@@ -164,6 +167,18 @@ def _resolved(schema: dict[str, Any]) -> dict[str, Any]:
 
     resolved: dict[str, Any] = resolve(schema)
     return resolved
+
+
+def _valid_sample(model: type[EventData]) -> EventData:
+    """Return a sample of ``model``: as full as its rules between fields allow."""
+    schema = model.model_json_schema()
+    full = _sample(schema, {})
+    nullable = [name for name, field in schema["properties"].items() if {"type": "null"} in field.get("anyOf", [])]
+    for count in range(len(nullable) + 1):
+        for absent in itertools.combinations(nullable, count):
+            with contextlib.suppress(ValidationError):
+                return model.model_validate(full | dict.fromkeys(absent))
+    raise ContractBroken(f"no sample of {model.event_type()} could be made: give its fields `examples`")
 
 
 def _sample(schema: dict[str, Any], definitions: dict[str, Any]) -> Json:

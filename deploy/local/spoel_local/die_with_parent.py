@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> int:
     if os.getppid() != parent_pid:
         return _COULD_NOT_START
     try:
-        os.execvp(command[0], command)
+        os.execvp(command[0], command)  # noqa: S606 - becoming the other program is what this is for
     except OSError as error:
         sys.stderr.write(f"{command[0]} cannot be started: {error.strerror}\n")
     return _COULD_NOT_START

@@ -112,9 +112,10 @@ class KeySource:
         self._fetching: asyncio.Task[None] | None = None
         self._read_cache()
 
-    @property
-    def known(self) -> bool:
-        """Whether any key is known."""
+    async def have_some(self) -> bool:
+        """Return whether any key is known, asking the issuer if none is."""
+        if not self._keys:
+            await self._fetch_once()
         return bool(self._keys)
 
     async def key(self, kid: str | None) -> ECKey | OKPKey | None:
@@ -215,6 +216,14 @@ class KeySource:
             _log.warning("identity.cache-not-written", path=str(self._cache_file), reason=type(error).__name__)
 
 
+class _Signatures(jws.JWSRegistry):
+    """Takes ``EdDSA`` (RFC 8037) for what RFC 9864 calls ``Ed25519``, the only curve of it that is allowed here."""
+
+    def get_alg(self, name: str) -> jws.JWSAlgModel:
+        """Return the algorithm named ``name``."""
+        return super().get_alg("Ed25519" if name == "EdDSA" else name)
+
+
 class TokenVerifier:
     """Checks access tokens and says who asks.
 
@@ -241,7 +250,7 @@ class TokenVerifier:
     ) -> None:
         self._audience = audience
         self._keys = KeySource(issuer, jwks_url, cache_file, transport)
-        self._signatures = jws.JWSRegistry(algorithms=list(algorithms), strict_check_header=False)
+        self._signatures = _Signatures(algorithms=list(algorithms), strict_check_header=False)
         self._algorithms = frozenset(algorithms)
         self._claims = jwt.JWTClaimsRegistry(
             now=lambda: int(now()),
@@ -273,6 +282,10 @@ class TokenVerifier:
             raise TokenInvalid(f"The token's form or signature is wrong. {_SIGN_IN}") from error
         self._check_claims(claims)
         return actor_of(claims)
+
+    async def ready(self) -> bool:
+        """Return whether tokens can be checked: whether a key is known, after asking for one if none is."""
+        return await self._keys.have_some()
 
     async def close(self) -> None:
         """Stop a fetch of keys that is under way."""
@@ -327,14 +340,13 @@ def usable_keys(document: Mapping[str, Any]) -> dict[str, ECKey | OKPKey]:
             continue
         if (entry.get("kty"), entry.get("crv")) not in {("OKP", "Ed25519"), ("EC", "P-256")}:
             continue
-        public = {name: value for name, value in entry.items() if name != "d"}
+        public = {name: entry[name] for name in ("kty", "crv", "x", "y") if name in entry}
         try:
             key = jwk.import_key(public)
         except (JoseError, ValueError, TypeError) as error:
             _log.warning("identity.key-not-usable", reason=type(error).__name__)
             continue
-        if isinstance(key, ECKey | OKPKey):
-            keys[str(entry.get("kid") or key.thumbprint())] = key
+        keys[str(entry.get("kid") or key.thumbprint())] = key
     if not keys:
         raise ValueError("the key set has no Ed25519 or P-256 key")
     return keys

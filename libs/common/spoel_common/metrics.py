@@ -16,8 +16,7 @@ class Metrics:
         store_position: place of the newest stored event.
         relay_position: place of the newest published event.
         feed_lag: events of a feed that a projection has not applied yet.
-        feed_held: events of a feed that wait for an earlier one that is missing.
-        feed_parked: events of a feed that a projection could not apply.
+        feed_waiting: events that a projection holds back, by kind: for an earlier one, or because they failed.
         feed_age: seconds since a feed was last known to be complete.
         broker_connected: 1 while NATS is connected.
         task_restarts: restarts of a background task.
@@ -43,8 +42,9 @@ class Metrics:
         self.relay_position = Gauge("spoel_relay_position", "Place of the newest published event.", registry=registry)
         feed = ["projection", "source"]
         self.feed_lag = Gauge("spoel_feed_lag_events", "Published, not yet applied.", feed, registry=registry)
-        self.feed_held = Gauge("spoel_feed_held_events", "Waiting for an earlier event.", feed, registry=registry)
-        self.feed_parked = Gauge("spoel_feed_parked_events", "Could not be applied.", feed, registry=registry)
+        self.feed_waiting = Gauge(
+            "spoel_feed_waiting_events", "Held back by a projection.", ["projection", "kind"], registry=registry
+        )
         self.feed_age = Gauge(
             "spoel_feed_age_seconds", "Since the feed was last known to be complete.", feed, registry=registry
         )

@@ -12,22 +12,38 @@ from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
 import structlog
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
 
-from spoel_common.clock import Clock
 from spoel_common.errors import SpoelError
 from spoel_common.identity import TokenVerifier
-from spoel_common.messaging import Broker, Consumer, FeedKnowledge, Projection, Relay, WatermarkPublisher, ensure_stream
+from spoel_common.messaging import (
+    Broker,
+    Consumer,
+    FeedKnowledge,
+    NatsSettings,
+    Projection,
+    Relay,
+    WatermarkPublisher,
+)
 from spoel_common.metrics import Metrics
 from spoel_common.people import Actor
-from spoel_common.settings import Settings
-from spoel_common.store import Database, EventStore, StoreName, idempotency, migrate
+from spoel_common.settings import CannotStart, Settings, read_secret
+from spoel_common.store import (
+    Database,
+    EventStore,
+    StoreName,
+    check_append_only,
+    check_order,
+    idempotency,
+    migrate,
+)
 from spoel_common.supervision import Supervisor
 from spoel_common.work import UnitsOfWork
 
 CHECK_TIMEOUT_S = 3.0
 IDEMPOTENCY_KEPT = timedelta(days=7)
 CLEANING_INTERVAL_S = 3_600.0
-KEYS_RETRY_S = 2.0
 
 _log = structlog.get_logger(__name__)
 
@@ -38,6 +54,10 @@ class Unavailable(SpoelError):
     slug = "unavailable"
     status = 503
     title = "Not available at the moment"
+
+
+class IssuerAway(Exception):
+    """The issuer's keys could not be fetched yet."""
 
 
 class Verifier(Protocol):
@@ -86,6 +106,7 @@ class Runtime:
         database: the service's database.
         store: the service's events.
         units: units of work.
+        verifier: who says who holds a token.
         broker: the connection to NATS; None until it was reached for the first time.
         consumers: one for each projection, once NATS was reached.
         metrics: what ``/metrics`` shows.
@@ -95,8 +116,9 @@ class Runtime:
     database: Database
     store: EventStore
     units: UnitsOfWork
+    verifier: Verifier
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of a service, each by name
         self,
         settings: Settings,
         package: str,
@@ -111,7 +133,7 @@ class Runtime:
         self.settings = settings
         self.package = package
         self.metrics = Metrics(settings.service)
-        self.clock: Clock = settings.service_clock()
+        self.clock = settings.service_clock()
         self.broker: Broker | None = None
         self.consumers: list[Consumer] = []
         self.supervisor = Supervisor(lambda name: self.metrics.task_restarts.labels(name).inc())
@@ -121,7 +143,9 @@ class Runtime:
         self._resources = resources
         self._tasks = dict(tasks or {})
         self._checks = checks
-        self._verifier = verifier
+        self._given_verifier = verifier
+        self._identity: TokenVerifier | None = None
+        self._relay: Relay | None = None
         self._open = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -173,29 +197,50 @@ class Runtime:
 
     async def checks(self) -> list[Check]:
         """Look at every condition of readiness, each for a few seconds at most."""
-        looks = {
-            "database": self._check_database,
-            "broker": self._check_broker,
-            "identity": self._check_identity,
-            "tasks": self._check_tasks,
-        }
-        own = {f"service-{number}": partial(check, self) for number, check in enumerate(self._checks, start=1)}
-        return list(await asyncio.gather(*(_look(name, look) for name, look in {**looks, **own}.items())))
+        looks: list[tuple[str, Callable[[], Awaitable[Check]]]] = [
+            ("database", self._check_database),
+            ("broker", self._check_broker),
+            ("durability", self._check_durability),
+            ("consumers", self._check_consumers),
+            ("identity", self._check_identity),
+            ("tasks", self._check_tasks),
+        ]
+        if self._publishes:
+            looks.append(("relay", self._check_relay))
+        looks += [(f"service-{number}", partial(check, self)) for number, check in enumerate(self._checks, start=1)]
+        return list(await asyncio.gather(*(_look(name, look) for name, look in looks)))
+
+    async def observe(self) -> None:
+        """Bring the metrics up to date that are read rather than counted."""
+        metrics = self.metrics
+        metrics.store_position.set((await self.store.head()).position)
+        metrics.broker_connected.set(int(self.broker is not None and self.broker.connected))
+        if self._relay is not None:
+            metrics.relay_position.set(self._relay.cursor.position)
+        for projection, consumer in zip(self._projections, self.consumers, strict=False):
+            for source, lag in consumer.lag().items():
+                metrics.feed_lag.labels(projection.name, source).set(lag)
+            for feed in consumer.knowledge():
+                metrics.feed_age.labels(projection.name, feed.source).set(feed.age_s)
+            for kind, number in (await consumer.counts()).items():
+                metrics.feed_waiting.labels(projection.name, kind).set(number)
 
     async def _start(self) -> None:
         settings = self.settings
+        name = StoreName(site=settings.site, service=settings.service, store=settings.store)
         self.database = await _open_database(settings)
         self._open.push_async_callback(self.database.close)
-        await migrate(self.database, self.package)
-        name = StoreName(site=settings.site, service=settings.service, store=settings.store)
+        await _migrate(self.database, self.package)
         self.store = EventStore(self.database, name)
         self.units = UnitsOfWork(self.database, self.store, self.clock)
-        if self._verifier is None:
-            self._verifier = self._open_verifier()
+        self.verifier = self._given_verifier or self._open_verifier()
         if self._resources is not None:
             await self._open.enter_async_context(self._resources(self))
-        self._start_tasks()
-        _log.info("runtime.started", site=settings.site, store=name.source)
+        self.supervisor.start("broker", self._attach, may_end=True)
+        self.supervisor.start("idempotency-cleaning", self._clean_idempotency)
+        for task_name, task in self._tasks.items():
+            self.supervisor.start(task_name, partial(task, self))
+        _log.info("runtime.started", store=name.source)
 
     def _open_verifier(self) -> TokenVerifier:
         settings = self.settings
@@ -203,33 +248,31 @@ class Runtime:
             settings.issuer, settings.jwks_url, settings.token_audience, cache_file=settings.keys_cache_file
         )
         self._open.push_async_callback(verifier.close)
+        self._identity = verifier
         self.supervisor.start("identity-keys", partial(_fetch_keys, verifier), may_end=True)
         return verifier
 
-    def _start_tasks(self) -> None:
-        self.supervisor.start("broker", self._attach, may_end=True)
-        self.supervisor.start("idempotency-cleaning", self._clean_idempotency)
-        for name, task in self._tasks.items():
-            self.supervisor.start(name, partial(task, self))
-
     async def _attach(self) -> None:
-        """Connect to NATS and start what needs it; tried again until it succeeds once."""
+        """Connect to NATS and start what needs it; each of these waits by itself while NATS is away."""
         settings = self.settings
-        if self.broker is None:
-            self.broker = await Broker.connect(_nats_settings(settings), f"{settings.service}-{settings.store}")
-            self._open.push_async_callback(self.broker.close)
+        self.broker = await Broker.connect(
+            NatsSettings(
+                servers=settings.nats_url,
+                monitor_url=settings.nats_monitor_url,
+                nkey_seed_file=settings.nats_nkey_file,
+                inbox_prefix=settings.nats_inbox_prefix,
+            ),
+            f"{settings.service}-{settings.store}",
+        )
+        self._open.push_async_callback(self.broker.close)
         if self._publishes:
-            await ensure_stream(self.broker, self.store.name, settings.stream_replicas)
-            self.supervisor.start("relay", Relay(self.store, self.broker).run)
-            self.supervisor.start("watermarks", WatermarkPublisher(self.store, self.broker).run)
+            self._relay = Relay(self.store, self.broker, settings.stream_replicas)
+            self.supervisor.start("relay", self._relay.run)
+            self.supervisor.start("watermarks", WatermarkPublisher(self.store, self.broker, self.clock).run)
         for projection in self._projections:
             consumer = Consumer(projection, self.database, self.broker, settings.site)
             self.consumers.append(consumer)
             self.supervisor.start(f"consumer-{projection.name}", consumer.run)
-
-    async def _stop(self) -> None:
-        await self.supervisor.stop(self.settings.stop_timeout_s)
-        await self._open.aclose()
 
     async def _clean_idempotency(self) -> None:
         while True:
@@ -237,10 +280,53 @@ class Runtime:
                 await idempotency.forget_before(conn, datetime.now(UTC) - IDEMPOTENCY_KEPT)
             await asyncio.sleep(CLEANING_INTERVAL_S)
 
-    async def observe(self) -> None:
-        """Bring the metrics up to date that are read rather than counted."""
-        self.metrics.store_position.set((await self.store.head()).position)
-        self.metrics.broker_connected.set(int(self.broker is not None and self.broker.connected))
+    async def _check_database(self) -> Check:
+        problem = await check_append_only(self.database) or await check_order(self.database)
+        return Check("database", problem is None, problem or "answers, and refuses changes of events")
+
+    async def _check_broker(self) -> Check:
+        if self.broker is None or not self.broker.connected:
+            servers = ", ".join(self.settings.nats_url)
+            return Check("broker", ok=False, detail=f"NATS is not connected at {servers}; check SPOEL_NATS_URL")
+        return Check("broker", ok=True, detail="NATS is connected")
+
+    async def _check_durability(self) -> Check:
+        if self.broker is None:
+            return Check("durability", ok=False, detail="NATS was not reached yet")
+        problem = await self.broker.check_server()
+        accepted = self.settings.unchecked_durability_reason
+        if problem is None or accepted is not None:
+            return Check("durability", ok=True, detail=f"accepted: {accepted}" if problem else "NATS syncs always")
+        return Check("durability", ok=False, detail=f"{problem}; or say why not in SPOEL_UNCHECKED_DURABILITY_REASON")
+
+    async def _check_relay(self) -> Check:
+        problem = "not started yet" if self._relay is None else self._relay.problem
+        return Check("relay", problem is None, problem or "publishes")
+
+    async def _check_consumers(self) -> Check:
+        if len(self.consumers) < len(self._projections):
+            return Check("consumers", ok=False, detail="not started yet: NATS was not reached")
+        problems = [problem for consumer in self.consumers for problem in consumer.problems()]
+        return Check("consumers", not problems, "; ".join(problems) or f"{len(self.consumers)} running")
+
+    async def _check_identity(self) -> Check:
+        known = self._identity is None or await self._identity.ready()
+        detail = (
+            "tokens can be checked" if known else f"no key of the issuer {self.settings.issuer}; check SPOEL_ISSUER"
+        )
+        return Check("identity", known, detail)
+
+    async def _check_tasks(self) -> Check:
+        waiting = [
+            f"{name}: {state.last_error}"
+            for name, state in self.supervisor.states.items()
+            if not state.running and not state.finished
+        ]
+        return Check("tasks", not waiting, "; ".join(waiting) or "all running")
+
+    async def _stop(self) -> None:
+        await self.supervisor.stop(self.settings.stop_timeout_s)
+        await self._open.aclose()
 
 
 async def _open_database(settings: Settings) -> Database:
@@ -255,9 +341,24 @@ async def _open_database(settings: Settings) -> Database:
         ) from error
 
 
+async def _migrate(database: Database, package: str) -> None:
+    try:
+        await migrate(database, package)
+    except (OperationalError, InterfaceError, OSError) as error:
+        raise CannotStart(
+            f"The database of SPOEL_DATABASE_URL does not answer ({type(error).__name__}: {error}). "
+            "Start it, or correct the URL and the password file."
+        ) from error
+
+
 async def _fetch_keys(verifier: TokenVerifier) -> None:
-    while not await verifier.ready():
-        await asyncio.sleep(KEYS_RETRY_S)
+    """Ask the issuer until its keys are known.
+
+    Raises:
+        IssuerAway: not yet; the supervisor tries again after a pause.
+    """
+    if not await verifier.ready():
+        raise IssuerAway("the issuer's keys could not be fetched")
 
 
 async def _look(name: str, look: Callable[[], Awaitable[Check]]) -> Check:
@@ -266,6 +367,6 @@ async def _look(name: str, look: Callable[[], Awaitable[Check]]) -> Check:
             return await look()
     except TimeoutError:
         return Check(name, ok=False, detail=f"no answer within {CHECK_TIMEOUT_S:g} s")
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - a check that fails in any way is a check that is not met
         _log.warning("check.failed", check=name, exc_info=True)
         return Check(name, ok=False, detail=f"{type(error).__name__}; the log says more")

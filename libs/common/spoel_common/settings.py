@@ -17,6 +17,8 @@ from spoel_common.clock import ScaledClock
 ENV_PREFIX = "SPOEL_"
 CONFIGURATION_EXIT_STATUS = 2
 
+_LAST_PORT = 65_535
+
 
 class CannotStart(Exception):
     """The service cannot start as it is configured; the text names the setting and says what to do."""
@@ -33,7 +35,36 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=40)]
 BindAddress = Annotated[str, AfterValidator(_is_address)]
 
 
-class Settings(BaseSettings):
+class ProcessSettings(BaseSettings):
+    """What every process that serves HTTP reads at start.
+
+    Attributes:
+        bind: address to listen at.
+        port: TCP port to listen at; 0 for any free one.
+        data_dir: directory for files of this process's own (cached keys, journal).
+        clinical: True where people are treated: real time, real devices, no development identity provider.
+        log_level: lowest level that is logged.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, extra="ignore", frozen=True, env_ignore_empty=True, validate_default=True
+    )
+
+    bind: BindAddress = "127.0.0.1"
+    port: int
+    data_dir: Path = Path(".spoel")
+    clinical: bool = False
+    log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
+
+    @field_validator("port")
+    @classmethod
+    def _port_exists(cls, value: int) -> int:
+        if not 0 <= value <= _LAST_PORT:
+            raise ValueError(f"{value} is not a TCP port; give 0 to {_LAST_PORT}")
+        return value
+
+
+class Settings(ProcessSettings):
     """What every service reads at start. A service subclasses it and gives ``service``, ``port`` and its own fields.
 
     Attributes:
@@ -42,52 +73,38 @@ class Settings(BaseSettings):
         store: name of this event database within the service.
         database_url: ``sqlite:///path`` or ``postgresql://user@host/name``.
         database_password_file: file with the database password, where the URL has none.
-        data_dir: directory for files of this service's own (cached keys, journal).
         nats_url: NATS servers, comma-separated.
         nats_monitor_url: monitoring address of the NATS server, at which its durability is checked.
         nats_nkey_file: file with the NKey seed of this service's NATS user.
-        nats_ca_file: file with the certificate authority of the NATS servers, where they speak TLS.
+        nats_inbox_prefix: prefix of reply subjects; one of its own for each NATS user.
         unchecked_durability_reason: why the service may be ready though NATS's durability is weaker or unchecked.
         stream_replicas: copies of each JetStream stream: 1 on one machine, 3 in a cluster.
-        bind: address to listen at.
-        port: TCP port to listen at; 0 for any free one.
         issuer: URL of the OpenID Connect issuer, exactly as its tokens name it.
         jwks_url: where the issuer's public keys are; found by OpenID Connect discovery if absent.
         jwks_cache_file: where the keys are kept for when the issuer is away; in ``data_dir`` if absent.
         audience: what ``aud`` of a token must name; the service's name if absent.
         clock: the shared clock as JSON; real time if absent.
-        clinical: True where people are treated: real time, real devices, no development identity provider.
         kek_file: file with the key-encryption key (intake only).
-        log_level: lowest level that is logged.
         stop_timeout_s: how long a stop may take before tasks are cut off.
     """
-
-    model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, extra="ignore", frozen=True, env_ignore_empty=True, validate_default=True
-    )
 
     site: Name = "local"
     service: Name
     store: Name = "main"
     database_url: str
     database_password_file: Path | None = None
-    data_dir: Path = Path(".spoel")
     nats_url: Annotated[tuple[str, ...], NoDecode] = ("nats://127.0.0.1:14222",)
     nats_monitor_url: str | None = None
     nats_nkey_file: Path | None = None
-    nats_ca_file: Path | None = None
+    nats_inbox_prefix: str = "_INBOX"
     unchecked_durability_reason: str | None = None
     stream_replicas: int = Field(default=1, ge=1, le=5)
-    bind: BindAddress = "127.0.0.1"
-    port: int = Field(ge=0, le=65_535)
     issuer: str = "http://127.0.0.1:8100"
     jwks_url: str | None = None
     jwks_cache_file: Path | None = None
     audience: str = ""
     clock: ScaledClock | None = None
-    clinical: bool = False
     kek_file: Path | None = None
-    log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
     stop_timeout_s: float = Field(default=5.0, gt=0, le=60)
 
     @field_validator("nats_url", mode="before")
@@ -121,10 +138,10 @@ class Settings(BaseSettings):
         return self.clock or ScaledClock.starting_now(1.0)
 
 
-S = TypeVar("S", bound=Settings)
+P = TypeVar("P", bound=ProcessSettings)
 
 
-def load_settings(kind: type[S]) -> S:
+def load_settings(kind: type[P]) -> P:
     """Read the settings of ``kind`` from the environment.
 
     Raises:
@@ -174,7 +191,7 @@ def exit_with(error: CannotStart) -> NoReturn:
 _WHAT_TO_DO = "Set them in the environment (docs/settings.md lists them all) and start again."
 
 
-def _name_of(kind: type[Settings], loc: tuple[int | str, ...]) -> str:
+def _name_of(kind: type[ProcessSettings], loc: tuple[int | str, ...]) -> str:
     if not loc:
         return kind.__name__
     return ".".join([f"{ENV_PREFIX}{str(loc[0]).upper()}", *map(str, loc[1:])])

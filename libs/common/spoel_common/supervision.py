@@ -1,4 +1,4 @@
-"""Supervised background tasks: one that fails is started again, after a growing pause, and its failure stays visible."""
+"""Supervised background tasks: one that fails is started again, after a growing pause, its failure stays visible."""
 
 import asyncio
 import time
@@ -78,7 +78,7 @@ class Supervisor:
             state.running = True
             try:
                 await run()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever went wrong, the task must come back
                 state.last_error = f"{type(error).__name__}: {error}"
                 _log.warning("task.failed", task=name, reason=state.last_error, exc_info=True)
             else:

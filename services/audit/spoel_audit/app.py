@@ -5,8 +5,9 @@ from fastapi import FastAPI
 from spoel_audit.api import router
 from spoel_audit.handlers import Sequencer
 from spoel_audit.projections import log_projection
+from spoel_audit.readiness import find_fault
 from spoel_audit.settings import AuditSettings
-from spoel_common.runtime import Runtime, Verifier
+from spoel_common.runtime import Check, Runtime, Verifier
 from spoel_common.web import create_app
 
 
@@ -18,5 +19,11 @@ def build_app(settings: AuditSettings, verifier: Verifier | None = None) -> Fast
         verifier: who says who holds a token; the issuer of the settings if None.
     """
     projection = log_projection(Sequencer(settings.service_clock()))
-    runtime = Runtime(settings, "spoel_audit", [projection], publishes=False, verifier=verifier)
+    runtime = Runtime(settings, "spoel_audit", [projection], publishes=False, checks=[check_log], verifier=verifier)
     return create_app(runtime, title="Spoel audit", routers=[router])
+
+
+async def check_log(runtime: Runtime) -> Check:
+    """Check that the database guards the log, and that the tree's state is that of its entries."""
+    fault = await find_fault(runtime.database)
+    return Check("log", fault is None, fault or "append-only, and the tree has as many leaves as the log has entries")

@@ -36,19 +36,8 @@ patient_channels = sa.Table(
 )
 """Which system or person sent which patient in: an EHR sees its own only."""
 
-case_register = sa.Table(
-    "case_register",
-    metadata,
-    sa.Column("case_id", sa.String, primary_key=True),
-    sa.Column("patient_id", sa.String, nullable=False),
-    sa.Column("referred_by", sa.String, nullable=False),
-    sa.Column("received_at", UtcDateTime, nullable=False),
-    sa.Column("is_open", sa.Boolean, nullable=False),
-)
-"""Written in the transaction of the events: one open case a patient (a unique index), and who sent it in."""
-
-referrals = sa.Table(
-    "referrals",
+cases = sa.Table(
+    "cases",
     metadata,
     sa.Column("case_id", sa.String, primary_key=True),
     sa.Column("patient_id", sa.String, nullable=False),
@@ -60,8 +49,9 @@ referrals = sa.Table(
     sa.Column("referred_by", sa.String, nullable=False),
     sa.Column("received_at", UtcDateTime, nullable=False),
     sa.Column("status", sa.String, nullable=False),
+    sa.Column("is_open", sa.Boolean, nullable=False),
 )
-"""Read model: the list of referrals and how far each case is."""
+"""Read model: every case, who sent it in, and how far it is; a unique index allows one open case a patient."""
 
 staff = sa.Table(
     "staff",
@@ -98,4 +88,4 @@ strips = sa.Table(
     sa.Column("revision", BigInt, nullable=False),
     sa.Column("pushed", BigInt, nullable=False),
 )
-"""Read model and outbox in one: which strip belongs in the rooms' bucket, and up to which revision it was put there."""
+"""Read model and outbox in one: which strips belong in the rooms' bucket, and which revision was last carried out."""

@@ -214,6 +214,7 @@ class ThresholdEstimated(ThresholdKey, CaseEvent):
     """The motor threshold was estimated; every stimulus behind it is kept (PL-03).
 
     Attributes:
+        site: where it was measured; the side counts for the treatment.
         margin_note: what is known of the method's error; never changes a dose.
     """
 
@@ -222,10 +223,12 @@ class ThresholdEstimated(ThresholdKey, CaseEvent):
     threshold_id: str
     order_id: str
     session_id: str
+    site: MotorSite
     threshold_percent_mso: Percent
     method: Literal["visible-twitch-staircase"]
     margin_note: str
     stimuli: tuple[Stimulus, ...]
+    estimated_at: UtcTime
 
 
 class PrescriptionDrafted(CaseEvent):

@@ -141,7 +141,6 @@ class AuthoriseTrain(Command):
     """Let the next train of a treatment leave the host."""
 
     train_id: str
-    device_total_pulses: int
 
 
 class RecordTrain(Command):
@@ -170,4 +169,4 @@ class Interrupt(Command):
 class Close(Command):
     """An interlock ended the session for good, or its last train was delivered."""
 
-    reason: InterlockReason | Literal["all-trains-delivered"]
+    reason: InterlockReason | Literal["last-train-ended"]

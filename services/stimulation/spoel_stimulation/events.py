@@ -431,7 +431,7 @@ class SessionClosed(SessionEvent):
     event_name: ClassVar[str] = "session-closed"
 
     outcome: SessionOutcome
-    reason: StopReason | InterlockReason | Literal["all-trains-delivered"]
+    reason: StopReason | InterlockReason | Literal["last-train-ended"]
     pulses_planned: int
     pulses_delivered: int
     trains_delivered: int

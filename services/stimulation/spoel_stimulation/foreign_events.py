@@ -7,7 +7,7 @@ from pydantic import ConfigDict
 
 from spoel_common.events import Catalogue, ForeignEvent, UtcTime
 from spoel_common.people import Profession
-from spoel_stimulation.events import MeasurementOrder, Pattern, SessionKind, TreatmentOrder
+from spoel_stimulation.events import MeasurementOrder, Pattern, SessionKind, ThresholdKey, TreatmentOrder
 
 
 class SignedPattern(Pattern):
@@ -115,6 +115,16 @@ class MeasurementOrderSigned(PlanningEvent):
     order: SignedMeasurementOrder
 
 
+class ThresholdEstimated(PlanningEvent, ThresholdKey):
+    """A motor threshold was measured, with this equipment."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    event_name: ClassVar[str] = "threshold-estimated"
+
+    threshold_id: str
+
+
 class PrescriptionSigned(PlanningEvent):
     """A version of a prescription holds; it supersedes every lower one."""
 
@@ -129,12 +139,11 @@ class PrescriptionSigned(PlanningEvent):
 
 
 class PrescriptionWithdrawn(PlanningEvent):
-    """A prescription holds no longer, in this version or a lower one."""
+    """A prescription, in all its versions, holds no longer."""
 
     event_name: ClassVar[str] = "prescription-withdrawn"
 
     prescription_id: str
-    version: int
 
 
 class SessionBooked(PlanningEvent):
@@ -171,6 +180,7 @@ CATALOGUE: Catalogue[ForeignEvent] = Catalogue(
         RegistrationVerified,
         RegistrationEnded,
         MeasurementOrderSigned,
+        ThresholdEstimated,
         PrescriptionSigned,
         PrescriptionWithdrawn,
         SessionBooked,

@@ -1,6 +1,7 @@
 """The connection to NATS: connects in the background, reconnects for ever, logs what only callbacks see."""
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Self
 
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, field_validator
 
 _log = structlog.get_logger(__name__)
 
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
 _CONNECT_WAIT_S = 2.0
 _RECONNECT_WAIT_S = 0.25
 _PING_INTERVAL_S = 5
@@ -58,6 +60,8 @@ class Broker:
     """
 
     def __init__(self, settings: NatsSettings, name: str) -> None:
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"broker name {name!r}: letters, digits, - and _ only; consumers are named after it")
         self.settings = settings
         self.name = name
         self._client = Client()

@@ -12,13 +12,13 @@ import time
 
 import nats.errors
 import structlog
-from sqlalchemy import delete, insert, select
+from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from spoel_common.messaging.broker import Broker, BrokerAway
 from spoel_common.messaging.publish import NotPublished, publish_batch
 from spoel_common.messaging.streams import StreamUnsafe, ensure_stream, last_message
-from spoel_common.store import START, Cursor, EventStore, Leadership, StoredEvent, leadership
+from spoel_common.store import START, Cursor, EventStore, Leadership, StoredEvent, leadership, upsert
 from spoel_common.store.schema import relay_cursor
 
 _log = structlog.get_logger(__name__)
@@ -127,8 +127,7 @@ class Relay:
             "stream_sequence": self._sequence,
         }
         async with self._store.database.write() as conn:
-            await conn.execute(delete(relay_cursor).where(relay_cursor.c.source == values["source"]))
-            await conn.execute(insert(relay_cursor).values(values))
+            await upsert(conn, relay_cursor, [values])
 
     def _report(self, error: Exception) -> None:
         problem = f"{type(error).__name__}: {error}"

@@ -8,6 +8,7 @@ from spoel_common.store.migrate import migrate
 from spoel_common.store.names import AggregateRef, StoreName, watermark_wildcard
 from spoel_common.store.readiness import check_append_only, check_order
 from spoel_common.store.schema import BigInt, UtcDateTime
+from spoel_common.store.upsert import upsert
 
 __all__ = [
     "START",
@@ -26,5 +27,6 @@ __all__ = [
     "leadership",
     "migrate",
     "migrations_v1",
+    "upsert",
     "watermark_wildcard",
 ]

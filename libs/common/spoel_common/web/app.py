@@ -47,7 +47,6 @@ def create_app(
     description: str = "",
     error_renderers: Mapping[str, ErrorRenderer] | None = None,
     open_paths: str | None = None,
-    media_types: Collection[str] = JSON_ONLY,
     state: Mapping[str, object] | None = None,
 ) -> FastAPI:
     """Return the application of a service; its lifespan opens and closes ``runtime``.
@@ -60,7 +59,6 @@ def create_app(
         error_renderers: by prefix of the path, who writes refusals there; problem details elsewhere.
         open_paths: regular expression of whole paths whose requests are not looked at before their route; such a
             route reads no body.
-        media_types: content types of bodies; ``application/json`` stands for all JSON types.
         state: further members of ``app.state``.
     """
 
@@ -76,7 +74,6 @@ def create_app(
         description=description,
         error_renderers=error_renderers,
         open_paths=open_paths,
-        media_types=media_types,
     )
     for name, value in {**(state or {}), "runtime": runtime}.items():
         setattr(app.state, name, value)
@@ -104,7 +101,7 @@ def plain_app(
         description: what it is for.
         error_renderers: as for ``create_app``.
         open_paths: as for ``create_app``.
-        media_types: as for ``create_app``.
+        media_types: content types of bodies; ``application/json`` stands for all JSON types.
     """
     render = Renderers(error_renderers or {})
     app = FastAPI(

@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, NamedTuple
@@ -25,6 +25,9 @@ from spoel_common.store import idempotency
 from spoel_common.web.dependencies import ActorDep, RuntimeDep
 from spoel_common.web.problems import IdempotencyKeyMissing, IdempotencyKeyReused, IdempotencyTwinUnderWay
 from spoel_common.work import Work
+
+ATTEMPTS = 3
+"""How often a handler is tried when others are faster: on PostgreSQL a conflict may be a mere race."""
 
 TWIN_WAIT_S = 5.0
 REPLAY_HEADER = "Idempotency-Replayed"
@@ -105,7 +108,7 @@ class CommandCall:
         """Do the command, or give the answer that it got before.
 
         Args:
-            handler: loads, decides and appends; called a second time if somebody else was faster, so it has no
+            handler: loads, decides and appends; called again if somebody else was faster, so it has no
                 effects but through its unit of work.
             status: HTTP status of success.
             current: turns the stored answer into the state of things now, at the first call and at every repeat.
@@ -115,7 +118,7 @@ class CommandCall:
         Raises:
             IdempotencyKeyReused: the key stood with another body.
             IdempotencyTwinUnderWay: the same command is still being worked on.
-            VersionConflict: somebody else was faster, twice.
+            VersionConflict: somebody else was faster, every time.
             SpoelError: the handler refuses; nothing is stored.
         """
         async with _alone(self.runtime.under_way, self.scope):
@@ -146,10 +149,10 @@ class CommandCall:
         return Answer(kept.status, stored["body"], stored["location"])
 
     async def _do(self, handler: Handler, status: int, location: str | None) -> Answer:
-        try:
-            return await self._do_once(handler, status, location)
-        except VersionConflict:
-            return await self._do_once(handler, status, location)
+        for _ in range(ATTEMPTS - 1):
+            with suppress(VersionConflict):
+                return await self._do_once(handler, status, location)
+        return await self._do_once(handler, status, location)
 
     async def _do_once(self, handler: Handler, status: int, location: str | None) -> Answer:
         begin = self.runtime.units.begin(self.actor, self.correlation_id, traceparent=self.traceparent)

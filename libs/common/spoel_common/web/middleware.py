@@ -5,7 +5,6 @@ import json
 import math
 import re
 import time
-from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -261,5 +260,3 @@ def _finite(text: str) -> float:
 
 def _refuse_constant(text: str) -> float:
     raise ValueError(f"{text} is not a JSON number")
-
-

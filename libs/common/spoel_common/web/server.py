@@ -4,17 +4,20 @@ import asyncio
 import signal
 import socket
 from collections.abc import Callable
+from typing import TypeVar
 
 import structlog
 import uvicorn
 from fastapi import FastAPI
 
 from spoel_common.logging import configure_logging
-from spoel_common.settings import CannotStart, S, Settings, exit_with, load_settings
+from spoel_common.settings import CannotStart, ProcessSettings, Settings, exit_with, load_settings
 
 KEEP_ALIVE_S = 15
 STOP_TIMEOUT_S = 5
 CONCURRENT_REQUESTS = 500
+
+S = TypeVar("S", bound=Settings)
 
 _log = structlog.get_logger(__name__)
 
@@ -37,7 +40,7 @@ def run_service(settings_type: type[S], build_app: Callable[[S], FastAPI]) -> No
         exit_with(error)
 
 
-def serve(app: FastAPI, settings: Settings) -> None:
+def serve(app: FastAPI, settings: ProcessSettings) -> None:
     """Serve ``app`` at the address of ``settings`` until SIGTERM or SIGINT, then stop within a few seconds.
 
     Raises:

@@ -66,8 +66,8 @@ def check_target(target: Target, head: HeadMeasures, rules: HeadRules) -> None:
     for name, (value, bounds, expected) in expectations.items():
         if not bounds.hold(value) or abs(value / expected - 1) > linear.max_deviation:
             raise TargetImplausible(
-                f"{name} would be {value:.2f} cm, where about {expected:.2f} cm (between {bounds.min} and {bounds.max}) "
-                "is expected for these head measures. Measure the head again.",
+                f"{name} would be {value:.2f} cm; for these head measures about {expected:.2f} cm is expected, "
+                f"and nothing outside {bounds.min:g} to {bounds.max:g} cm. Measure the head again.",
                 field=name,
             )
 

@@ -62,7 +62,9 @@ class _Search:
     answers: int = 0
 
 
-def next_stimulus(stimuli: Sequence[Answered], ceiling_percent_mso: int, max_stimuli: int, rules: StaircaseRules) -> Step:
+def next_stimulus(
+    stimuli: Sequence[Answered], ceiling_percent_mso: int, max_stimuli: int, rules: StaircaseRules
+) -> Step:
     """Return what to do after these stimuli.
 
     A stimulus that could not be judged, or was delivered at another intensity than was asked for, answers nothing:

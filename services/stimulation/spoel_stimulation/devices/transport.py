@@ -45,7 +45,7 @@ class Transport:
                 await self._serial.open()
         except (OSError, TimeoutError, ValueError) as error:
             raise LinkLost(
-                f"{self.address} does not open ({error or 'time-out'}); check cable, power and address"
+                f"{self.address} does not open ({error!r}); check cable, power and address"
             ) from error
         self._serial.transport.set_write_buffer_limits(high=0)
 
@@ -73,7 +73,7 @@ class Transport:
             async with asyncio.timeout(WRITE_TIMEOUT_S):
                 await self._serial.write(data)
         except (OSError, TimeoutError) as error:
-            raise LinkLost(f"{self.address} takes no data ({error or 'time-out'})") from error
+            raise LinkLost(f"{self.address} takes no data ({error!r})") from error
 
     async def close(self) -> None:
         """Close at once; what was not yet sent is dropped. Never raises."""

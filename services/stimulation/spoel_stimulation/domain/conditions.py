@@ -134,7 +134,12 @@ class Facts(_Fact):
     @property
     def today(self) -> date:
         """The local day."""
-        return self.now.astimezone(LOCAL_ZONE).date()
+        return local_day(self.now)
+
+
+def local_day(moment: datetime) -> date:
+    """Return the local day of a moment."""
+    return moment.astimezone(LOCAL_ZONE).date()
 
 
 def check_booking(facts: Facts, session_id: str) -> Booking:

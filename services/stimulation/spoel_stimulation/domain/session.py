@@ -1,13 +1,11 @@
 """What a session answers to each command. Pure: ids, times and facts are handed in."""
 
-from collections.abc import Sequence
 from typing import TypedDict
 
 from spoel_common.errors import NotAllowed
-from spoel_common.events import Command, EventData
+from spoel_common.events import EventData
 from spoel_common.people import Actor, acts
 from spoel_stimulation import commands as asked
-from spoel_stimulation import engine
 from spoel_stimulation.domain import conditions
 from spoel_stimulation.domain.conditions import Facts
 from spoel_stimulation.domain.identity import IdentityStrip, check_identity, check_site
@@ -466,26 +464,6 @@ def _outcome(state: SessionState, reason: str) -> SessionOutcome:
         return "not-started"
     if reason == "measurement-finished" and state.session.kind == "measurement" and state.pulses_delivered:
         return "completed"
-    if reason == "all-trains-delivered" and state.pulses_delivered == state.pulses_planned:
+    if reason == "last-train-ended" and state.pulses_delivered == state.pulses_planned:
         return "completed"
     return "partial"
-
-
-def pattern_for(state: SessionState, facts_limit_s: float) -> engine.Pattern | None:
-    """Return the device pattern of a treatment; None for a measurement."""
-    order = state.order
-    return device_pattern(order, facts_limit_s) if isinstance(order, TreatmentOrder) else None
-
-
-DOMAIN_COMMANDS: Sequence[type[Command]] = (
-    asked.OpenSession,
-    asked.ConfirmIdentity,
-    asked.Arm,
-    asked.Start,
-    asked.Pause,
-    asked.Resume,
-    asked.Stop,
-    asked.ChangeParameter,
-    asked.Stimulate,
-    asked.AnswerStimulus,
-)

@@ -222,6 +222,11 @@ class SessionState(BaseModel):
         """Tell whether the table has this act in this phase."""
         return act in TRANSITIONS[self.phase]
 
+    @property
+    def possible(self) -> list[str]:
+        """What a person may ask for in this phase."""
+        return [str(act) for act in TRANSITIONS[self.phase] if act in PEOPLES_ACTS]
+
     def require(self, act: Act) -> None:
         """Refuse what the table does not have.
 
@@ -230,12 +235,11 @@ class SessionState(BaseModel):
         """
         if self.may(act):
             return
-        possible = [str(other) for other in TRANSITIONS[self.phase] if other in PEOPLES_ACTS]
         raise TransitionNotAllowed(
             f"'{act}' is not possible while the session is '{self.phase}'; possible now: "
-            f"{', '.join(possible) or 'nothing'}.",
+            f"{', '.join(self.possible) or 'nothing'}.",
             state=self.phase,
-            possible=possible,
+            possible=self.possible,
         )
 
 

@@ -38,7 +38,7 @@ def split_for_autonomy(
     if pattern.trains > 1 and pattern.train_interval_ns != pattern.slot_ns:
         raise AutonomyExceeded(
             f"{pattern.trains} slow trains with a pause between them cannot be split into blocks of equal interval; "
-            "prescribe them as one train, or with train_interval_s = bursts_per_train × burst_interval_s"
+            "prescribe them as one train, or with train_interval_s = bursts_per_train * burst_interval_s"
         )
     block = max(size for size in range(1, longest + 1) if pattern.bursts_per_train % size == 0)
     blocks = pattern.bursts_per_train // block

@@ -117,7 +117,7 @@ class Pattern(BaseModel):
 
 
 def duration_with_last_pause_s(pattern: Pattern, pause_s: float | None = None) -> float:
-    """Return the session's duration by convention (a): ``trains × (n/f + pause)``, the last pause counted.
+    """Return the session's duration by convention (a): ``trains * (n/f + pause)``, the last pause counted.
 
     Conventions (a), (b) and (c) are all in use in public material. 75 trains of 40 pulses at 10 Hz with a pause of
     11 s are 18:45 by (a), 18:34 by (b) and 18:26.5 by (c); the page of a maker's protocol prints 18:26
@@ -132,7 +132,7 @@ def duration_with_last_pause_s(pattern: Pattern, pause_s: float | None = None) -
 
 
 def duration_of_slots_s(pattern: Pattern, pause_s: float | None = None) -> float:
-    """Return the session's duration by convention (b): ``trains × n/f + (trains − 1) × pause``.
+    """Return the session's duration by convention (b): ``trains * n/f + (trains - 1) * pause``.
 
     Args:
         pattern: as in ``duration_with_last_pause_s``.

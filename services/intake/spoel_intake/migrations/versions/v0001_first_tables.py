@@ -12,7 +12,6 @@ down_revision = None
 def upgrade() -> None:
     migrations_v1.upgrade(op)
     _vault()
-    _register()
     _read_models()
     _strips()
 
@@ -28,35 +27,16 @@ def _vault() -> None:
         sa.Column("registered_at", UtcDateTime, nullable=False),
     )
     op.create_table("vault_key", sa.Column("fingerprint", sa.String, primary_key=True))
-
-
-def _register() -> None:
     op.create_table(
         "patient_channels",
         sa.Column("patient_id", sa.String, primary_key=True),
         sa.Column("person_id", sa.String, primary_key=True),
     )
-    op.create_table(
-        "case_register",
-        sa.Column("case_id", sa.String, primary_key=True),
-        sa.Column("patient_id", sa.String, nullable=False),
-        sa.Column("referred_by", sa.String, nullable=False),
-        sa.Column("received_at", UtcDateTime, nullable=False),
-        sa.Column("is_open", sa.Boolean, nullable=False),
-    )
-    op.create_index(
-        "case_register_one_open",
-        "case_register",
-        ["patient_id"],
-        unique=True,
-        sqlite_where=sa.text("is_open"),
-        postgresql_where=sa.text("is_open"),
-    )
 
 
 def _read_models() -> None:
     op.create_table(
-        "referrals",
+        "cases",
         sa.Column("case_id", sa.String, primary_key=True),
         sa.Column("patient_id", sa.String, nullable=False),
         sa.Column("channel", sa.String, nullable=False),
@@ -67,8 +47,17 @@ def _read_models() -> None:
         sa.Column("referred_by", sa.String, nullable=False),
         sa.Column("received_at", UtcDateTime, nullable=False),
         sa.Column("status", sa.String, nullable=False),
+        sa.Column("is_open", sa.Boolean, nullable=False),
     )
-    op.create_index("referrals_by_sender", "referrals", ["referred_by", "case_id"])
+    op.create_index("cases_by_sender", "cases", ["referred_by", "case_id"])
+    op.create_index(
+        "cases_one_open",
+        "cases",
+        ["patient_id"],
+        unique=True,
+        sqlite_where=sa.text("is_open"),
+        postgresql_where=sa.text("is_open"),
+    )
     op.create_table(
         "staff",
         sa.Column("person_id", sa.String, primary_key=True),

@@ -1,7 +1,7 @@
 """What a host says to a MagPro: bodies of frames 00 to 0C as dataclasses, both ways. Pure.
 
-``encode`` makes the body; ``decode_command`` reads it, for the simulator. Numbers of two bytes are big-endian. A body that
-fits nothing becomes ``Unreadable``: it is never guessed at.
+``encode`` makes the body; ``decode_command`` reads it, for the simulator. Numbers of two bytes are big-endian. A body
+that fits nothing becomes ``Unreadable``: it is never guessed at.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ def _read_s16(body: bytes, at: int) -> int:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A body with an unknown id, length or value; 0xF0 and 0xF1 were seen in the field and nobody knows what they say."""
+    """A body with an unknown id, length or value; ids 0xF0 and 0xF1 were seen in the field, their meaning is unknown."""
 
     body: bytes
 
@@ -150,9 +150,9 @@ class SetWave:
     """09 01: write mode, waveform and burst. The write is **not** answered.
 
     Attributes:
-        burst_pulses: 2 to 5; on the wire 5 − n.
+        burst_pulses: 2 to 5; on the wire 5 - n.
         interval_tenth_ms: between pulses of a burst, tenths of a millisecond.
-        ratio_hundredths: B/A ratio × 100.
+        ratio_hundredths: B/A ratio in hundredths.
     """
 
     model: Model
@@ -254,7 +254,7 @@ Command = (
 
 def _decode_wave(body: bytes) -> Command:
     if body[1] == 0:
-        return AskWave(padded=len(body) > 2)
+        return AskWave(padded=True)
     model, mode, direction, wave, burst = body[2:7]
     return SetWave(
         Model(model), Mode(mode), Direction(direction), Wave(wave), 5 - burst, _read_u16(body, 7), _read_u16(body, 9)
@@ -262,16 +262,18 @@ def _decode_wave(body: bytes) -> Command:
 
 
 def _decode_delays(body: bytes) -> Command:
-    if body[1] == 0:
-        return AskDelays()
     return SetDelays(_read_u16(body, 2), _read_s16(body, 4), _read_u16(body, 6))
 
 
 def _decode_timing(body: bytes) -> Command:
-    if body[1] == 0:
-        return AskTiming()
-    numbers = [_read_u16(body, at) for at in (3, 5, 7, 9)]
-    return SetTiming(body[2], *numbers, warning=bool(body[11]))
+    return SetTiming(
+        control=body[2],
+        rate_tenth_hz=_read_u16(body, 3),
+        pulses=_read_u16(body, 5),
+        trains=_read_u16(body, 7),
+        pause_tenth_s=_read_u16(body, 9),
+        warning=bool(body[11]),
+    )
 
 
 _DECODERS: dict[tuple[int, int], Callable[[bytes], Command]] = {
@@ -287,11 +289,11 @@ _DECODERS: dict[tuple[int, int], Callable[[bytes], Command]] = {
     (0x07, 2): lambda body: SetPage(body[1]),
     (0x07, 3): lambda body: SetPage(body[1]),
     (0x08, 9): lambda body: SetDelaysShort(_read_u16(body, 1), _read_s16(body, 3), _read_u16(body, 5)),
-    (0x09, 2): _decode_wave,
+    (0x09, 2): lambda _body: AskWave(),
     (0x09, 11): _decode_wave,
-    (0x0A, 2): _decode_delays,
+    (0x0A, 2): lambda _body: AskDelays(),
     (0x0A, 8): _decode_delays,
-    (0x0B, 2): _decode_timing,
+    (0x0B, 2): lambda _body: AskTiming(),
     (0x0B, 12): _decode_timing,
     (0x0C, 2): lambda _body: AskCounters(),
 }

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from spoel_stimulation.devices.adapter import BadChecksum, DeviceError, LinkLost
+from spoel_stimulation.devices.adapter import BadChecksum, LinkLost, NotReady
 from spoel_stimulation.devices.magpro.codec import FrameParser, encode_frame
 from spoel_stimulation.devices.magpro.commands import Command, Unreadable
 from spoel_stimulation.devices.magpro.reports import Report, decode_report
@@ -35,7 +35,7 @@ class Listener(Protocol):
 @dataclass
 class _Waiter:
     wanted: Callable[[Report], bool]
-    answer: asyncio.Future[Report]
+    answer: asyncio.Future[Report | None]
 
 
 class MagProLink:
@@ -74,13 +74,20 @@ class MagProLink:
         await self._transport.open()
         self._reader = asyncio.create_task(self._read(), name=f"read {self._transport.address}")
 
-    async def send(self, command: Command) -> None:
+    async def send(self, command: Command, allowed: Callable[[], bool] = lambda: True) -> None:
         """Write one whole frame.
+
+        Args:
+            command: what to say.
+            allowed: asked when it is this frame's turn; so nothing that was overtaken by a disarm goes out after it.
 
         Raises:
             LinkLost: the connection is gone.
+            NotReady: not allowed any more; nothing was sent.
         """
         async with self._writing:
+            if not allowed():
+                raise NotReady(f"{type(command).__name__} was held back: the device was disarmed in the meantime.")
             if self._lost is not None:
                 raise LinkLost(self._lost.detail)
             try:
@@ -104,7 +111,7 @@ class MagProLink:
         """
         damaged_before = self._parser.bad_frames
         waiter = _Waiter(
-            lambda report: isinstance(report, kind) and wanted(report), asyncio.get_running_loop().create_future()
+            lambda report: type(report) is kind and wanted(report), asyncio.get_running_loop().create_future()
         )
         self._waiters.append(waiter)
         try:
@@ -119,7 +126,7 @@ class MagProLink:
         finally:
             self._waiters.remove(waiter)
         if not isinstance(report, kind):
-            raise DeviceError(f"answer of another kind: {report!r}")
+            raise LinkLost(f"The connection broke before {type(command).__name__} was answered. Check the device.")
         return report
 
     async def close(self) -> None:
@@ -160,5 +167,5 @@ class MagProLink:
         self._lost = error
         for waiter in self._waiters:
             if not waiter.answer.done():
-                waiter.answer.set_exception(LinkLost(error.detail))
+                waiter.answer.set_result(None)
         self._listener.lost(error)

@@ -1,7 +1,7 @@
 """What a MagPro says to its host: answers, and frames that it sends unasked, as dataclasses. Pure.
 
-``decode_report`` reads a body; ``encode`` makes one, for the simulator. Numbers of several bytes are big-endian, but for
-the interval index of 09, whose low byte comes first. A body that fits nothing becomes ``Unreadable``: it is never
+``decode_report`` reads a body; ``encode`` makes one, for the simulator. Numbers of several bytes are big-endian, but
+for the interval index of 09, whose low byte comes first. A body that fits nothing becomes ``Unreadable``: it is never
 guessed at.
 """
 
@@ -192,9 +192,9 @@ class WaveReport:
 
     Attributes:
         model: wrong on an R30 (it says 88): identify by the status byte.
-        burst_pulses: 2 to 5; on the wire 5 − n.
+        burst_pulses: 2 to 5; on the wire 5 - n.
         interval_index: index into ``values.interval_table``.
-        ratio_index: index of ``values.ratio_of_index``; in Dual mode the amplitude of B is 100 − index.
+        ratio_index: index of ``values.ratio_of_index``; in Dual mode the amplitude of B is 100 - index.
     """
 
     model: int
@@ -311,8 +311,7 @@ def _short_status(body: bytes) -> ShortStatus:
 
 
 def _long_status(body: bytes) -> LongStatus:
-    common = (StatusByte.decode(body[1]), _read(body, 2, 5), *body[5:9])
-    return LongStatus(*common, *body[9:14], running=bool(body[14]))
+    return LongStatus(StatusByte.decode(body[1]), _read(body, 2, 5), *body[5:14], bool(body[14]))
 
 
 def _wave(body: bytes) -> WaveReport:
@@ -326,8 +325,17 @@ def _delays(body: bytes) -> Delays:
 
 
 def _timing(body: bytes) -> Timing:
-    numbers = [_read(body, at, at + 2) for at in (3, 5, 7, 9)]
-    return Timing(body[2] & 15, bool(body[2] & 16), *numbers, bool(body[11]), body[12], body[13])
+    return Timing(
+        control=body[2] & 15,
+        extended_rate=bool(body[2] & 16),
+        rate_tenth_hz=_read(body, 3, 5),
+        pulses=_read(body, 5, 7),
+        trains=_read(body, 7, 9),
+        pause_tenth_s=_read(body, 9, 11),
+        warning=bool(body[11]),
+        ramp_percent=body[12],
+        ramp_trains=body[13],
+    )
 
 
 def _counters(body: bytes) -> CountersReport:

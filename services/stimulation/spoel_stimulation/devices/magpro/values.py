@@ -68,30 +68,11 @@ MODEL_NAMES = {
     Model.MST: "MagPro MST",
 }
 
-COILS = {
-    56: "Cool-B35",
-    60: "Cool-B65",
-    62: "MCF-B65",
-    63: "MCF-P-B65",
-    64: "Cool-B65 A/P",
-    72: "C-B60",
-    73: "C-B70",
-    81: "MC-125",
-    82: "MC-B70",
-    86: "D-B80",
-}
-NO_COIL = "none"
-
 SIMULATOR_SERIALS_FROM = 0xF00000
 """A simulator number n reports the serial number 0xF00000 + n, a range far above the numbers on real units.
 
 The 00 answer has room for three bytes and nothing else to tell a simulator by; the text of such a number is ``SIM-n``.
 """
-
-
-def coil_name(coil_id: int) -> str:
-    """Return the coil's model; ``none`` for 0, ``coil-N`` for one that is not in the table."""
-    return NO_COIL if coil_id == 0 else COILS.get(coil_id, f"coil-{coil_id}")
 
 
 def page_name(page: int) -> str:
@@ -141,7 +122,9 @@ def interval_index(mode: Mode, tenth_ms: int) -> int:
     table = interval_table(mode)
     if tenth_ms not in table:
         nearest = min(table, key=lambda allowed: abs(allowed - tenth_ms))
-        raise ValueError(f"an inter-pulse interval of {tenth_ms / 10} ms is not settable; the nearest is {nearest / 10} ms")
+        raise ValueError(
+            f"an inter-pulse interval of {tenth_ms / 10} ms is not settable; the nearest is {nearest / 10} ms"
+        )
     return table.index(tenth_ms)
 
 
@@ -186,10 +169,3 @@ def ratio_of_index(index: int) -> int:
 def rates_tenth_hz(max_rate_hz: int) -> tuple[int, ...]:
     """Return the repetition rates up to ``max_rate_hz`` that can be set, in tenths of a hertz."""
     return (*range(1, 11), *range(20, max_rate_hz * 10 + 1, 10))
-
-
-PULSES_PER_TRAIN = (*range(1, 1_001), *range(1_100, 2_001, 100))
-"""Pulses, or bursts, that one train can have."""
-
-PAUSES_TENTH_S = range(1, 1_201)
-"""Pauses between trains, tenths of a second; the longest differs between sources (120 or 300 s): the shorter is used."""

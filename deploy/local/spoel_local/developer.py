@@ -1,0 +1,101 @@
+"""Commands of ``spoel`` for those who carry the code on: generated files and benchmarks. They work in a checkout."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from spoel_local import bench as benchmarks
+from spoel_local import contracts as event_contracts
+from spoel_local import events_page, problems, traceability
+
+app = typer.Typer()
+
+Check = Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 where something is out of date.")]
+Checkout = Annotated[Path, typer.Option("--checkout", help="The checkout to work in.")]
+HERE = Path()
+
+
+@app.command()
+def contracts(*, check: Check = False, checkout: Checkout = HERE) -> None:
+    """Write the JSON Schema and a sample of every event version to contracts/."""
+    root = checkout / "contracts"
+    if check:
+        _end_with(event_contracts.check_contracts(root), good=f"{root}: every event version is as its model says.")
+        return
+    try:
+        changed = event_contracts.write_contracts(root)
+    except event_contracts.ContractBroken as error:
+        _end_with([str(error)], good="")
+        return
+    _end_with([], good=f"{len(changed)} contracts written to {root}.")
+
+
+@app.command()
+def pages(*, check: Check = False, checkout: Checkout = HERE) -> None:
+    """Write the generated pages of docs/: events, problem types, traceability."""
+    docs = checkout / "docs"
+    texts = {
+        "events.md": events_page.render(),
+        "problems.md": problems.render(),
+        "traceability.md": traceability.render(checkout / "tests", docs),
+    }
+    stale = [name for name, text in texts.items() if not _holds(docs / name, text)]
+    if check:
+        _end_with(
+            [f"{docs / name} is out of date. Run `spoel pages`." for name in stale], good="The pages are as generated."
+        )
+        return
+    for name in stale:
+        (docs / name).write_text(texts[name], encoding="utf-8")
+    _end_with([], good=f"{len(stale)} pages written to {docs}.")
+
+
+@app.command()
+def bench(
+    name: Annotated[str | None, typer.Argument(help="Which one; all of them if left out.")] = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a benchmark.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Exit 1 where a target is missed.")] = False,
+    checkout: Checkout = HERE,
+) -> None:
+    """Run benchmarks: ratios against a bare baseline of the same run."""
+    folder = checkout / "bench"
+    missed = False
+    for chosen in [name] if name else benchmarks.names(folder):
+        try:
+            report = benchmarks.run(folder, chosen)
+        except benchmarks.BenchmarkMissing as error:
+            _end_with([str(error)], good="")
+            return
+        missed = missed or any(result["met"] is False for result in report["results"])
+        typer.echo(json.dumps(report)) if as_json else _show(chosen, report)
+    if check and missed:
+        raise typer.Exit(1)
+
+
+def _show(name: str, report: benchmarks.Report) -> None:
+    table = Table("what", "median", "baseline", "ratio", "target", "spread", title=f"{name} · {report['machine']}")
+    for result in report["results"]:
+        low, high = result["spread"] or (0.0, 0.0)
+        figures = (f"{result['value']:.4g} {result['unit']}", f"{result['baseline']:.4g} {result['unit']}")
+        met = "met" if result["met"] else "missed"
+        table.add_row(
+            result["what"], *figures, f"{result['ratio']:.2f}", f"{result['target']} {met}", f"{low:.2f}-{high:.2f}"
+        )
+    Console().print(table)
+
+
+def _holds(path: Path, text: str) -> bool:
+    return path.exists() and path.read_text(encoding="utf-8") == text
+
+
+def _end_with(complaints: list[str], good: str) -> None:
+    for complaint in complaints:
+        typer.echo(complaint, err=True)
+    if complaints:
+        raise typer.Exit(1)
+    typer.echo(good)

@@ -1,0 +1,127 @@
+"""NATS's configuration, and who may publish and subscribe to what on it: one user a service, known by its NKey.
+
+Each service publishes its own events and watermarks and nobody else's, and manages its own streams. Every service may
+read every stream of the account through pull consumers: events hold no patient's personal data, and the streams of
+stimulation are as many as there are room nodes. Replies reach a user at inboxes of its own only
+(``_INBOX_<user>.>``), so that no service overhears another's answers. Nobody may delete or purge a stream.
+
+Acknowledgements are permitted as ``$JS.ACK.>``: a rule that names stream and consumer denies the newer, longer
+acknowledgement subjects without a word.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+SERVICES = ("intake", "planning", "stimulation", "audit")
+SYSTEM_USER = "system"
+"""User of NATS's system account: for the people who run the site, to look at the server. No service is it."""
+
+_ACCOUNT = "SPOEL"
+_SYSTEM_ACCOUNT = "SYS"
+
+_PUBLISHERS = ("intake", "planning", "stimulation")
+_STRIP_WRITER = "intake"
+_STRIP_READER = "stimulation"
+
+_READ_STREAMS = (
+    "$JS.API.INFO",
+    "$JS.API.STREAM.NAMES",
+    "$JS.API.STREAM.LIST",
+    "$JS.API.STREAM.INFO.*",
+    "$JS.API.CONSUMER.CREATE.*",
+    "$JS.API.CONSUMER.CREATE.*.>",
+    "$JS.API.CONSUMER.DURABLE.CREATE.*.*",
+    "$JS.API.CONSUMER.INFO.*.*",
+    "$JS.API.CONSUMER.NAMES.*",
+    "$JS.API.CONSUMER.LIST.*",
+    "$JS.API.CONSUMER.DELETE.*.*",
+    "$JS.API.CONSUMER.MSG.NEXT.*.*",
+    "$JS.ACK.>",
+)
+
+
+def inbox_prefix(user: str) -> str:
+    """Return the prefix of the inboxes at which replies reach a user."""
+    return f"_INBOX_{user}"
+
+
+def server_config(port: int, monitor_port: int, store_dir: Path, users_file: str) -> str:
+    """Return the configuration of a server of one's own on 127.0.0.1; ``deploy/nats/nats.conf`` is the containers'.
+
+    Args:
+        port: for clients.
+        monitor_port: of the monitor, where alone it can be seen that every message is synced.
+        store_dir: where JetStream keeps its files.
+        users_file: what ``users_config`` returned, as a path relative to the configuration.
+    """
+    return (
+        "server_name: spoel\n"
+        f"listen: {json.dumps(f'127.0.0.1:{port}')}\n"
+        f"http: {json.dumps(f'127.0.0.1:{monitor_port}')}\n"
+        "jetstream {\n"
+        f"  store_dir: {json.dumps(str(store_dir))}\n"
+        "  sync_interval: always\n"
+        "}\n"
+        f"include {json.dumps(users_file)}\n"
+    )
+
+
+def users_config(site: str, public_keys: Mapping[str, str], node_stores: Sequence[str] = ("node-1",)) -> str:
+    """Return NATS server configuration with the accounts, users and permissions of a site.
+
+    Args:
+        site: the site's name.
+        public_keys: user → public NKey (``U…``).
+        node_stores: names of the stimulation nodes' journals, each a stream of its own.
+    """
+    users = ",\n".join(
+        f"      {_user(public_keys[service], _publish(site, service, node_stores), _subscribe(site, service))}"
+        for service in SERVICES
+    )
+    return (
+        "# Made by 'spoel init' from the release's table of permissions; public keys only. Do not edit.\n"
+        f"system_account: {_SYSTEM_ACCOUNT}\n"
+        "accounts {\n"
+        f"  {_ACCOUNT} {{\n"
+        "    jetstream: enabled\n"
+        f"    users: [\n{users}\n    ]\n"
+        "  }\n"
+        f"  {_SYSTEM_ACCOUNT} {{\n"
+        f"    users: [ {{ nkey: {public_keys[SYSTEM_USER]} }} ]\n"
+        "  }\n"
+        "}\n"
+    )
+
+
+def _user(public_key: str, publish: Sequence[str], subscribe: Sequence[str]) -> str:
+    permissions = {"publish": {"allow": list(publish)}, "subscribe": {"allow": list(subscribe)}}
+    return f"{{ nkey: {public_key}, permissions: {json.dumps(permissions)} }}"
+
+
+def _publish(site: str, service: str, node_stores: Sequence[str]) -> list[str]:
+    allowed = list(_READ_STREAMS)
+    if service in _PUBLISHERS:
+        stores = node_stores if service == "stimulation" else ("main",)
+        allowed += [f"spoel.{site}.{service}.>", f"spoel-watermark.{site}.{service}.*"]
+        allowed += [subject for store in stores for subject in _own_stream(f"spoel_{site}_{service}_{store}")]
+    if service in {_STRIP_WRITER, _STRIP_READER}:
+        allowed += _own_stream(f"KV_spoel-{site}-strips")
+        allowed += [f"$KV.spoel-{site}-strips.>"]
+    if service == "stimulation":
+        allowed += [*_own_stream(f"KV_spoel-{site}-rooms"), f"$KV.spoel-{site}-rooms.>"]
+    return allowed
+
+
+def _own_stream(stream: str) -> list[str]:
+    return [
+        f"$JS.API.STREAM.CREATE.{stream}",
+        f"$JS.API.STREAM.UPDATE.{stream}",
+        f"$JS.API.STREAM.MSG.GET.{stream}",
+        f"$JS.API.DIRECT.GET.{stream}",
+        f"$JS.API.DIRECT.GET.{stream}.>",
+    ]
+
+
+def _subscribe(site: str, service: str) -> list[str]:
+    return [f"{inbox_prefix(service)}.>", f"spoel-watermark.{site}.>"]

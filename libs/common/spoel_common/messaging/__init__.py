@@ -1,0 +1,33 @@
+"""Events on their way between services: relay, watermarks, consumers. The only importer of NATS."""
+
+from spoel_common.messaging.aside import HeldEvent, State, list_held, replay
+from spoel_common.messaging.broker import Broker, BrokerAway, NatsSettings
+from spoel_common.messaging.bucket import Bucket
+from spoel_common.messaging.consumer import Consumer
+from spoel_common.messaging.inbox import Inbox
+from spoel_common.messaging.projection import NEVER_S, FeedKnowledge, Projection
+from spoel_common.messaging.relay import Relay, StreamAhead
+from spoel_common.messaging.streams import StreamUnsafe, ensure_stream
+from spoel_common.messaging.watermark import Watermark, WatermarkPublisher
+
+__all__ = [
+    "NEVER_S",
+    "Broker",
+    "BrokerAway",
+    "Bucket",
+    "Consumer",
+    "FeedKnowledge",
+    "HeldEvent",
+    "Inbox",
+    "NatsSettings",
+    "Projection",
+    "Relay",
+    "State",
+    "StreamAhead",
+    "StreamUnsafe",
+    "Watermark",
+    "WatermarkPublisher",
+    "ensure_stream",
+    "list_held",
+    "replay",
+]

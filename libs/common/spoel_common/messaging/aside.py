@@ -1,0 +1,223 @@
+"""Events kept aside: rows of the table ``held``, and the commands by which people look after them."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import NamedTuple
+
+from sqlalchemy import ColumnElement, Row, and_, delete, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from spoel_common.messaging.heads import FeedKey, digest_of
+from spoel_common.store import AggregateRef, Database
+from spoel_common.store.schema import held
+
+
+class State(StrEnum):
+    """Why an event is kept aside."""
+
+    GAP = "gap"
+    RETRY = "retry"
+    BEHIND = "behind"
+    PARKED = "parked"
+
+
+class HeldEvent(NamedTuple):
+    """An event kept aside.
+
+    Attributes:
+        version: None where the bytes are no envelope.
+        tries: how often it was tried.
+    """
+
+    held_id: int
+    source: str
+    aggregate: AggregateRef
+    version: int | None
+    state: State
+    tries: int
+    error: str
+    raw: bytes
+
+
+class Aside:
+    """The events that one transaction finds and keeps aside, for one projection and source."""
+
+    def __init__(self, conn: AsyncConnection, key: FeedKey) -> None:
+        self._conn = conn
+        self._key = key
+        self._states: dict[AggregateRef, set[State]] = {}
+
+    async def load(self) -> None:
+        """Read which aggregates have events aside, and why."""
+        query = (
+            select(held.c.aggregate_type, held.c.aggregate_id, held.c.state)
+            .where(_of_feed(self._key))
+            .where(held.c.version.is_not(None))
+            .distinct()
+        )
+        for row in await self._conn.execute(query):
+            ref = AggregateRef(row.aggregate_type, row.aggregate_id)
+            self._states.setdefault(ref, set()).add(State(row.state))
+
+    def blocks(self, ref: AggregateRef) -> State | None:
+        """Return the state in which a later event of the aggregate has to wait, or None where it need not."""
+        states = self._states.get(ref, set())
+        if State.PARKED in states:
+            return State.PARKED
+        return State.BEHIND if states & {State.RETRY, State.BEHIND} else None
+
+    def has(self, ref: AggregateRef) -> bool:
+        """Tell whether events of the aggregate are aside."""
+        return ref in self._states
+
+    async def put(  # noqa: PLR0913 - one argument a column
+        self,
+        ref: AggregateRef,
+        version: int | None,
+        raw: bytes,
+        state: State,
+        *,
+        stream_sequence: int,
+        error: str = "",
+        try_at: datetime | None = None,
+    ) -> None:
+        """Keep an event aside, once."""
+        projection, projection_version, source = self._key
+        same = and_(_of_aggregate(self._key, ref), held.c.hash == digest_of(raw))
+        if (await self._conn.execute(select(held.c.held_id).where(same))).first() is not None:
+            return
+        values = {
+            "projection": projection,
+            "projection_version": projection_version,
+            "source": source,
+            "aggregate_type": ref.type,
+            "aggregate_id": ref.id,
+            "version": version,
+            "stream_sequence": stream_sequence,
+            "hash": digest_of(raw),
+            "raw": raw,
+            "state": state.value,
+            "tries": 1 if error else 0,
+            "try_at": try_at,
+            "error": error,
+            "held_at": datetime.now(UTC),
+        }
+        await self._conn.execute(insert(held).values(values))
+        if version is not None:
+            self._states.setdefault(ref, set()).add(state)
+
+    async def lowest(self, ref: AggregateRef) -> HeldEvent | None:
+        """Return the aggregate's event with the lowest version; invalid ones do not count."""
+        query = (
+            _select()
+            .where(_of_aggregate(self._key, ref))
+            .where(held.c.version.is_not(None))
+            .order_by(held.c.version, held.c.held_id)
+            .limit(1)
+        )
+        row = (await self._conn.execute(query)).first()
+        if row is None:
+            self._states.pop(ref, None)
+        return None if row is None else _event(row)
+
+    async def remove(self, event: HeldEvent) -> None:
+        """Forget an event that was applied or turned out to be a duplicate."""
+        await self._conn.execute(delete(held).where(held.c.held_id == event.held_id))
+
+    async def failed(self, event: HeldEvent, error: str, delays_s: Sequence[float], *, for_good: bool) -> bool:
+        """Note that an event failed again; tell whether it and all behind it are parked now."""
+        tries = event.tries + 1
+        parked = for_good or tries > len(delays_s)
+        later = State.PARKED if parked else State.BEHIND
+        await self._mark(event.aggregate, later)
+        values: dict[str, object] = {"tries": tries, "error": error}
+        if not parked:
+            values |= {"state": State.RETRY.value, "try_at": after_s(delays_s[tries - 1])}
+        await self._conn.execute(update(held).where(held.c.held_id == event.held_id).values(values))
+        self._states[event.aggregate] = {later}
+        return parked
+
+    async def gap(self, ref: AggregateRef) -> None:
+        """Note that all events aside of the aggregate wait for one that has not come."""
+        await self._mark(ref, State.GAP)
+        self._states[ref] = {State.GAP}
+
+    async def due(self) -> list[AggregateRef]:
+        """Return the aggregates whose event is to be tried again now."""
+        query = (
+            select(held.c.aggregate_type, held.c.aggregate_id)
+            .where(_of_feed(self._key))
+            .where(held.c.state == State.RETRY.value)
+            .where(held.c.try_at <= datetime.now(UTC))
+            .distinct()
+        )
+        return [AggregateRef(row.aggregate_type, row.aggregate_id) for row in await self._conn.execute(query)]
+
+    async def count(self) -> int:
+        """Return how many events of the feed are aside."""
+        query = select(func.count()).select_from(held).where(_of_feed(self._key))
+        return (await self._conn.execute(query)).scalar_one()
+
+    async def _mark(self, ref: AggregateRef, state: State) -> None:
+        later = update(held).where(_of_aggregate(self._key, ref)).where(held.c.version.is_not(None))
+        await self._conn.execute(later.values(state=state.value, try_at=None))
+
+
+def after_s(delay_s: float) -> datetime:
+    """Return the moment ``delay_s`` seconds of wall time from now."""
+    return datetime.now(UTC) + timedelta(seconds=delay_s)
+
+
+async def list_held(database: Database, projection: str, projection_version: int) -> list[HeldEvent]:
+    """Return all events that a projection keeps aside, by source and aggregate."""
+    query = (
+        _select()
+        .where(held.c.projection == projection)
+        .where(held.c.projection_version == projection_version)
+        .order_by(held.c.source, held.c.aggregate_type, held.c.aggregate_id, held.c.version, held.c.held_id)
+    )
+    async with database.read() as conn:
+        return [_event(row) for row in await conn.execute(query)]
+
+
+async def replay(database: Database, key: FeedKey, ref: AggregateRef) -> int:
+    """Let the running consumer try an aggregate's parked events again, from the first; return how many there are.
+
+    Parked bytes that are no envelope are left where they are.
+    """
+    parked = and_(_of_aggregate(key, ref), held.c.version.is_not(None), held.c.state == State.PARKED.value)
+    async with database.write() as conn:
+        result = await conn.execute(update(held).where(parked).values(state=State.BEHIND.value, tries=0))
+        first = select(func.min(held.c.version)).where(_of_aggregate(key, ref)).scalar_subquery()
+        again = update(held).where(_of_aggregate(key, ref)).where(held.c.version == first)
+        await conn.execute(again.values(state=State.RETRY.value, try_at=datetime.now(UTC)))
+        return result.rowcount
+
+
+def _of_feed(key: FeedKey) -> ColumnElement[bool]:
+    projection, projection_version, source = key
+    return and_(
+        held.c.projection == projection, held.c.projection_version == projection_version, held.c.source == source
+    )
+
+
+def _of_aggregate(key: FeedKey, ref: AggregateRef) -> ColumnElement[bool]:
+    return and_(_of_feed(key), held.c.aggregate_type == ref.type, held.c.aggregate_id == ref.id)
+
+
+def _select():  # noqa: ANN202
+    return select(held)
+
+
+def _event(row: Row[tuple[object, ...]]) -> HeldEvent:
+    return HeldEvent(
+        held_id=row.held_id,
+        source=row.source,
+        aggregate=AggregateRef(row.aggregate_type, row.aggregate_id),
+        version=row.version,
+        state=State(row.state),
+        tries=row.tries,
+        error=row.error,
+        raw=bytes(row.raw),
+    )

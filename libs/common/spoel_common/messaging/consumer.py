@@ -1,0 +1,252 @@
+"""A consumer: finds the feeds of a projection, reads each, and knows how old its knowledge of each is.
+
+One process of a service leads a projection and reads; any others of the same service follow the checkpoints in the
+database, so that their knowledge is right too. Each stream is read in order without holes: where a message is missing
+between two deliveries (it was on its way to a process that died), reading starts again behind the checkpoint.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+import nats.errors
+import structlog
+from nats.aio.msg import Msg
+from pydantic import ValidationError
+from sqlalchemy.exc import SQLAlchemyError
+
+from spoel_common.messaging.broker import Broker, BrokerAway
+from spoel_common.messaging.inbox import RETRY_DELAYS_S, Inbox, Outcome, read_checkpoints
+from spoel_common.messaging.knowledge import FeedState
+from spoel_common.messaging.projection import FeedKnowledge, Projection
+from spoel_common.messaging.pull import Delivery, Pull, PullBroken
+from spoel_common.messaging.streams import Feed, find_feeds
+from spoel_common.messaging.watermark import Watermark
+from spoel_common.store import Database, Leadership, StoreName, leadership, watermark_wildcard
+
+_log = structlog.get_logger(__name__)
+
+DISCOVER_EVERY_S = 2.0
+_FOLLOW_EVERY_S = 1.0
+_WAIT_S = 0.5
+_CONNECT_LOOK_S = 0.1
+_BACK_OFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+class Consumer:
+    """Builds one projection from the streams of all stores of the services that it names.
+
+    Args:
+        projection: what to build.
+        database: the service's own, in which the read model, inbox and checkpoints live.
+        broker: its name prefixes the durable consumers.
+        site: whose streams.
+        retry_delays_s: pauses before an event that failed is tried again; after the last it is parked.
+    """
+
+    def __init__(
+        self,
+        projection: Projection,
+        database: Database,
+        broker: Broker,
+        site: str,
+        *,
+        retry_delays_s: Sequence[float] = RETRY_DELAYS_S,
+        discover_every_s: float = DISCOVER_EVERY_S,
+    ) -> None:
+        self.projection = projection
+        self._database = database
+        self._broker = broker
+        self._site = site
+        self._retry_delays_s = retry_delays_s
+        self._discover_every_s = discover_every_s
+        self._durable = f"{broker.name}--{projection.name}--v{projection.version}"
+        self._task_name = f"consumer:{projection.name}:{projection.version}"
+        self._states: dict[str, FeedState] = {}
+        self._counts: Counter[str] = Counter()
+        self._leading = False
+
+    async def run(self) -> None:
+        """Consume until cancelled; wait for NATS, the database and leadership as long as it takes."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._hear_watermarks())
+            group.create_task(self._follow())
+            group.create_task(self._lead())
+
+    def knowledge(self) -> list[FeedKnowledge]:
+        """Return what is known of each feed; a service of which no store was ever seen counts as never known."""
+        known = [state.knowledge() for _, state in sorted(self._states.items())]
+        seen = {StoreName.from_source(item.source).service for item in known}
+        missing = [FeedState(f"/spoel/{self._site}/{service}/*") for service in self.projection.services if service not in seen]
+        return known + [state.knowledge() for state in missing]
+
+    def lag(self) -> dict[str, int]:
+        """Return for each source how many messages of its stream are not taken in yet."""
+        return {source: state.lag for source, state in sorted(self._states.items())}
+
+    def counts(self) -> dict[str, int]:
+        """Return what was counted since the start: applied, skipped, dropped, alarms, gaps, failed, parked, held, …."""
+        names = ("applied", "skipped", "dropped", "redelivered", "alarms", "gaps", "holes", "failed", "parked")
+        counted = {name: self._counts[name] for name in names}
+        return counted | {"held": sum(state.held for state in self._states.values())}
+
+    def problems(self) -> list[str]:
+        """Return why feeds are stopped or cannot be read at the moment; empty where all is well."""
+        return [f"{source}: {state.trouble}" for source, state in sorted(self._states.items()) if state.trouble]
+
+    async def _hear_watermarks(self) -> None:
+        while not self._broker.connected:
+            await asyncio.sleep(_CONNECT_LOOK_S)
+        client = self._broker.client
+        wanted = [watermark_wildcard(self._site, service) for service in self.projection.services]
+        subscriptions = [await client.subscribe(subject, cb=self._on_watermark) for subject in wanted]
+        try:
+            await asyncio.Event().wait()  # the client subscribes again by itself after every reconnect
+        finally:
+            for subscription in subscriptions:
+                if self._broker.connected:
+                    await subscription.unsubscribe()
+
+    async def _on_watermark(self, message: Msg) -> None:
+        try:
+            mark = Watermark.model_validate_json(message.data)
+            expected = StoreName.from_source(mark.source).watermark_subject
+        except (ValidationError, ValueError):
+            expected = ""
+        if expected != message.subject:
+            _log.warning("watermark-invalid", subject=message.subject)
+            return
+        self._state(mark.source).hear(mark, time.monotonic())
+
+    async def _follow(self) -> None:
+        while True:
+            if not self._leading:
+                try:
+                    found = await read_checkpoints(self._database, self.projection)
+                except (SQLAlchemyError, OSError) as error:
+                    _log.warning("consumer-cannot-follow", projection=self.projection.name, error=type(error).__name__)
+                else:
+                    for source, (checkpoint, held) in found.items():
+                        self._state(source).advance(checkpoint, held)
+            await asyncio.sleep(_FOLLOW_EVERY_S)
+
+    async def _lead(self) -> None:
+        while True:
+            try:
+                async with leadership(self._database, self._task_name) as leader:
+                    self._leading = True
+                    await self._read_all(leader)
+            except (SQLAlchemyError, OSError) as error:
+                _log.warning("consumer-not-leading", projection=self.projection.name, error=str(error))
+            finally:
+                self._leading = False
+            await asyncio.sleep(_BACK_OFF_S[2])
+
+    async def _read_all(self, leader: Leadership) -> None:
+        readers: dict[str, tuple[Feed, asyncio.Task[None]]] = {}
+        try:
+            while True:
+                for feed in await self._discover():
+                    await self._attend(feed, readers)
+                await leader.verify()
+                await asyncio.sleep(self._discover_every_s)
+        finally:
+            for _, task in readers.values():
+                task.cancel()
+            await asyncio.gather(*(task for _, task in readers.values()), return_exceptions=True)
+
+    async def _discover(self) -> list[Feed]:
+        try:
+            return await find_feeds(self._broker, self._site, self.projection.services)
+        except (BrokerAway, nats.errors.Error, TimeoutError, OSError) as error:
+            _log.debug("feeds-not-listed", projection=self.projection.name, error=str(error))
+            return []
+
+    async def _attend(self, feed: Feed, readers: dict[str, tuple[Feed, asyncio.Task[None]]]) -> None:
+        source = feed.name.source
+        self._state(source).stream_at(feed.last_sequence)
+        if source in readers:
+            before, task = readers[source]
+            if before.created == feed.created:
+                return
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        readers[source] = (feed, asyncio.create_task(self._read(feed), name=f"{self._task_name}:{source}"))
+
+    async def _read(self, feed: Feed) -> None:
+        state = self._state(feed.name.source)
+        inbox = Inbox(self.projection, self._database, feed.name.source, self._retry_delays_s)
+        failures = 0
+        while state.stopped is None:
+            started_s = time.monotonic()
+            try:
+                await self._read_stream(feed, state, inbox)
+            except Exception as error:  # noqa: BLE001 - a feed is read again whatever happened, and says what
+                self._report(state, error)
+            failures = 0 if time.monotonic() - started_s > _BACK_OFF_S[-1] else failures + 1
+            await asyncio.sleep(_BACK_OFF_S[min(failures, len(_BACK_OFF_S) - 1)])
+
+    async def _read_stream(self, feed: Feed, state: FeedState, inbox: Inbox) -> None:
+        opened = await inbox.open(feed.created)
+        await self._note(state, opened)
+        after = opened.checkpoint.sequence
+        pull = await Pull.open(self._broker, feed.name.stream, self._durable, after)
+        state.problem = None
+        try:
+            while state.stopped is None:
+                batch = await pull.next_batch(_WAIT_S)
+                if batch:
+                    await self._take(state, inbox, pull, batch)
+                if state.held:
+                    await self._note(state, await inbox.retry_due())
+        finally:
+            await pull.close()
+
+    async def _take(self, state: FeedState, inbox: Inbox, pull: Pull, batch: Sequence[Delivery]) -> None:
+        after = state.sequence
+        whole = _without_hole(batch, after)
+        if not whole:
+            if state.reopened_behind != after:
+                state.reopened_behind = after
+                raise PullBroken(f"message {after + 1} is missing before {batch[0].sequence}")
+            self._counts["holes"] += 1
+            _log.error("stream-has-hole", source=state.source, after=after, came=batch[0].sequence)
+            whole = _without_hole(batch, batch[0].sequence - 1)
+        outcome = await inbox.take(whole)
+        await self._note(state, outcome)
+        await pull.acknowledge([delivery for delivery in whole if delivery.sequence <= outcome.checkpoint.sequence])
+        if len(whole) < len(batch):
+            raise PullBroken(f"message {state.sequence + 1} is missing before {batch[len(whole)].sequence}")
+
+    async def _note(self, state: FeedState, outcome: Outcome) -> None:
+        state.advance(outcome.checkpoint, outcome.held)
+        self._counts.update(outcome.counts)
+        if outcome.applied and self.projection.after_commit is not None:
+            try:
+                await self.projection.after_commit(outcome.applied)
+            except Exception:  # it is told of what is durable already; its failure changes nothing of that
+                _log.exception("after-commit-failed", projection=self.projection.name)
+        if outcome.stop is not None:
+            state.stopped = outcome.stop
+            _log.error("feed-stopped", projection=self.projection.name, source=state.source, why=outcome.stop)
+
+    def _report(self, state: FeedState, error: Exception) -> None:
+        problem = f"{type(error).__name__}: {error}"
+        if problem != state.problem:
+            _log.warning("feed-not-read", projection=self.projection.name, source=state.source, problem=problem)
+        state.problem = problem
+
+    def _state(self, source: str) -> FeedState:
+        return self._states.setdefault(source, FeedState(source))
+
+
+def _without_hole(batch: Sequence[Delivery], after: int) -> list[Delivery]:
+    """Return the first deliveries that follow ``after`` one by one; older ones may lie between them."""
+    whole: list[Delivery] = []
+    for delivery in batch:
+        if delivery.sequence > after + 1:
+            break
+        after = max(after, delivery.sequence)
+        whole.append(delivery)
+    return whole

@@ -1,0 +1,68 @@
+"""What a service builds from others' events, and what it knows of each feed."""
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from spoel_common.events import Catalogue, Envelope, EventData, ForeignEvent, UtcTime
+
+NEVER_S = 1_000_000_000.0
+"""Age of the knowledge of a feed of which no watermark was ever fully applied."""
+
+_NAME = re.compile(r"[a-z0-9-]+")
+
+Apply = Callable[[AsyncConnection, Envelope, EventData | ForeignEvent | None, bytes], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Projection:
+    """A read model: which events build it, and how.
+
+    Attributes:
+        name: kebab-case, unique in the service.
+        version: raised when it must be built anew from the start, beside the old one.
+        services: all stores of these services at the site are its feeds.
+        catalogue: decodes the events; unknown names are skipped. None: every valid envelope is handed on undecoded.
+        apply: ``(conn, envelope, decoded, raw)``, within the inbox's transaction; writes to ``conn`` and nothing else,
+            for it may be run again after a rollback.
+        after_commit: is told what was applied, after it is durable; may be lost in a crash.
+    """
+
+    name: str
+    version: int
+    services: tuple[str, ...]
+    catalogue: Catalogue[ForeignEvent] | Catalogue[EventData] | None
+    apply: Apply
+    after_commit: Callable[[list[Envelope]], Awaitable[None]] | None = None
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f"projection name {self.name!r} is not kebab-case")
+
+
+class FeedKnowledge(BaseModel):
+    """What is known of one feed, and how old that knowledge is.
+
+    Attributes:
+        source: the store; ends with ``/*`` for a service of which no store was ever seen.
+        position: of the last event taken in, in the store's own numbering.
+        stream_sequence: of the last message taken in.
+        as_of: clock time of the last watermark that is fully applied; None if there is none yet. Nothing is *fully*
+            applied while an event of this feed is held, retried or parked.
+        age_s: seconds of wall time since that watermark came in, by this machine's monotonic clock.
+        held: events of this feed that wait or are parked.
+        stopped: why the feed is no longer read, for example a newer version of an event; None while it is.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    source: str
+    position: int
+    stream_sequence: int
+    as_of: UtcTime | None
+    age_s: float
+    held: int = 0
+    stopped: str | None = None

@@ -1,0 +1,270 @@
+"""One unit of work a command: load, decide, append, bring the read models up to date."""
+
+from dataclasses import dataclass
+from datetime import date
+from zoneinfo import ZoneInfo
+
+import sqlalchemy as sa
+from pydantic import BaseModel
+from sqlalchemy.exc import IntegrityError
+
+from spoel_common.errors import VersionConflict
+from spoel_common.events import EventData
+from spoel_common.ids import new_id
+from spoel_common.people import Role, check_role
+from spoel_common.sealing import seal
+from spoel_common.store import upsert
+from spoel_common.work import Aggregate, Loaded, Work
+from spoel_intake.commands import (
+    CompleteScreen,
+    DecideIndication,
+    EndOfRegistration,
+    GiveConsent,
+    IndicationFacts,
+    JudgeItem,
+    PatientIdentity,
+    ReceiveReferral,
+    Referral,
+    VerifyRegistration,
+    WithdrawConsent,
+)
+from spoel_intake.domain import case as case_domain
+from spoel_intake.domain import patient as patient_domain
+from spoel_intake.domain import staff as staff_domain
+from spoel_intake.domain.case import Case, CaseCommand
+from spoel_intake.domain.given import Given
+from spoel_intake.domain.patient import Identity, Patient
+from spoel_intake.domain.refusals import ActiveCaseExists, PatientUnknown, PersonalDataInField
+from spoel_intake.domain.staff import StaffMember
+from spoel_intake.events import (
+    CASE_EVENTS,
+    PATIENT_EVENTS,
+    STAFF_EVENTS,
+    Channel,
+    ConsentWithdrawn,
+    IndicationDecided,
+    ReferralReceived,
+    ScreenItemJudged,
+)
+from spoel_intake.projections import Stamp, project_own
+from spoel_intake.tables import cases, patient_channels, vault
+from spoel_intake.vault import Vault, VaultEntry
+
+CASE = Aggregate("case", Case, case_domain.evolve, CASE_EVENTS)
+PATIENT = Aggregate("patient", Patient, patient_domain.evolve, PATIENT_EVENTS)
+STAFF = Aggregate("staff", StaffMember, staff_domain.evolve, STAFF_EVENTS)
+
+
+@dataclass(frozen=True)
+class Intake:
+    """What handlers and reads need next to the runtime.
+
+    Attributes:
+        zone: the clinic's time zone; a local day is a day there.
+    """
+
+    vault: Vault
+    zone: ZoneInfo
+
+
+class PatientAnswer(BaseModel):
+    """A patient is known here under a pseudonym; ``is_new``: since this request."""
+
+    patient_id: str
+    is_new: bool
+
+
+class ReferralAnswer(BaseModel):
+    """A referral was taken in."""
+
+    case_id: str
+    patient_id: str
+
+
+async def register_patient(work: Work, intake: Intake, given: PatientIdentity) -> PatientAnswer:
+    """Put a person into the vault, or find the file that this BSN has already (IN-15)."""
+    check_role("refer", work.actor)
+    entry, is_new = await _file_of(work, intake, given)
+    return PatientAnswer(patient_id=entry.patient_id, is_new=is_new)
+
+
+async def refer(
+    work: Work, intake: Intake, referral: Referral, given: PatientIdentity, channel: Channel
+) -> ReferralAnswer:
+    """Take in a referral of a person who may or may not be known here."""
+    check_role("refer", work.actor)
+    bsn = given.bsn.get_secret_value()
+    if bsn and bsn in (referral.external_id or ""):
+        raise PersonalDataInField("external_id holds the BSN; it is published in clear. Send the order's own number.")
+    entry, _ = await _file_of(work, intake, given)
+    return await _receive(work, intake, referral, entry, channel)
+
+
+async def refer_known(
+    work: Work, intake: Intake, referral: Referral, patient_id: str, channel: Channel
+) -> ReferralAnswer:
+    """Take in a referral of a patient who was sent in before.
+
+    Raises:
+        PatientUnknown: no such patient, or an EHR that did not send this patient in.
+    """
+    check_role("refer", work.actor)
+    query = sa.select(vault.c.public_key).where(vault.c.patient_id == patient_id)
+    if work.actor.roles <= {Role.EHR}:
+        sent_in = (patient_channels.c.patient_id == patient_id) & (patient_channels.c.person_id == work.actor.person_id)
+        query = query.where(sa.exists().where(sent_in))
+    public_key = await work.conn.scalar(query)
+    if public_key is None:
+        raise PatientUnknown("The subject is no patient that you sent in. Send the Patient first, or contained.")
+    return await _receive(work, intake, referral, VaultEntry(patient_id, public_key), channel)
+
+
+async def complete_screen(work: Work, intake: Intake, case_id: str, command: CompleteScreen) -> Case:
+    """Record the answers to the safety questionnaire."""
+    return await _act(work, intake, case_id, command)
+
+
+async def judge_item(work: Work, intake: Intake, case_id: str, command: JudgeItem) -> Case:
+    """Record the judgement of one item that was answered yes."""
+    return await _act(work, intake, case_id, command, command.reason, ScreenItemJudged)
+
+
+async def advise(work: Work, case_id: str, facts: IndicationFacts) -> case_domain.Advice:
+    """Compute the advice; nothing is recorded."""
+    loaded = await work.load(CASE, case_id)
+    return case_domain.advice_for(loaded.state, facts)
+
+
+async def decide_indication(work: Work, intake: Intake, case_id: str, command: DecideIndication) -> Case:
+    """Record advice and decision."""
+    return await _act(work, intake, case_id, command, command.reason, IndicationDecided)
+
+
+async def give_consent(work: Work, intake: Intake, case_id: str, command: GiveConsent) -> Case:
+    """Record consent."""
+    return await _act(work, intake, case_id, command)
+
+
+async def withdraw_consent(work: Work, intake: Intake, case_id: str, command: WithdrawConsent) -> Case:
+    """Record the withdrawal of consent."""
+    return await _act(work, intake, case_id, command, command.reason, ConsentWithdrawn)
+
+
+async def keep_register(
+    work: Work, intake: Intake, person_id: str, command: VerifyRegistration | EndOfRegistration
+) -> StaffMember:
+    """Record that a registration was verified, or ended."""
+    loaded = await work.load(STAFF, person_id)
+    given = await _given(work, intake)
+    events = staff_domain.decide(loaded.state, command, given)
+    after = await work.append(STAFF, person_id, loaded, events)
+    await _project(work, events)
+    return after.state
+
+
+async def _act(
+    work: Work,
+    intake: Intake,
+    case_id: str,
+    command: CaseCommand,
+    text: str | None = None,
+    text_in: type[EventData] | None = None,
+) -> Case:
+    """Do a command on a case; ``text`` is sealed to the patient for the event ``text_in``."""
+    loaded = await work.load(CASE, case_id)
+    event_id = work.new_event_id()
+    sealed = None
+    if text is not None and text_in is not None and loaded.state.referral is not None:
+        patient = await work.load(PATIENT, loaded.state.referral.patient_id)
+        sealed = _seal(text, patient, event_id, text_in)
+    events = case_domain.decide(loaded.state, command, await _given(work, intake, sealed))
+    after = await work.append(CASE, case_id, loaded, events, event_ids=[event_id])
+    await _project(work, events)
+    return after.state
+
+
+async def _receive(
+    work: Work, intake: Intake, referral: Referral, entry: VaultEntry, channel: Channel
+) -> ReferralAnswer:
+    await _refuse_second_case(work, entry.patient_id)
+    case_id = new_id()
+    event_id = work.new_event_id()
+    sealed = seal(referral.question, entry.public_key, event_id, ReferralReceived.event_type())
+    command = ReceiveReferral(
+        **referral.model_dump(include=set(Referral.model_fields)),
+        case_id=case_id,
+        patient_id=entry.patient_id,
+        channel=channel,
+    )
+    loaded = await work.load(CASE, case_id)
+    events = case_domain.decide(loaded.state, command, await _given(work, intake, sealed))
+    await work.append(CASE, case_id, loaded, events, event_ids=[event_id])
+    await _project(work, events)
+    return ReferralAnswer(case_id=case_id, patient_id=entry.patient_id)
+
+
+async def _refuse_second_case(work: Work, patient_id: str) -> None:
+    query = sa.select(sa.func.count()).select_from(cases).where(cases.c.patient_id == patient_id, cases.c.is_open)
+    if await work.conn.scalar(query):
+        raise ActiveCaseExists(
+            "This patient already has an open case; one person has one active course. Go on with that case, or close "
+            "it first."
+        )
+
+
+async def _file_of(work: Work, intake: Intake, given: PatientIdentity) -> tuple[VaultEntry, bool]:
+    """Return the file of a person, and whether it is new. Whoever sends the identity may see that patient."""
+    identity = Identity.check(given, _today(work, intake))
+    entry = await intake.vault.find(work.conn, identity.bsn)
+    is_new = entry is None
+    if entry is None:
+        entry = await _new_file(work, intake, identity)
+    else:
+        known = await intake.vault.open(work.conn, entry.patient_id, work.actor, "compare identity")
+        identity.check_same(known.identity)
+    row = {"patient_id": entry.patient_id, "person_id": work.actor.person_id}
+    await upsert(work.conn, patient_channels, [row])
+    return entry, is_new
+
+
+async def _new_file(work: Work, intake: Intake, identity: Identity) -> VaultEntry:
+    patient_id = new_id()
+    try:
+        entry = await intake.vault.store(work.conn, patient_id, identity, work.now)
+    except IntegrityError as error:
+        raise VersionConflict("This person was registered by another request at the same time. Repeat it.") from error
+    loaded = await work.load(PATIENT, patient_id)
+    events = patient_domain.register(loaded.state, patient_id, entry.public_key)
+    await work.append(PATIENT, patient_id, loaded, events)
+    return entry
+
+
+async def _project(work: Work, events: list[EventData]) -> None:
+    try:
+        for event in events:
+            await project_own(work.conn, event, Stamp(work.now, work.actor.person_id))
+    except IntegrityError as error:
+        raise VersionConflict("This patient was referred by another request at the same time. Repeat it.") from error
+
+
+async def _given(work: Work, intake: Intake, sealed_text: str | None = None) -> Given:
+    """Return the circumstances; the registration is the one of the staff register, in this transaction."""
+    register = await work.load(STAFF, work.actor.person_id)
+    return Given(
+        by=work.actor,
+        registration=register.state.registration,
+        now=work.now,
+        today=_today(work, intake),
+        sealed_text=sealed_text,
+    )
+
+
+def _today(work: Work, intake: Intake) -> date:
+    return work.now.astimezone(intake.zone).date()
+
+
+def _seal(text: str, patient: Loaded[Patient], event_id: str, event: type[EventData]) -> str:
+    public_key = patient.state.public_key
+    if public_key is None:
+        raise PatientUnknown("This case's patient was never registered here.")
+    return seal(text, public_key, event_id, event.event_type())

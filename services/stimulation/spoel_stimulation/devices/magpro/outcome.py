@@ -1,0 +1,71 @@
+"""How a train ended, from the device's counters and the frames heard. Pure."""
+
+from dataclasses import dataclass
+
+from spoel_stimulation.devices.adapter import Counters, TrainResult, TrainSettings
+from spoel_stimulation.devices.magpro.reports import counter_step
+from spoel_stimulation.devices.magpro.view import Heard
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How following a train came to an end.
+
+    Attributes:
+        problem: empty where the device said that the train ended.
+        stopped: the device was read back as disabled afterwards.
+    """
+
+    problem: str = ""
+    stopped: bool = False
+
+
+def pulses_between(before: Counters, after: Counters) -> int:
+    """Return the pulses that the device counted between two readings."""
+    return counter_step("pulses", before.pulses, after.pulses)
+
+
+def train_result(
+    settings: TrainSettings, before: Counters, after: Counters | None, heard: Heard, ending: Ending
+) -> TrainResult:
+    """Return the outcome of one start command.
+
+    Known is what the device's pulse counter says, where the frames heard do not contradict it: a frame may get lost on
+    the line, so fewer are no contradiction, but more are. A start of which nothing was heard is *none* only if the
+    device was afterwards read back as disabled with an unmoved counter. Everything else is *unknown*.
+    """
+    if after is None:
+        return _unknown(before, None, heard, ending.problem or "the counters could not be read afterwards")
+    pulses = pulses_between(before, after)
+    by_frames = heard.stimuli * settings.pulses_per_burst
+    if by_frames > pulses:
+        return _unknown(
+            before, after, heard, f"{by_frames} pulses were heard of, but the device counted {pulses}. {ending.problem}"
+        )
+    never_begun = not heard.begun and ending.stopped and pulses == 0
+    if ending.problem and not never_begun:
+        return _unknown(before, after, heard, ending.problem)
+    reasons = [ending.problem, *heard.unasked]
+    return TrainResult(
+        outcome="complete" if pulses >= settings.pulses else "partial" if pulses else "none",
+        pulses=pulses,
+        counters_before=before,
+        counters_after=after,
+        evidence="frames-and-counter" if by_frames == pulses else "counter",
+        reason="; ".join(reason for reason in reasons if reason),
+        first_onset_utc_ns=heard.first_onset_utc_ns,
+        ended_utc_ns=heard.ended_utc_ns,
+    )
+
+
+def _unknown(before: Counters, after: Counters | None, heard: Heard, reason: str) -> TrainResult:
+    return TrainResult(
+        outcome="unknown",
+        pulses=None,
+        counters_before=before,
+        counters_after=after,
+        evidence=None,
+        reason=reason.strip(),
+        first_onset_utc_ns=heard.first_onset_utc_ns,
+        ended_utc_ns=heard.ended_utc_ns,
+    )

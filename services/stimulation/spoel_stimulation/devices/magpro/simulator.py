@@ -1,0 +1,443 @@
+"""A MagPro without a coil: behaves on the wire as open clients describe the device, and gives no pulse to anybody.
+
+It is made after the descriptions of the device, not after Spoel's adapter: it takes settings only on the page where
+they belong, ignores a start that it should ignore, sends frames of its own accord, leaves writes of 09 and 0B
+unanswered, shares control with its front panel, and goes on with a train when its host is gone. Like the device it
+does not check that a train makes sense: it may be enabled and started at any time.
+
+Pulses follow the clock that it is given, by absolute moments: one that is processed late was not given late.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from spoel_common.clock import Clock
+from spoel_stimulation.devices.magpro import commands as ask
+from spoel_stimulation.devices.magpro import reports as say
+from spoel_stimulation.devices.magpro.codec import encode_frame
+from spoel_stimulation.devices.magpro.simulator_log import SimulatorLog, last_total
+from spoel_stimulation.devices.magpro.values import (
+    SIMULATOR_SERIALS_FROM,
+    Direction,
+    Mode,
+    Model,
+    Page,
+    Wave,
+    interval_table,
+    rates_tenth_hz,
+    ratio_index,
+    serial_text,
+)
+
+NS_PER_TENTH_S = 100_000_000
+_PAGES_OF_HOST = frozenset({Page.MAIN, Page.TIMING, Page.TRIGGER, Page.CONFIGURATION, Page.PROTOCOL})
+_STIMULI = (*range(1, 1_001), *range(1_100, 2_001, 100))
+_MAX_TRAINS = 500
+_MAX_PAUSE_TENTH_S = 1_200
+_MAX_PERCENT = 100
+_DIDT_AT_FULL_OUTPUT = 160
+_WITH_BURST = frozenset({Model.X100, Model.X100_OPTION})
+_WITH_MONO = frozenset({Model.X100, Model.R30_OPTION, Model.X100_OPTION, Model.R30_OPTION_MONO})
+_WITH_OPTION = frozenset({Model.R30_OPTION, Model.X100_OPTION, Model.R30_OPTION_MONO})
+_TIMING = say.Timing(
+    control=0,
+    extended_rate=False,
+    rate_tenth_hz=10,
+    pulses=5,
+    trains=3,
+    pause_tenth_s=10,
+    warning=True,
+    ramp_percent=100,
+    ramp_trains=10,
+)
+
+
+@dataclass
+class Settings:
+    """What the device remembers between commands; the defaults are those of a unit just switched on."""
+
+    page: int = Page.MAIN
+    amplitude_a: int = 0
+    amplitude_b: int = 0
+    mode: Mode = Mode.STANDARD
+    direction: Direction = Direction.NORMAL
+    wave: Wave = Wave.BIPHASIC
+    burst_pulses: int = 2
+    interval_tenth_ms: int = 100
+    ratio_hundredths: int = 100
+    timing: say.Timing = _TIMING
+    delays: say.Delays = say.Delays(trigger_in=0, trigger_out=0, charge_ms=0)
+    temperature_c: int = 22
+    coil: int = 60
+
+
+@dataclass
+class _Train:
+    """A train under way: stimulus k of all its trains comes at ``onset_ns(k)`` of the clock."""
+
+    start_ns: int
+    start_utc_ns: int
+    timing: say.Timing
+    given: int = 0
+
+    @property
+    def stimuli(self) -> int:
+        return self.timing.pulses * self.timing.trains
+
+    def onset_ns(self, index: int) -> int:
+        train, stimulus = divmod(index, self.timing.pulses)
+        in_train = (self.timing.pulses - 1) * 10_000_000_000 // self.timing.rate_tenth_hz
+        period = in_train + self.timing.pause_tenth_s * NS_PER_TENTH_S
+        return self.start_ns + train * period + stimulus * 10_000_000_000 // self.timing.rate_tenth_hz
+
+
+def _nearest(value: int, allowed: tuple[int, ...]) -> int:
+    return min(allowed, key=lambda candidate: abs(candidate - value))
+
+
+class MagProSimulator:
+    """The device itself, without its port (see ``simulator_ports``).
+
+    Args:
+        clock: whose time the pulses follow.
+        model: which MagPro.
+        number: its serial number is ``SIM-<number>``.
+        log_path: its record; the pulse counter goes on from the last total in it.
+        settings: what it remembers from before.
+        settle_s: wall seconds until a write of 06, 08, 09, 0A or 0B has taken effect.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        model: Model = Model.X100_OPTION,
+        number: int = 1,
+        log_path: Path | None = None,
+        settings: Settings | None = None,
+        settle_s: float = 0.02,
+    ) -> None:
+        self.settings = settings or Settings()
+        self.model = model
+        self.enabled = False
+        self.total_pulses = last_total(log_path)
+        self.stimuli = 0
+        self.trains = 0
+        self.speak: Callable[[bytes], None] = lambda _frame: None
+        self._clock = clock
+        self._serial = SIMULATOR_SERIALS_FROM + number
+        self._log = SimulatorLog(log_path)
+        self._settle_s = settle_s
+        self._train: _Train | None = None
+        self._runner: asyncio.Task[None] | None = None
+        self._settling: set[asyncio.TimerHandle] = set()
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            ask.AskStatus: self._ask_status,
+            ask.SetAmplitude: self._set_amplitude,
+            ask.SetEnabled: self._set_enabled,
+            ask.FirePulse: self._fire_pulse,
+            ask.FireTrain: self._fire_train,
+            ask.AskLongStatus: self._ask_long_status,
+            ask.SetTrain: self._set_train,
+            ask.SetPage: self._set_page,
+            ask.SetDelaysShort: self._set_delays,
+            ask.AskWave: self._ask_wave,
+            ask.SetWave: self._set_wave,
+            ask.AskDelays: self._ask_delays,
+            ask.SetDelays: self._set_delays,
+            ask.AskTiming: self._ask_timing,
+            ask.SetTiming: self._store_timing,
+            ask.AskCounters: self._ask_counters,
+        }
+        self._chance = random.Random(number)  # noqa: S311  (which pairs send one frame, which two: no secret)
+
+    @property
+    def serial(self) -> str:
+        """Serial number as text."""
+        return serial_text(self._serial)
+
+    @property
+    def running(self) -> bool:
+        """A train is under way."""
+        return self._train is not None
+
+    def close(self) -> None:
+        """Switch off."""
+        for handle in self._settling:
+            handle.cancel()
+        if self._runner is not None:
+            self._runner.cancel()
+        self._train = None
+        self._log.close()
+
+    # --- what the front panel does ----------------------------------------------------------------------------------
+
+    def panel_set_amplitude(self, percent: int) -> None:
+        """Turn the amplitude wheel."""
+        self._at_panel(self._set_amplitude, ask.SetAmplitude(percent))
+
+    def panel_set_page(self, page: Page) -> None:
+        """Choose another page."""
+        self.settings.page = page
+        self._at_panel(self._say, self._page_state())
+
+    def panel_set_mode(self, *, mode: Mode | None = None, wave: Wave | None = None) -> None:
+        """Choose another mode or waveform; the status byte of an amplitude frame tells of it."""
+        self.settings.mode = self.settings.mode if mode is None else mode
+        self.settings.wave = self.settings.wave if wave is None else wave
+        self._at_panel(self._say, self._amplitude())
+
+    def panel_enable(self, *, enabled: bool) -> None:
+        """Press the enable or the disable key."""
+        self._at_panel(self._set_enabled, ask.SetEnabled(enabled))
+
+    def panel_fire(self) -> None:
+        """Press the trigger key, or the button on the coil."""
+        self._at_panel(self._fire_pulse, ask.FirePulse())
+
+    def panel_start_train(self) -> None:
+        """Press start on the Timing page."""
+        self._at_panel(self._fire_train, ask.FireTrain())
+
+    def _at_panel(self, act: Callable[[Any], None], what: object) -> None:
+        self._give_due()
+        act(what)
+        self._log.flush()
+
+    # --- what the host asks -----------------------------------------------------------------------------------------
+
+    def take(self, body: bytes) -> None:
+        """Take one body from the host; what is not of the protocol is ignored."""
+        self._log.frame(self._clock.utc_ns(), "in", encode_frame(body).hex())
+        self._give_due()
+        command = ask.decode_command(body)
+        handler = self._handlers.get(type(command))
+        if handler is not None:
+            handler(command)
+        self._log.flush()
+
+    def _ask_status(self, _command: ask.AskStatus) -> None:
+        settings = self.settings
+        self._say(
+            say.ShortStatus(
+                self._status(),
+                self._serial,
+                settings.temperature_c,
+                settings.coil,
+                settings.amplitude_a,
+                settings.amplitude_b,
+            )
+        )
+
+    def _ask_long_status(self, _command: ask.AskLongStatus) -> None:
+        settings = self.settings
+        a, b = settings.amplitude_a, settings.amplitude_b
+        self._say(
+            say.LongStatus(
+                self._status(),
+                self._serial,
+                settings.temperature_c,
+                settings.coil,
+                a,
+                b,
+                original_a=a,
+                original_b=b,
+                factor_a=100,
+                factor_b=100,
+                page=settings.page,
+                running=self.running,
+            )
+        )
+
+    def _set_amplitude(self, command: ask.SetAmplitude) -> None:
+        if command.a <= _MAX_PERCENT:
+            self.settings.amplitude_a = command.a
+        if command.b is not None and command.b <= _MAX_PERCENT:
+            self.settings.amplitude_b = command.b
+        self._say(self._amplitude())
+
+    def _set_enabled(self, command: ask.SetEnabled) -> None:
+        self.enabled = command.enabled
+        self._say(self._amplitude())
+        self._say(say.CoilState(self.settings.temperature_c, self.settings.coil, self._status()))
+        self._say(self._amplitude())
+        if not self.enabled:
+            self._end_train()
+
+    def _fire_pulse(self, _command: ask.FirePulse) -> None:
+        if self.enabled and not self.running:
+            self._stimulate(self._clock.utc_ns())
+
+    def _fire_train(self, _command: ask.FireTrain) -> None:
+        if not self.enabled or self.running or self.settings.page != Page.TIMING or self.settings.timing.control != 0:
+            return
+        self._train = _Train(self._clock.monotonic_ns(), self._clock.utc_ns(), self.settings.timing)
+        self._say(self._page_state())
+        self._runner = asyncio.create_task(self._run(self._train), name="magpro-simulator train")
+
+    def _set_train(self, command: ask.SetTrain) -> None:
+        timing = self.settings.timing
+        self._store_timing(
+            ask.SetTiming(
+                timing.control,
+                command.rate_tenth_hz,
+                command.pulses,
+                command.trains,
+                command.pause_tenth_s,
+                timing.warning,
+            )
+        )
+
+    def _set_page(self, command: ask.SetPage) -> None:
+        if command.page in _PAGES_OF_HOST and not self.running:
+            self.settings.page = command.page
+        self._say(self._page_state())
+
+    def _ask_wave(self, _command: ask.AskWave) -> None:
+        settings = self.settings
+        self._say(
+            say.WaveReport(
+                88 if self.model is Model.R30 else self.model,
+                settings.mode,
+                settings.direction,
+                settings.wave,
+                settings.burst_pulses,
+                interval_table(settings.mode).index(settings.interval_tenth_ms),
+                ratio_index(settings.ratio_hundredths),
+            )
+        )
+
+    def _set_wave(self, command: ask.SetWave) -> None:
+        """Take effect later; what this model does not have is ignored, other numbers go to the nearest allowed."""
+        if self.running or not self._has_wave(command):
+            return
+
+        def store() -> None:
+            self.settings = replace(
+                self.settings,
+                mode=command.mode,
+                direction=command.direction,
+                wave=command.wave,
+                burst_pulses=min(max(command.burst_pulses, 2), 5),
+                interval_tenth_ms=_nearest(command.interval_tenth_ms, interval_table(command.mode)),
+                ratio_hundredths=_nearest(command.ratio_hundredths, tuple(range(20, 501, 5))),
+            )
+
+        self._settle(store)
+
+    def _has_wave(self, command: ask.SetWave) -> bool:
+        needed = {
+            Wave.BIPHASIC: frozenset(Model),
+            Wave.MONOPHASIC: _WITH_MONO,
+            Wave.HALFSINE: _WITH_OPTION,
+            Wave.BIPHASIC_BURST: _WITH_BURST,
+        }[command.wave]
+        return self.model in needed and (command.mode is Mode.STANDARD or self.model in _WITH_OPTION)
+
+    def _set_delays(self, command: ask.SetDelays | ask.SetDelaysShort) -> None:
+        delays = say.Delays(command.trigger_in, command.trigger_out, command.charge_ms)
+
+        def store() -> None:
+            self.settings.delays = delays
+
+        self._settle(store)
+
+    def _store_timing(self, command: ask.SetTiming) -> None:
+        """Take effect later, on the Timing page only; numbers go to the nearest allowed."""
+        if self.running or self.settings.page != Page.TIMING:
+            return
+        max_rate_hz = 30 if self.model in {Model.R30, Model.R30_OPTION, Model.R30_OPTION_MONO} else 100
+
+        def store() -> None:
+            burst = self.settings.wave is Wave.BIPHASIC_BURST
+            self.settings.timing = replace(
+                self.settings.timing,
+                control=command.control & 3,
+                rate_tenth_hz=_nearest(command.rate_tenth_hz, rates_tenth_hz(20 if burst else max_rate_hz)),
+                pulses=_nearest(command.pulses, _STIMULI),
+                trains=min(max(command.trains, 1), _MAX_TRAINS),
+                pause_tenth_s=min(max(command.pause_tenth_s, 1), _MAX_PAUSE_TENTH_S),
+                warning=command.warning,
+            )
+
+        self._settle(store)
+
+    def _ask_delays(self, _command: ask.AskDelays) -> None:
+        self._say(self.settings.delays)
+
+    def _ask_timing(self, _command: ask.AskTiming) -> None:
+        self._say(self.settings.timing)
+
+    def _ask_counters(self, _command: ask.AskCounters) -> None:
+        self._say(
+            say.CountersReport(
+                self.trains & 0xFFFF, self.total_pulses & 0xFFFFFF, self.stimuli & 0xFFFF, self.settings.page
+            )
+        )
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _status(self) -> say.StatusByte:
+        return say.StatusByte(self.settings.mode, self.settings.wave, self.enabled, self.model)
+
+    def _amplitude(self) -> say.Amplitude:
+        return say.Amplitude(self.settings.amplitude_a, self.settings.amplitude_b, self._status())
+
+    def _page_state(self) -> say.PageState:
+        return say.PageState(self.settings.page, self.running, self._status())
+
+    def _say(self, report: say.Report) -> None:
+        frame = encode_frame(report.encode())
+        self._log.frame(self._clock.utc_ns(), "out", frame.hex())
+        self.speak(frame)
+
+    def _settle(self, store: Callable[[], None]) -> None:
+        def done() -> None:
+            self._settling.discard(handle)
+            store()
+
+        handle = asyncio.get_running_loop().call_later(self._settle_s, done)
+        self._settling.add(handle)
+
+    def _stimulate(self, onset_utc_ns: int) -> None:
+        """Give one stimulus: a pulse, a burst, or the pair of Twin and Dual (which sends one frame or two)."""
+        settings = self.settings
+        pair = settings.mode in {Mode.TWIN, Mode.DUAL}
+        pulses = settings.burst_pulses if settings.wave is Wave.BIPHASIC_BURST else 1 + pair
+        self.total_pulses += pulses
+        self.stimuli += 1
+        didt = settings.amplitude_a * _DIDT_AT_FULL_OUTPUT // _MAX_PERCENT
+        for _ in range(self._chance.choice((1, 2)) if pair else 1):
+            frame = encode_frame(say.Stimulus(didt, 0, self._status()).encode())
+            self._log.frame(onset_utc_ns, "out", frame.hex())
+            self.speak(frame)
+        self._log.pulses(onset_utc_ns, self.total_pulses)
+
+    def _give_due(self) -> None:
+        """Give every stimulus of the running train whose moment has come."""
+        train = self._train
+        if train is None:
+            return
+        now_ns = self._clock.monotonic_ns()
+        while train.given < train.stimuli and (onset_ns := train.onset_ns(train.given)) <= now_ns:
+            self._stimulate(onset_ns - train.start_ns + train.start_utc_ns)
+            train.given += 1
+            if train.given % train.timing.pulses == 0:
+                self.trains += 1
+        if train.given == train.stimuli:
+            self._end_train()
+
+    def _end_train(self) -> None:
+        if self._train is not None:
+            self._train = None
+            self._say(self._page_state())
+
+    async def _run(self, train: _Train) -> None:
+        while self._train is train:
+            self._give_due()
+            self._log.flush()
+            await self._clock.sleep_until(train.onset_ns(train.given))

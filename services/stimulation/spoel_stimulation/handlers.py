@@ -1,0 +1,360 @@
+"""Units of work: load, decide, append, and keep at hand what the next decision needs, all in one transaction."""
+
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from spoel_common.errors import NotFound
+from spoel_common.events import EventData
+from spoel_common.people import check_act
+from spoel_common.work import Aggregate, Loaded, Work
+from spoel_stimulation import commands as asked
+from spoel_stimulation import projections
+from spoel_stimulation.domain import conditions, room, roster, session
+from spoel_stimulation.domain.conditions import DeviceFacts, Facts, Limits
+from spoel_stimulation.domain.identity import IdentityStrip
+from spoel_stimulation.domain.refusals import RoomBusy
+from spoel_stimulation.domain.room import RoomState
+from spoel_stimulation.domain.roster import RosterState
+from spoel_stimulation.domain.state import Phase, SessionState, evolve
+from spoel_stimulation.domain.trains import device_pattern
+from spoel_stimulation.events import (
+    CATALOGUE,
+    Known,
+    MeasurementOrder,
+    SessionClosed,
+    SessionKind,
+    TrainAuthorised,
+    TreatmentOrder,
+)
+
+ROOM = Aggregate("room", RoomState, room.evolve, CATALOGUE)
+SESSION = Aggregate("session", SessionState, evolve, CATALOGUE)
+ROSTER = Aggregate("roster", RosterState, roster.evolve, CATALOGUE)
+
+
+class Surroundings(NamedTuple):
+    """What a decision rests on besides the journal: this room's device, and how old the knowledge is."""
+
+    site: str
+    room_id: str
+    device: DeviceFacts
+    known: tuple[Known, ...]
+    limits: Limits
+
+
+Look = Callable[[], Surroundings]
+"""Returns the surroundings at this moment."""
+
+
+class Progress(BaseModel):
+    """How far a session is; in a measurement, planned is the most that the order allows."""
+
+    model_config = ConfigDict(frozen=True)
+
+    trains_done: int
+    trains_planned: int
+    pulses_delivered: int
+    pulses_planned: int
+    pulses_unknown: int
+
+
+class SessionAnswer(BaseModel):
+    """A session as it stands after a command."""
+
+    model_config = ConfigDict(frozen=True)
+
+    session_id: str
+    room_id: str
+    case_id: str
+    patient_id: str
+    kind: SessionKind
+    state: Phase
+    reason: str | None
+    possible: list[str]
+    operator_id: str
+    supervisor_id: str | None
+    progress: Progress
+    percent_mso: int
+    percent_rmt: float | None
+    train_interval_s: float | None
+
+
+class Intention(BaseModel):
+    """A command with an effect on the device: what became of it is looked up under the id (INV-9)."""
+
+    session_id: str
+    outcome: Literal["accepted", "done", "failed", "unknown"] = "accepted"
+    event_id: str
+
+
+class StimulusIntention(BaseModel):
+    """A stimulus that was authorised and is delivered after the commit."""
+
+    session_id: str
+    train_id: str
+    outcome: Literal["accepted", "done", "failed", "unknown"] = "accepted"
+
+
+class RoomAnswer(BaseModel):
+    """A room after a command."""
+
+    room_id: str
+    latched: bool
+
+
+class DutyAnswer(BaseModel):
+    """A supervisor's duty after a command."""
+
+    supervisor_id: str
+    on_duty_until: str | None = Field(description="ISO 8601, clock time; null when off duty")
+
+
+def describe(state: SessionState, limits: Limits) -> SessionAnswer:
+    """Return a session as answers show it."""
+    opened = state.session
+    order = state.order
+    trains = (
+        device_pattern(order, limits.max_autonomous_s).trains
+        if isinstance(order, TreatmentOrder)
+        else order.max_stimuli
+    )
+    return SessionAnswer(
+        session_id=opened.session_id,
+        room_id=opened.room_id,
+        case_id=opened.case_id,
+        patient_id=opened.patient_id,
+        kind=opened.kind,
+        state=state.phase,
+        reason=state.reason,
+        possible=state.possible,
+        operator_id=opened.operator_id,
+        supervisor_id=opened.supervisor_id,
+        progress=Progress(
+            trains_done=sum(not train.open for train in state.trains),
+            trains_planned=trains,
+            pulses_delivered=state.pulses_delivered,
+            pulses_planned=state.pulses_planned,
+            pulses_unknown=state.pulses_unknown,
+        ),
+        percent_mso=state.percent_mso,
+        percent_rmt=state.percent_rmt,
+        train_interval_s=state.train_interval_s,
+    )
+
+
+async def gather(
+    work: Work, around: Surroundings, session_id: str, state: SessionState, supervisor_id: str | None = None
+) -> Facts:
+    """Return everything that a decision about a session rests on, as of this transaction."""
+    booking = await projections.booking_of(work.conn, session_id)
+    people = {work.actor.person_id, supervisor_id or ""}
+    if state.opened is not None:
+        people |= {state.opened.operator_id, state.opened.supervisor_id or ""}
+    facts = Facts(
+        now=work.now,
+        room_id=around.room_id,
+        room=(await work.load(ROOM, around.room_id)).state,
+        busy_with=await projections.open_session_of(work.conn, around.room_id),
+        booking=booking,
+        registrations=await projections.registrations_of(work.conn, people),
+        roster=(await work.load(ROSTER, around.site)).state,
+        known=around.known,
+        device=around.device,
+        limits=around.limits,
+    )
+    if booking is None:
+        return facts
+    consent, indication = await projections.case_of(work.conn, booking.case_id)
+    return Facts.model_validate(
+        {
+            **{name: getattr(facts, name) for name in Facts.model_fields},
+            "patient_busy_in": await projections.room_of_patient(work.conn, booking.patient_id),
+            "consent": consent,
+            "indication": indication,
+            "order": await projections.order_of(work.conn, booking),
+        }
+    )
+
+
+async def append(
+    work: Work, around: Surroundings, session_id: str, loaded: Loaded[SessionState], events: Sequence[EventData]
+) -> Loaded[SessionState]:
+    """Append a session's events and keep at hand what later decisions need of them."""
+    return await append_as(work, around, session_id, loaded, events, None)
+
+
+async def append_as(  # noqa: PLR0913 - as append, with ids
+    work: Work,
+    around: Surroundings,
+    session_id: str,
+    loaded: Loaded[SessionState],
+    events: Sequence[EventData],
+    event_ids: Sequence[str] | None,
+) -> Loaded[SessionState]:
+    """Append a session's events under ids that were promised before."""
+    simulated = around.device.simulated or None
+    room_id = around.room_id
+    after = await work.append(
+        SESSION, session_id, loaded, events, event_ids=event_ids, room=room_id, simulated=simulated
+    )
+    for event in events:
+        await projections.keep(work.conn, event)
+        if isinstance(event, TrainAuthorised) and isinstance(after.state.order, MeasurementOrder):
+            await projections.keep_stimulus(work.conn, event.train_id, after.state.order.order_id)
+    return after
+
+
+# --- people's commands
+
+
+async def open_session(work: Work, command: asked.OpenSession, look: Look) -> SessionAnswer:
+    """Take a booked session into its room."""
+    around = look()
+    loaded = await work.load(SESSION, command.session_id)
+    facts = await gather(work, around, command.session_id, loaded.state, command.supervisor_id)
+    events = session.open_session(loaded.state, command, work.actor, facts)
+    after = await append(work, around, command.session_id, loaded, events)
+    return describe(after.state, around.limits)
+
+
+async def confirm_identity(
+    work: Work, session_id: str, command: asked.ConfirmIdentity, strip: IdentityStrip, look: Look
+) -> SessionAnswer:
+    """Compare what was said with the identity strip."""
+    around = look()
+    loaded = await load_opened(work, session_id)
+    facts = await gather(work, around, session_id, loaded.state)
+    events = session.confirm_identity(loaded.state, command, work.actor, facts, strip)
+    after = await append(work, around, session_id, loaded, events)
+    return describe(after.state, around.limits)
+
+
+async def intend_to_arm(work: Work, session_id: str, command: asked.Arm, look: Look) -> Intention:
+    """Look at every condition of arming; the device is staged and armed after the commit."""
+    around = look()
+    loaded = await load_opened(work, session_id)
+    facts = await gather(work, around, session_id, loaded.state)
+    session.check_arm(loaded.state, command, work.actor, facts)
+    return Intention(session_id=session_id, event_id=work.new_event_id())
+
+
+async def record_armed(
+    work: Work, session_id: str, event_id: str, command: asked.RecordArmed, look: Look
+) -> SessionState:
+    """Record that the device took every setting and is enabled, under the id that was promised."""
+    around = look()
+    loaded = await load_opened(work, session_id)
+    conditions.check_room((await gather(work, around, session_id, loaded.state)))
+    events = session.record_armed(loaded.state, command)
+    return (await append_as(work, around, session_id, loaded, events, [event_id])).state
+
+
+async def start(work: Work, session_id: str, look: Look) -> SessionAnswer:
+    """Start an armed session."""
+    around = look()
+    loaded = await load_opened(work, session_id)
+    facts = await gather(work, around, session_id, loaded.state)
+    after = await append(work, around, session_id, loaded, session.start(loaded.state, work.actor, facts))
+    return describe(after.state, around.limits)
+
+
+async def pause(work: Work, session_id: str, command: asked.Pause, look: Look) -> SessionAnswer:
+    """Let the running train end and no other begin."""
+    around = look()
+    loaded = await load_opened(work, session_id)
+    after = await append(work, around, session_id, loaded, session.pause(loaded.state, command, work.actor))
+    return describe(after.state, around.limits)
+
+
+async def resume(work: Work, session_id: str, command: asked.Resume, look: Look) -> SessionAnswer:
+    """Go on after a pause."""
+    around = look()
+    loaded = await load_opened(work, session_id)
+    facts = await gather(work, around, session_id, loaded.state)
+    after = await append(work, around, session_id, loaded, session.resume(loaded.state, command, work.actor, facts))
+    return describe(after.state, around.limits)
+
+
+async def stop(work: Work, session_id: str, command: asked.Stop, look: Look) -> SessionAnswer:
+    """Close a session; the caller has disarmed the device."""
+    around = look()
+    loaded = await load_opened(work, session_id)
+    after = await append(work, around, session_id, loaded, session.stop(loaded.state, command, work.actor))
+    return describe(after.state, around.limits)
+
+
+async def change_parameter(work: Work, session_id: str, command: asked.ChangeParameter, look: Look) -> SessionAnswer:
+    """Change a parameter within the signed band."""
+    around = look()
+    loaded = await load_opened(work, session_id)
+    facts = await gather(work, around, session_id, loaded.state)
+    events = session.change_parameter(loaded.state, command, work.actor, facts)
+    after = await append(work, around, session_id, loaded, events)
+    return describe(after.state, around.limits)
+
+
+async def intend_stimulus(
+    work: Work, session_id: str, command: asked.Stimulate, train_id: str, look: Look
+) -> StimulusIntention:
+    """Authorise one stimulus of a measurement; it is delivered after the commit."""
+    around = look()
+    loaded = await load_opened(work, session_id)
+    facts = await gather(work, around, session_id, loaded.state)
+    events = session.stimulate(loaded.state, command, train_id, work.actor, facts)
+    await append(work, around, session_id, loaded, events)
+    return StimulusIntention(session_id=session_id, train_id=train_id)
+
+
+async def answer_stimulus(
+    work: Work, session_id: str, train_id: str, command: asked.AnswerStimulus, look: Look
+) -> SessionAnswer:
+    """Record what was seen after a stimulus."""
+    around = look()
+    loaded = await load_opened(work, session_id)
+    facts = await gather(work, around, session_id, loaded.state)
+    events = session.answer_stimulus(loaded.state, train_id, command, work.actor, facts)
+    after = await append(work, around, session_id, loaded, events)
+    return describe(after.state, around.limits)
+
+
+async def reset_room(work: Work, command: asked.ResetRoom, look: Look) -> RoomAnswer:
+    """Release a latched room."""
+    around = look()
+    people = await projections.registrations_of(work.conn, {work.actor.person_id})
+    check_act("reset-room", work.actor, people.get(work.actor.person_id), conditions.local_day(work.now))
+    loaded = await work.load(ROOM, around.room_id)
+    open_session = await projections.open_session_of(work.conn, around.room_id)
+    if open_session is not None and (await work.load(SESSION, open_session)).state.open_train is not None:
+        raise RoomBusy("The last train's end is not recorded yet. Restore the device's link, or stop the session.")
+    events = room.reset(loaded.state, around.room_id, command)
+    await work.append(ROOM, around.room_id, loaded, events, room=around.room_id)
+    return RoomAnswer(room_id=around.room_id, latched=False)
+
+
+async def change_duty(work: Work, site: str, command: asked.StartSupervision | asked.EndSupervision) -> DutyAnswer:
+    """Go on or off duty as a supervisor."""
+    people = await projections.registrations_of(work.conn, {work.actor.person_id})
+    check_act("supervise", work.actor, people.get(work.actor.person_id), conditions.local_day(work.now))
+    loaded = await work.load(ROSTER, site)
+    await work.append(ROSTER, site, loaded, roster.decide(loaded.state, command, work.actor, work.now))
+    until = command.until.isoformat() if isinstance(command, asked.StartSupervision) else None
+    return DutyAnswer(supervisor_id=work.actor.person_id, on_duty_until=until)
+
+
+async def load_opened(work: Work, session_id: str) -> Loaded[SessionState]:
+    """Return a session that was opened here.
+
+    Raises:
+        NotFound: it was not.
+    """
+    loaded = await work.load(SESSION, session_id)
+    if loaded.state.opened is None:
+        raise NotFound(f"Session {session_id} was not opened here. Open it in its room first.")
+    return loaded
+
+
+def closed_by(events: Sequence[EventData]) -> bool:
+    """Tell whether these events close a session."""
+    return any(isinstance(event, SessionClosed) for event in events)

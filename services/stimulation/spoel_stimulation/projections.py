@@ -1,0 +1,277 @@
+"""Read models of a room node: what it knows of intake and planning, and what it keeps at hand of its own events.
+
+References to what has not arrived yet are accepted, whatever the order in which feeds arrive: every fact has a row of
+its own, and a decision asks for all that it needs.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from spoel_common.events import Envelope, EventData, ForeignEvent
+from spoel_common.people import Registration
+from spoel_common.store import BigInt, UtcDateTime
+from spoel_stimulation.domain.conditions import Booking, OrderFacts
+from spoel_stimulation.events import (
+    MeasurementOrder,
+    SessionClosed,
+    SessionOpened,
+    StimulationEvent,
+    ThresholdKey,
+    TrainAuthorised,
+    TrainDelivered,
+    TreatmentOrder,
+)
+from spoel_stimulation.foreign_events import (
+    ConsentGiven,
+    ConsentWithdrawn,
+    IndicationDecided,
+    MeasurementOrderSigned,
+    PatientRegistered,
+    PrescriptionSigned,
+    PrescriptionWithdrawn,
+    RegistrationEnded,
+    RegistrationVerified,
+    SessionBooked,
+    SessionBookingCancelled,
+    ThresholdEstimated,
+)
+
+_metadata = sa.MetaData()
+
+
+def _table(name: str, *columns: str, keys: int = 1) -> sa.Table:
+    """Describe a table of text columns, the first ``keys`` of which are its key; a type stands behind a colon."""
+    kinds: Mapping[str, Any] = {"": sa.String(), "int": BigInt, "date": sa.Date(), "moment": UtcDateTime()}
+    described = []
+    for place, column in enumerate(columns):
+        label, _, kind = column.partition(":")
+        described.append(sa.Column(label, kinds[kind], primary_key=place < keys))
+    return sa.Table(name, _metadata, *described)
+
+
+patients = _table("patients", "patient_id", "public_key")
+cases = _table("cases", "case_id", "consent", "indication")
+registrations = _table(
+    "registrations",
+    "person_id",
+    "big_number",
+    "profession",
+    "verified_on:date",
+    "evidence",
+    "valid_until:date",
+    "ended_on:date",
+)
+measurement_orders = _table("measurement_orders", "order_id", "case_id", "body")
+thresholds = _table("thresholds", "threshold_id", "body")
+prescriptions = _table("prescriptions", "prescription_id", "version:int", "case_id", "body", keys=2)
+withdrawn_prescriptions = _table("withdrawn_prescriptions", "prescription_id")
+bookings = _table(
+    "bookings",
+    "session_id",
+    "case_id",
+    "patient_id",
+    "room_id",
+    "kind",
+    "measurement_order_id",
+    "prescription_id",
+    "prescription_version:int",
+    "starts_at:moment",
+    "ends_at:moment",
+)
+cancelled_bookings = _table("cancelled_bookings", "session_id")
+open_sessions = _table("open_sessions", "room_id", "session_id", "case_id", "patient_id")
+stimuli = _table("stimuli", "train_id", "order_id")
+counters = _table("counters", "room_id", "serial", "total_pulses:int")
+
+
+async def _put(conn: AsyncConnection, table: sa.Table, **values: object) -> None:
+    """Insert a row, or replace the given columns of the one with the same key."""
+    keys = [column.name for column in table.primary_key]
+    others = {name: value for name, value in values.items() if name not in keys}
+    statement = insert(table).values(values)
+    if others:
+        statement = statement.on_conflict_do_update(index_elements=keys, set_=others)
+    else:
+        statement = statement.on_conflict_do_nothing(index_elements=keys)
+    await conn.execute(statement)
+
+
+# --- others' events
+
+
+async def apply(conn: AsyncConnection, envelope: Envelope, event: EventData | ForeignEvent | None, raw: bytes) -> None:
+    """Apply one event of intake or planning, in the transaction of the inbox."""
+    del envelope, raw
+    match event:
+        case PatientRegistered():
+            await _put(conn, patients, patient_id=event.patient_id, public_key=event.public_key)
+        case ConsentGiven():
+            await _put(conn, cases, case_id=event.case_id, consent="given")
+        case ConsentWithdrawn():
+            await _put(conn, cases, case_id=event.case_id, consent="withdrawn")
+        case IndicationDecided():
+            await _put(conn, cases, case_id=event.case_id, indication=event.decision)
+        case RegistrationVerified():
+            await _put(conn, registrations, **event.model_dump(), ended_on=None)
+        case RegistrationEnded():
+            await _end_registration(conn, event)
+        case _:
+            await _apply_planning(conn, event)
+
+
+async def _apply_planning(conn: AsyncConnection, event: EventData | ForeignEvent | None) -> None:
+    match event:
+        case MeasurementOrderSigned():
+            body = MeasurementOrder.model_validate(event.order.model_dump()).model_dump_json()
+            await _put(conn, measurement_orders, order_id=event.order_id, case_id=event.case_id, body=body)
+        case ThresholdEstimated():
+            body = event.model_dump_json(include=set(ThresholdKey.model_fields))
+            await _put(conn, thresholds, threshold_id=event.threshold_id, body=body)
+        case PrescriptionSigned():
+            order = TreatmentOrder.model_validate(event.order.model_dump())
+            row = event.model_dump(include={"prescription_id", "version", "case_id"})
+            await _put(conn, prescriptions, **row, body=order.model_dump_json())
+        case PrescriptionWithdrawn():
+            await _put(conn, withdrawn_prescriptions, prescription_id=event.prescription_id)
+        case SessionBooked():
+            await _put(conn, bookings, **event.model_dump())
+        case SessionBookingCancelled():
+            await _put(conn, cancelled_bookings, session_id=event.session_id)
+        case _:
+            pass
+
+
+async def _end_registration(conn: AsyncConnection, event: RegistrationEnded) -> None:
+    ended = (
+        sa.update(registrations)
+        .where(registrations.c.person_id == event.person_id, registrations.c.big_number == event.big_number)
+        .values(ended_on=event.ended_on)
+    )
+    await conn.execute(ended)
+
+
+# --- own events, in the transaction of their append
+
+
+async def keep(conn: AsyncConnection, event: EventData) -> None:
+    """Keep at hand what later decisions need of an own event."""
+    match event:
+        case SessionOpened():
+            row = event.model_dump(include={"room_id", "session_id", "case_id", "patient_id"})
+            await conn.execute(sa.insert(open_sessions).values(row))
+        case SessionClosed():
+            await conn.execute(sa.delete(open_sessions).where(open_sessions.c.session_id == event.session_id))
+        case TrainDelivered(outcome="none"):
+            await conn.execute(sa.delete(stimuli).where(stimuli.c.train_id == event.train_id))
+        case _:
+            pass
+
+
+async def keep_stimulus(conn: AsyncConnection, event: StimulationEvent, order_id: str) -> None:
+    """Count a stimulus against its measurement order."""
+    if isinstance(event, TrainAuthorised):
+        await _put(conn, stimuli, train_id=event.train_id, order_id=order_id)
+
+
+async def keep_counter(conn: AsyncConnection, room_id: str, serial: str, total_pulses: int) -> None:
+    """Keep the device's pulse counter up to which every pulse is accounted for."""
+    await _put(conn, counters, room_id=room_id, serial=serial, total_pulses=total_pulses)
+
+
+# --- questions
+
+
+async def counter_of(conn: AsyncConnection, room_id: str, serial: str) -> int | None:
+    """Return the pulse counter up to which every pulse of this device is accounted for."""
+    query = sa.select(counters.c.total_pulses).where(counters.c.room_id == room_id, counters.c.serial == serial)
+    return (await conn.execute(query)).scalar_one_or_none()
+
+
+async def booking_of(conn: AsyncConnection, session_id: str) -> Booking | None:
+    """Return the booking of a session."""
+    query = (
+        sa.select(bookings, cancelled_bookings.c.session_id.is_not(None).label("cancelled"))
+        .join(cancelled_bookings, cancelled_bookings.c.session_id == bookings.c.session_id, isouter=True)
+        .where(bookings.c.session_id == session_id)
+    )
+    row = (await conn.execute(query)).mappings().one_or_none()
+    return None if row is None else Booking.model_validate({name: row[name] for name in Booking.model_fields})
+
+
+async def case_of(conn: AsyncConnection, case_id: str) -> tuple[str | None, str | None]:
+    """Return what is known of a case: consent and indication."""
+    row = (await conn.execute(sa.select(cases).where(cases.c.case_id == case_id))).mappings().one_or_none()
+    return (None, None) if row is None else (row["consent"], row["indication"])
+
+
+async def order_of(conn: AsyncConnection, booking: Booking) -> OrderFacts:
+    """Return what is known of the order of a booking; an order of another case does not count."""
+    if booking.kind == "measurement":
+        return await _measurement_order(conn, booking)
+    return await _prescription(conn, booking)
+
+
+async def _measurement_order(conn: AsyncConnection, booking: Booking) -> OrderFacts:
+    signed = (
+        sa.select(measurement_orders.c.body)
+        .where(measurement_orders.c.order_id == booking.measurement_order_id)
+        .where(measurement_orders.c.case_id == booking.case_id)
+    )
+    used = sa.select(sa.func.count()).where(stimuli.c.order_id == booking.measurement_order_id)
+    body = (await conn.execute(signed)).scalar_one_or_none()
+    return OrderFacts(
+        measurement=None if body is None else MeasurementOrder.model_validate_json(body),
+        stimuli_used=(await conn.execute(used)).scalar_one(),
+    )
+
+
+async def _prescription(conn: AsyncConnection, booking: Booking) -> OrderFacts:
+    signed = sa.select(prescriptions.c.version, prescriptions.c.body).where(
+        prescriptions.c.prescription_id == booking.prescription_id, prescriptions.c.case_id == booking.case_id
+    )
+    versions = {row.version: row.body for row in await conn.execute(signed)}
+    body = versions.get(booking.prescription_version)
+    treatment = None if body is None else TreatmentOrder.model_validate_json(body)
+    withdrawn = sa.select(withdrawn_prescriptions).where(
+        withdrawn_prescriptions.c.prescription_id == booking.prescription_id
+    )
+    return OrderFacts(
+        treatment=treatment,
+        newest_version=max(versions, default=None),
+        withdrawn=(await conn.execute(withdrawn)).one_or_none() is not None,
+        threshold_key=None if treatment is None else await _threshold_key(conn, treatment.threshold_id),
+    )
+
+
+async def _threshold_key(conn: AsyncConnection, threshold_id: str) -> ThresholdKey | None:
+    query = sa.select(thresholds.c.body).where(thresholds.c.threshold_id == threshold_id)
+    body = (await conn.execute(query)).scalar_one_or_none()
+    return None if body is None else ThresholdKey.model_validate_json(body)
+
+
+async def registrations_of(conn: AsyncConnection, people: Collection[str]) -> dict[str, Registration]:
+    """Return the verified registrations that have not ended, by person."""
+    query = sa.select(registrations).where(
+        registrations.c.person_id.in_(people), registrations.c.ended_on.is_(None)
+    )
+    rows = (await conn.execute(query)).mappings()
+    return {
+        row["person_id"]: Registration.model_validate({name: row[name] for name in Registration.model_fields})
+        for row in rows
+    }
+
+
+async def open_session_of(conn: AsyncConnection, room_id: str) -> str | None:
+    """Return the session that is open in a room."""
+    query = sa.select(open_sessions.c.session_id).where(open_sessions.c.room_id == room_id)
+    return (await conn.execute(query)).scalar_one_or_none()
+
+
+async def room_of_patient(conn: AsyncConnection, patient_id: str) -> str | None:
+    """Return the room in which a patient has an open session."""
+    query = sa.select(open_sessions.c.room_id).where(open_sessions.c.patient_id == patient_id)
+    return (await conn.execute(query)).scalars().first()

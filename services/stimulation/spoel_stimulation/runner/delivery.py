@@ -1,0 +1,224 @@
+"""The device side of a room: staging, arming, one train at a time, and the bar that keeps the next one back.
+
+Whoever wants no further pulse raises the *bar* first, which takes no time, and disarms then. A bar stays until the
+device is staged and armed anew.
+"""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import structlog
+
+from spoel_stimulation.commands import RecordTrain, RecordTrainUnknown
+from spoel_stimulation.devices.adapter import (
+    DeviceError,
+    LinkLost,
+    NotReady,
+    ReadBack,
+    Stimulator,
+    TrainResult,
+    TrainSettings,
+)
+from spoel_stimulation.domain.state import SessionState, Train
+from spoel_stimulation.events import LatchReason
+from spoel_stimulation.runner.journal import Journal
+from spoel_stimulation.runner.recovery import unknown
+
+NS_PER_S = 1_000_000_000
+
+_log = structlog.get_logger(__name__)
+
+
+class RoomFault(Exception):
+    """Something at the device that latches the room.
+
+    Args:
+        reason: of the latch.
+        kind: of the fault, for the record.
+        detail: what happened, for a person.
+    """
+
+    def __init__(self, reason: LatchReason, kind: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason: LatchReason = reason
+        self.kind = kind
+        self.detail = detail
+
+
+class UnaccountedPulses(Exception):
+    """The device counted pulses that no train accounts for.
+
+    Args:
+        pulses: how many.
+    """
+
+    def __init__(self, pulses: int) -> None:
+        super().__init__(f"{pulses} pulses that no train accounts for")
+        self.pulses = pulses
+
+
+class Accounted(NamedTuple):
+    """Up to where a device's pulses are accounted for."""
+
+    serial: str
+    total_pulses: int
+
+
+class Delivery:
+    """One device at the hands of one room.
+
+    Args:
+        device: the adapter.
+        journal: where trains are recorded.
+
+    Attributes:
+        busy: held by whoever talks to the device about trains; never needed to disarm.
+        accounted: up to where its pulses are accounted for.
+        counted: its counter when it was last asked for a decision; None if that failed.
+    """
+
+    def __init__(self, device: Stimulator, journal: Journal) -> None:
+        self.device = device
+        self.busy = asyncio.Lock()
+        self.accounted = Accounted("", 0)
+        self.counted: int | None = None
+        self._journal = journal
+        self._bars = 0
+        self._armed_at: int | None = None
+        self._percent_mso = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def barred(self) -> bool:
+        """No train may leave the host until the device is armed anew."""
+        return self._armed_at != self._bars
+
+    def bar(self) -> None:
+        """Let no further train leave the host; takes no time and cannot fail."""
+        self._bars += 1
+
+    async def idle(self, timeout_s: float) -> bool:
+        """Wait until no train is under way or being recorded; False if that lasts longer (wall time)."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._idle.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def stage_and_arm(self, settings: TrainSettings) -> ReadBack:
+        """Write and read back every setting, then enable the device (INV-2, HZ-07).
+
+        Raises:
+            DeviceError: it is not armed; whoever catches it disarms.
+            NotReady: a bar was raised meanwhile.
+        """
+        bars = self._bars
+        read_back = await self.device.stage(settings)
+        await self.device.arm()
+        if bars != self._bars:
+            raise NotReady("The room was stopped while the device was being armed. Look, then arm again.")
+        self._percent_mso = settings.percent_mso
+        self._armed_at = bars
+        return read_back
+
+    async def count(self) -> int:
+        """Ask the device's counter, and see that every pulse is accounted for.
+
+        Raises:
+            UnaccountedPulses: more were counted.
+            LinkLost: no answer.
+        """
+        self.counted = None
+        total = (await self.device.counters()).pulses
+        beyond = total - self.accounted.total_pulses
+        if beyond > 0:
+            self.accounted = self.accounted._replace(total_pulses=total)
+            raise UnaccountedPulses(beyond)
+        self.counted = total
+        return total
+
+    async def set_percent_mso(self, percent_mso: int) -> None:
+        """Write and read back another intensity, if it is another.
+
+        Raises:
+            DeviceError: the device did not take it.
+        """
+        if percent_mso != self._percent_mso:
+            await self.device.change_percent_mso(percent_mso)
+            self._percent_mso = percent_mso
+
+    async def deliver(self, state: SessionState, train: Train, settings: TrainSettings) -> None:
+        """Run one authorised train and record how it ended (INV-1, INV-9).
+
+        A train whose end cannot be asked stays open: it is closed from the counter when the link is back.
+
+        Raises:
+            RoomFault: it did not end as it should, though nobody stopped it.
+            UnaccountedPulses: the device counted more than the train.
+        """
+        self._idle.clear()
+        bars = self._bars
+        try:
+            result = await self._run(train, settings)
+            await self._record(state, train, result)
+        finally:
+            self._idle.set()
+        if result.counters_after is None and result.outcome == "unknown":
+            raise RoomFault("link-lost", "no-answer", result.reason or "the device does not answer")
+        if result.outcome == "unknown":
+            raise RoomFault("outcome-unknown", "outcome-unknown", result.reason)
+        if result.outcome != "complete" and bars == self._bars:
+            raise RoomFault("device-fault", "train-incomplete", result.reason or f"train ended as {result.outcome}")
+        beyond = self.accounted.total_pulses - train.device_total_pulses_before - (result.pulses or 0)
+        if beyond > 0:
+            raise UnaccountedPulses(beyond)
+
+    async def discard(self, state: SessionState, train: Train) -> None:
+        """Record that an authorised train never left the host."""
+        ended = RecordTrain(
+            outcome="none",
+            pulses=0,
+            device_total_pulses_after=train.device_total_pulses_before,
+            evidence="counter",
+            ended_at=train.onset_at,
+        )
+        await self._journal.persist(lambda: self._journal.record_train(state, ended, self.accounted))
+
+    async def _run(self, train: Train, settings: TrainSettings) -> TrainResult | None:
+        """Send the one start command, unless barred; None where nothing was sent."""
+        if self.barred:
+            return None
+        try:
+            return await self.device.run_train(settings)
+        except (NotReady, LinkLost) as error:
+            _log.warning("train.not-sent", train=train.train_id, detail=error.detail)
+            return None
+
+    async def _record(self, state: SessionState, train: Train, result: TrainResult | None) -> None:
+        raise NotImplementedError
+
+
+def moment_of(utc_ns: int | None) -> datetime | None:
+    """Return nanoseconds since 1970 UTC as a moment, to the microsecond."""
+    if utc_ns is None:
+        return None
+    seconds, rest = divmod(utc_ns, NS_PER_S)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest // 1_000)
+
+
+def command_of(result: TrainResult, train: Train, now: datetime) -> RecordTrain | RecordTrainUnknown | None:
+    """Return what is to be recorded of a train; None where its end cannot be asked yet."""
+    if result.outcome == "unknown" or result.pulses is None or result.evidence is None:
+        return None if result.counters_after is None else unknown("evidence-contradictory")
+    after = result.counters_after.pulses if result.counters_after else train.device_total_pulses_before + result.pulses
+    return RecordTrain(
+        outcome=result.outcome,
+        pulses=result.pulses,
+        device_total_pulses_after=after,
+        evidence=result.evidence,
+        first_onset_at=moment_of(result.first_onset_utc_ns),
+        ended_at=moment_of(result.ended_utc_ns) or now,
+    )

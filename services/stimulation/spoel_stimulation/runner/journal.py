@@ -1,0 +1,269 @@
+"""What a room writes down by itself: units of work that no person asked for over HTTP."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import TypeVar
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from spoel_common.errors import VersionConflict
+from spoel_common.events import EventData
+from spoel_common.people import Actor, Role
+from spoel_common.work import Loaded, UnitsOfWork, Work
+from spoel_stimulation import commands as asked
+from spoel_stimulation import projections
+from spoel_stimulation.devices.adapter import DeviceIdentity
+from spoel_stimulation.domain import room, session
+from spoel_stimulation.domain.refusals import RoomRefusal
+from spoel_stimulation.domain.state import SessionState
+from spoel_stimulation.events import (
+    DeviceFault,
+    EmergencyStopped,
+    InterlockReason,
+    LatchReason,
+    RoomOpened,
+    StopOutcome,
+    TrainAuthorised,
+    UnauthorisedPulseObserved,
+)
+from spoel_stimulation.handlers import ROOM, SESSION, Look, append, gather, load_opened
+from spoel_stimulation.runner.recovery import Closed, close_gap
+
+FIRST_RETRY_S = 0.2
+LONGEST_RETRY_S = 5.0
+ENDS_A_SESSION: frozenset[InterlockReason] = frozenset(
+    {"consent-withdrawn", "indication-ended", "order-superseded", "order-withdrawn", "order-expired", "emergency-stop"}
+)
+"""Interlocks after which a session is closed: nothing that a person does in the room brings the condition back."""
+
+R = TypeVar("R")
+
+_log = structlog.get_logger(__name__)
+
+
+class Journal:
+    """Writes down what happens in one room.
+
+    Args:
+        units: units of work on the node's journal.
+        room_id: the room.
+        look: the room's surroundings at this moment.
+    """
+
+    def __init__(self, units: UnitsOfWork, room_id: str, look: Look) -> None:
+        self._units = units
+        self._room_id = room_id
+        self._look = look
+        self.actor = Actor(person_id=f"room:{room_id}", roles=frozenset({Role.ROOM}))
+
+    async def persist(self, write: Callable[[], Awaitable[R]]) -> R:
+        """Do ``write``, again and again while the database fails: what happened is not to be lost.
+
+        Back-off up to ``LONGEST_RETRY_S`` seconds of wall time; ends with the task.
+        """
+        pause_s = FIRST_RETRY_S
+        while True:
+            try:
+                return await write()
+            except (SQLAlchemyError, OSError, VersionConflict) as error:
+                _log.error("journal.not-written", room=self._room_id, reason=f"{type(error).__name__}: {error}")
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_RETRY_S)
+
+    # --- reading
+
+    async def open_session(self) -> SessionState | None:
+        """Return the session that is open in this room."""
+        async with self._units.database.read() as conn:
+            session_id = await projections.open_session_of(conn, self._room_id)
+        return None if session_id is None else (await self._units.load(SESSION, session_id)).state
+
+    # --- a session
+
+    async def authorise(self, state: SessionState, train_id: str) -> TrainAuthorised:
+        """Make the authorisation of the next train durable (INV-1).
+
+        Raises:
+            RoomRefusal: a condition does not hold.
+        """
+        look = self._look()
+        command = asked.AuthoriseTrain(train_id=train_id)
+        async with self._as(state.operator, state) as work:
+            loaded = await load_opened(work, state.session.session_id)
+            facts = await gather(work, look, state.session.session_id, loaded.state)
+            events = session.authorise_train(loaded.state, command, facts)
+            await append(work, look, state.session.session_id, loaded, events)
+        (authorised,) = events
+        assert isinstance(authorised, TrainAuthorised)  # noqa: S101 - what the function returns
+        return authorised
+
+    async def check_going_on(self, state: SessionState) -> None:
+        """Look whether anything is known that stops the session at once (INV-4).
+
+        Raises:
+            RoomRefusal: with its ``interlock``.
+        """
+        async with self._as(state.operator, state) as work:
+            loaded = await load_opened(work, state.session.session_id)
+            facts = await gather(work, self._look(), state.session.session_id, loaded.state)
+            session.check_going_on(loaded.state, facts)
+
+    async def record_train(
+        self, state: SessionState, command: asked.RecordTrain | asked.RecordTrainUnknown, accounted: tuple[str, int]
+    ) -> None:
+        """Record how the open train ended, and up to where the device's pulses are accounted for."""
+        async with self._as(state.operator, state) as work:
+            loaded = await load_opened(work, state.session.session_id)
+            events = (
+                session.record_train(loaded.state, command)
+                if isinstance(command, asked.RecordTrain)
+                else session.record_train_unknown(loaded.state, command)
+            )
+            await append(work, self._look(), state.session.session_id, loaded, events)
+            await projections.keep_counter(work.conn, self._room_id, *accounted)
+
+    async def interlock(self, state: SessionState, reason: InterlockReason) -> None:
+        """Interrupt the session, or close it where nothing in the room can bring the condition back."""
+        async with self._as(self.actor, state) as work:
+            await self._interlock(work, state.session.session_id, reason)
+
+    async def complete(self, state: SessionState) -> None:
+        """Close a treatment after its last train."""
+        async with self._as(state.operator, state) as work:
+            loaded = await load_opened(work, state.session.session_id)
+            events = session.close(loaded.state, asked.Close(reason="last-train-ended"))
+            await append(work, self._look(), state.session.session_id, loaded, events)
+
+    # --- the room
+
+    async def fault(self, reason: LatchReason, kind: str, detail: str) -> None:
+        """Record a fault, latch the room, and interrupt its session."""
+        async with self._as(self.actor, None) as work:
+            session_id = await projections.open_session_of(work.conn, self._room_id)
+            loaded = await work.load(ROOM, self._room_id)
+            fault = DeviceFault(room_id=self._room_id, session_id=session_id, kind=kind, detail=detail)
+            latched = room.latch(loaded.state, self._room_id, reason, detail, session_id)
+            await self._append_room(work, loaded, [fault, *latched])
+            if session_id is not None:
+                await self._interlock(work, session_id, reason)
+
+    async def unauthorised_pulses(self, pulses: int, accounted: tuple[str, int]) -> None:
+        """Record pulses that no train accounts for, latch the room, and interrupt its session (HZ-08)."""
+        async with self._as(self.actor, None) as work:
+            session_id = await projections.open_session_of(work.conn, self._room_id)
+            await self._unauthorised(work, session_id, pulses, accounted)
+            if session_id is not None:
+                await self._interlock(work, session_id, "unauthorised-pulse")
+
+    async def emergency(self, outcome: StopOutcome, person: str) -> None:
+        """Record an emergency stop that was done, latch the room, and close its session (INV-8)."""
+        by = Actor(person_id=person, roles=frozenset())
+        async with self._as(by, None) as work:
+            session_id = await projections.open_session_of(work.conn, self._room_id)
+            loaded = await work.load(ROOM, self._room_id)
+            stopped = EmergencyStopped(room_id=self._room_id, session_id=session_id, outcome=outcome, person=person)
+            detail = f"emergency stop, {outcome}"
+            latched = room.latch(loaded.state, self._room_id, "emergency-stop", detail, session_id)
+            await self._append_room(work, loaded, [stopped, *latched])
+            if session_id is not None:
+                await self._interlock(work, session_id, "emergency-stop")
+
+    async def connected(
+        self, identity: DeviceIdentity, strip_public_key: str, total_pulses: int, *, first: bool
+    ) -> None:
+        """Record what a device that answered says: who it is, how an open train ended, what else it counted.
+
+        Args:
+            identity: of the device, which is disarmed.
+            strip_public_key: the room's key for identity strips.
+            total_pulses: its counter.
+            first: the first connection of this process; an open session is then one that a restart interrupted.
+        """
+        async with self._as(self.actor, None) as work:
+            loaded = await work.load(ROOM, self._room_id)
+            before = loaded.state.device
+            seen = RoomOpened(
+                room_id=self._room_id,
+                stimulator_model=identity.model,
+                stimulator_serial=identity.serial,
+                coil_model=identity.coil_model,
+                simulated=identity.simulated,
+                strip_public_key=strip_public_key,
+            )
+            await self._append_room(work, loaded, room.open_room(loaded.state, seen))
+            same = before is not None and before.stimulator_serial == identity.serial
+            session_id = await projections.open_session_of(work.conn, self._room_id)
+            beyond = await self._close_gap(work, session_id, total_pulses, same_device=same)
+            accounted = (identity.serial, total_pulses)
+            if beyond is None:
+                expected = await projections.counter_of(work.conn, self._room_id, identity.serial)
+                beyond = 0 if expected is None else total_pulses - expected
+            if beyond > 0:
+                await self._unauthorised(work, session_id, beyond, accounted)
+            await projections.keep_counter(work.conn, self._room_id, *accounted)
+            if session_id is not None:
+                await self._after_interruption(work, session_id, "service-restart" if first else "link-lost")
+
+    async def _after_interruption(self, work: Work, session_id: str, reason: LatchReason) -> None:
+        loaded = await work.load(ROOM, self._room_id)
+        detail = {"service-restart": "the room's process started with a session open"}.get(reason, "the link came back")
+        await self._append_room(work, loaded, room.latch(loaded.state, self._room_id, reason, detail, session_id))
+        await self._interlock(work, session_id, reason)
+
+    async def _close_gap(
+        self, work: Work, session_id: str | None, total_pulses: int, *, same_device: bool
+    ) -> int | None:
+        """Close an open train from the counter; return pulses beyond it, None if there was no open train."""
+        if session_id is None:
+            return None
+        loaded = await load_opened(work, session_id)
+        train = loaded.state.open_train
+        if train is None:
+            return None
+        closed = close_gap(train, total_pulses, same_device=same_device)
+        if not isinstance(closed, Closed):
+            events = session.record_train_unknown(loaded.state, closed)
+            await append(work, self._look(), session_id, loaded, events)
+            return 0
+        command = asked.RecordTrain(
+            outcome=closed.outcome,
+            pulses=closed.pulses,
+            device_total_pulses_after=total_pulses,
+            evidence="counter",
+            ended_at=work.now,
+        )
+        await append(work, self._look(), session_id, loaded, session.record_train(loaded.state, command))
+        return closed.beyond
+
+    async def _unauthorised(self, work: Work, session_id: str | None, pulses: int, accounted: tuple[str, int]) -> None:
+        loaded = await work.load(ROOM, self._room_id)
+        observed = UnauthorisedPulseObserved(
+            room_id=self._room_id, session_id=session_id, pulses=pulses, device_total_pulses=accounted[1]
+        )
+        detail = f"{pulses} pulses that no train accounts for"
+        latched = room.latch(loaded.state, self._room_id, "unauthorised-pulse", detail, session_id)
+        await self._append_room(work, loaded, [observed, *latched])
+        await projections.keep_counter(work.conn, self._room_id, *accounted)
+
+    async def _interlock(self, work: Work, session_id: str, reason: InterlockReason) -> None:
+        loaded = await load_opened(work, session_id)
+        events = (
+            session.close(loaded.state, asked.Close(reason=reason))
+            if reason in ENDS_A_SESSION
+            else session.interrupt(loaded.state, asked.Interrupt(reason=reason))
+        )
+        await append(work, self._look(), session_id, loaded, events)
+
+    async def _append_room(self, work: Work, loaded: Loaded[room.RoomState], events: Sequence[EventData]) -> None:
+        simulated = self._look().device.simulated or None
+        await work.append(ROOM, self._room_id, loaded, events, room=self._room_id, simulated=simulated)
+
+    def _as(self, actor: Actor, state: SessionState | None) -> AbstractAsyncContextManager[Work]:
+        return self._units.begin(actor, self._room_id if state is None else state.session.session_id)
+
+
+def interlock_of(refusal: RoomRefusal) -> InterlockReason:
+    """Return under which reason a refusal stops a running session."""
+    return refusal.interlock or "device-fault"

@@ -1,0 +1,133 @@
+"""A log in a real database, and stores that feed it."""
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from spoel_audit.domain import Arrival
+from spoel_audit.handlers import Sequencer
+from spoel_audit.merkle import CompactRange
+from spoel_audit.queries import EventFilter, LoggedEvent, read_entries, read_event, read_log, read_page
+from spoel_common.clock import SteppedClock
+from spoel_common.events import Envelope
+from spoel_common.ids import new_id
+from spoel_common.store import Database, migrate
+
+
+class Feed:
+    """A store whose events arrive in order: one aggregate, versions from 1."""
+
+    def __init__(self, service: str, store: str = "main") -> None:
+        self.source = f"/spoel/local/{service}/{store}"
+        self._service = service
+        self._versions = itertools.count(1)
+        self._aggregate = f"aggregate-of-{service}-{store}"
+
+    def event(self, name: str = "train-delivered", data: dict[str, Any] | None = None, **changes: object) -> Arrival:
+        attributes = {
+            "id": new_id(),
+            "source": self.source,
+            "type": f"spoel.{self._service}.{name}.v1",
+            "subject": self._aggregate,
+            "time": "2026-11-22T10:00:00.000000Z",
+            "aggregatetype": "session",
+            "aggregateversion": next(self._versions),
+            "correlationid": "c",
+            "actorid": "tech-1",
+            "actorroles": "tms-technician",
+            "site": "local",
+            "data": {"patient_id": "p", "pulses": 40} if data is None else data,
+        }
+        envelope = Envelope.model_validate({**attributes, **changes})
+        return Arrival(envelope, envelope.to_bytes())
+
+    def events(self, count: int) -> list[Arrival]:
+        return [self.event() for _ in range(count)]
+
+
+class Log:
+    """The log of one database, as one process sees it; another of these is another process."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.clock = SteppedClock()
+        self.sequencer = Sequencer(self.clock)
+
+    async def append(self, arrivals: Sequence[Arrival]) -> None:
+        async with self.database.write() as conn:
+            await self.sequencer.append(conn, arrivals)
+
+    async def head(self) -> CompactRange:
+        async with self.database.read() as conn:
+            return await read_log(conn)
+
+    async def entries(self) -> list[bytes]:
+        async with self.database.read() as conn:
+            return await read_entries(conn, 0, 10_000)
+
+    async def event(self, event_id: str) -> LoggedEvent:
+        async with self.database.read() as conn:
+            found = await read_event(conn, event_id)
+        assert found is not None
+        return found
+
+    async def page(self, wanted: EventFilter | None = None, after: int = -1, limit: int = 500) -> Sequence[Any]:
+        async with self.database.read() as conn:
+            return await read_page(conn, wanted or EventFilter(), after, limit, (await read_log(conn)).size)
+
+
+@pytest.fixture
+def new_feed() -> type[Feed]:
+    return Feed
+
+
+@pytest.fixture
+def new_log() -> type[Log]:
+    return Log
+
+
+@pytest.fixture
+async def sqlite_log(tmp_path):
+    database = await Database.open(f"sqlite:///{tmp_path / 'log.db'}")
+    await migrate(database, "spoel_audit")
+    yield Log(database)
+    await database.close()
+
+
+@pytest.fixture
+async def log(database):
+    await migrate(database, "spoel_audit")
+    return Log(database)
+
+
+# --- TEMPORARY until tests/conftest.py has it
+import importlib.util, asyncpg  # noqa
+
+
+@pytest.fixture(scope="session")
+def pg():
+    spec = importlib.util.spec_from_file_location("pgs", "/work/main/tests/postgres_server.py")
+    mod = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(mod)
+    server = mod.PostgresServer()
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def database(request, tmp_path):
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path / 'log.db'}"
+    else:
+        server = request.getfixturevalue("pg")
+        name = "t" + new_id().replace("-", "")
+        conn = await asyncpg.connect(server.url("postgres"))
+        await conn.execute(f"CREATE DATABASE {name}")
+        await conn.close()
+        url = server.url(name)
+    database = await Database.open(url)
+    yield database
+    await database.close()
