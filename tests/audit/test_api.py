@@ -21,7 +21,7 @@ class Tokens:
     """The token is the name of a role."""
 
     async def verify(self, token):
-        if token not in Role:
+        if token not in list(Role):
             raise TokenInvalid("not a token of this test")
         return Actor(person_id=f"{token}-1", roles=frozenset({Role(token)}))
 

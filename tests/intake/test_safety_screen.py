@@ -124,9 +124,7 @@ def test_a_screen_after_the_decision_is_refused(indicated):
 
 
 @pytest.mark.hazard("HZ-20")
-@pytest.mark.parametrize(
-    ("item", "role", "profession"), list(itertools.product(MEDICAL, Role, [None, *Profession]))
-)
+@pytest.mark.parametrize(("item", "role", "profession"), list(itertools.product(MEDICAL, Role, [None, *Profession])))
 def test_a_medical_item_is_judged_by_a_registered_physician_only(referred, item, role, profession):
     referred.tell(screen(item), NURSE)
     circumstances = with_reason(given(role, profession))
@@ -140,9 +138,7 @@ def test_a_medical_item_is_judged_by_a_registered_physician_only(referred, item,
 
 
 @pytest.mark.hazard("HZ-20")
-@pytest.mark.parametrize(
-    ("item", "role", "profession"), list(itertools.product(OTHER, Role, [None, *Profession]))
-)
+@pytest.mark.parametrize(("item", "role", "profession"), list(itertools.product(OTHER, Role, [None, *Profession])))
 def test_another_item_is_judged_by_any_registered_clinician(referred, item, role, profession):
     referred.tell(screen(item), NURSE)
     circumstances = with_reason(given(role, profession))

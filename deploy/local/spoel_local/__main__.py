@@ -1,42 +1,48 @@
 """The command ``spoel``."""
 
 import importlib.metadata
-import os
+import json
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
 
 from spoel_common.clock import ScaledClock
 from spoel_common.people import Role
+from spoel_local import bench as benchmarks
+from spoel_local import contracts as event_contracts
+from spoel_local import simulators
+from spoel_local.demo import run as demo_run
+from spoel_local.generated_pages import write_pages
 from spoel_local.installation import Installation, initialise
 from spoel_local.instance import Instance, read_instance
-from spoel_local.launcher import Options, Ports, running
-from spoel_local.processes import Interrupted, LauncherError, Supervisor, ending_on_signals
+from spoel_local.launcher import Launcher, Options, Ports, running
+from spoel_local.processes import Interrupted, LauncherError, ending_on_signals
 from spoel_local.status import print_status, status_of
 from spoel_local.tokens import fetch_token, person_with
 
 app = typer.Typer(
     name="spoel",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Spoel on one machine: everything that is needed to try it. Not a certified medical device.",
 )
+DEVELOPMENT = "Development, in a checkout"
 
 _WATCH_S = 0.2
+_INTERRUPTED_STATUS = 130
+_PORTS = Ports()
 
 DataDir = Annotated[
     Path, typer.Option("--data-dir", envvar="SPOEL_DATA_DIR", help="Where the instance keeps everything.")
 ]
 Site = Annotated[str, typer.Option("--site", envvar="SPOEL_SITE", help="Name of the site.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-Speed = Annotated[
-    float, typer.Option("--speed", min=1.0, max=1_000.0, help="Seconds of clock time per second; simulators only.")
-]
 HERE = Path(".spoel")
 
 
@@ -44,7 +50,7 @@ def _port(option: str, purpose: str) -> typer.models.OptionInfo:
     """Return the option for a port; its environment variable is ``SPOEL_`` and the option's name."""
     variable = "SPOEL_" + option.removeprefix("--").replace("-", "_").upper()
     found: typer.models.OptionInfo = typer.Option(
-        option, envvar=variable, min=1, max=65_535, help=f"Port of {purpose}.", rich_help_panel="Ports on 127.0.0.1"
+        option, envvar=variable, min=1, max=65_535, help=f"Port of {purpose}.", rich_help_panel="Ports"
     )
     return found
 
@@ -55,9 +61,247 @@ def root(
     *,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
-    """Print the version where asked to."""
+    """Print the version, or the menu where no command is given."""
     if version:
         typer.echo(importlib.metadata.version("spoel-local"))
-        raise typer.Exit
-    if context.invoked_subcommand is None:
-        raise typer.Exit
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command()
+def up(  # noqa: PLR0913 - one parameter an option
+    *,
+    data_dir: DataDir = HERE,
+    rooms: Annotated[int, typer.Option("--rooms", help="Treatment rooms, each with a simulated stimulator.")] = 2,
+    speed: Annotated[
+        float, typer.Option("--speed", min=1.0, max=1_000.0, help="Seconds of clock time per second; simulators only.")
+    ] = 1.0,
+    database_url: Annotated[
+        str | None,
+        typer.Option("--database-url", help="A PostgreSQL server; one database and role a service are made in it."),
+    ] = None,
+    site: Site = "local",
+    bind: Annotated[str, typer.Option("--bind", envvar="SPOEL_BIND", help="Address of the services.")] = "127.0.0.1",
+    identity_port: Annotated[int, _port("--identity-port", "the identity provider")] = _PORTS.identity,
+    intake_port: Annotated[int, _port("--intake-port", "intake")] = _PORTS.intake,
+    planning_port: Annotated[int, _port("--planning-port", "planning")] = _PORTS.planning,
+    stimulation_port: Annotated[int, _port("--stimulation-port", "stimulation")] = _PORTS.stimulation,
+    audit_port: Annotated[int, _port("--audit-port", "audit")] = _PORTS.audit,
+    nats_port: Annotated[int, _port("--nats-port", "NATS")] = _PORTS.nats,
+    nats_monitor_port: Annotated[int, _port("--nats-monitor-port", "NATS's monitor")] = _PORTS.nats_monitor,
+) -> None:
+    """Start everything on this machine, in the foreground; Ctrl-C stops it.
+
+    Should one process end by itself, the others are stopped too, and the exit status is 1.
+    """
+    ports = Ports(identity_port, intake_port, planning_port, stimulation_port, audit_port, nats_port, nats_monitor_port)
+    options = Options(
+        data_dir=data_dir,
+        site=site,
+        rooms=rooms,
+        clock=None if speed == 1 else ScaledClock.starting_now(speed),
+        database_url=database_url,
+        ports=ports,
+        bind=bind,
+    )
+    console = Console(highlight=False)
+    with _errors_in_words(), ending_on_signals():
+        try:
+            _up(console, options)
+        except Interrupted:
+            console.print("Stopped.")
+
+
+def _up(console: Console, options: Options) -> None:
+    try:
+        with running(options, progress=lambda name: console.print(f"  {name} is ready")) as (launcher, instance):
+            _greet(console, instance)
+            _watch(launcher)
+    except Interrupted:
+        raise
+    except LauncherError:
+        console.print("Everything was stopped.")
+        raise
+
+
+def _watch(launcher: Launcher) -> NoReturn:
+    while True:
+        launcher.supervisor.check()
+        time.sleep(_WATCH_S)
+
+
+def _greet(console: Console, instance: Instance) -> None:
+    data_dir = instance.data_dir if instance.data_dir != HERE.resolve() else None
+    option = f" --data-dir {data_dir}" if data_dir else ""
+    console.print(
+        f"\nSpoel {instance.version} runs, site {instance.site}, speed {instance.speed:g}. Ctrl-C stops it.\n"
+    )
+    for service, url in instance.services.items():
+        console.print(f"  {service:<12} {url}/docs")
+    console.print(f"  {'identity':<12} {instance.issuer}  (development only: invented people)")
+    console.print(f"  {'NATS':<12} {instance.nats_url}, monitor {instance.nats_monitor_url}")
+    for room in instance.rooms:
+        console.print(f"  {room.room_id:<12} {room.address}  (simulated MagPro X100)")
+    console.print(f"\nA token:      spoel token --role supervisor{option}    (roles: {', '.join(sorted(Role))})")
+    console.print("A first call:")
+    console.print(
+        f'  curl -H "Authorization: Bearer $(spoel token --role supervisor{option})" '
+        f"{instance.services['planning']}/protocols",
+        soft_wrap=True,
+    )
+    console.print(f"What runs:    spoel status{option}")
+    console.print(f"Two patients: spoel demo --attach{option}\n")
+
+
+@app.command()
+def status(*, data_dir: DataDir = HERE, as_json: AsJson = False) -> None:
+    """Show every process of the running instance, and how far behind every consumer is."""
+    with _errors_in_words():
+        found = status_of(read_instance(data_dir))
+    if as_json:
+        typer.echo(found.model_dump_json(indent=1))
+    else:
+        print_status(Console(), found)
+    raise typer.Exit(0 if found.ok else 1)
+
+
+@app.command()
+def demo(
+    *,
+    as_json: AsJson = False,
+    attach: Annotated[bool, typer.Option("--attach", help="Use the instance that runs on --data-dir.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep data and logs, and say where.")] = False,
+    speed: Annotated[
+        float, typer.Option("--speed", min=1.0, max=240.0, help="Seconds of clock time per second.")
+    ] = demo_run.DEFAULT_SPEED,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of the virtual patients.")] = None,
+    data_dir: DataDir = HERE,
+) -> None:
+    """Take two patients from referral to the verified audit log; exit status 0 only if every check holds.
+
+    Without --attach it runs on an instance of its own, with free ports and temporary data.
+    """
+    wishes = demo_run.Wishes(attach_to=data_dir if attach else None, keep=keep, speed=speed, seed=seed)
+    with _errors_in_words(), ending_on_signals():
+        ok = demo_run.demo(wishes, as_json=as_json)
+    raise typer.Exit(0 if ok else 1)
+
+
+@app.command()
+def init(
+    *,
+    data_dir: DataDir = HERE,
+    site: Site = "local",
+    owner: Annotated[
+        str | None, typer.Option("--owner", metavar="UID:GID", help="Give the secrets to the services' user (as root).")
+    ] = None,
+) -> None:
+    """Make every secret of an installation that is not there yet; nothing is overwritten, nothing is printed."""
+    with _errors_in_words():
+        made = initialise(data_dir, site, _owner(owner))
+    place = Installation(data_dir)
+    for path in made:
+        typer.echo(f"made {path}")
+    typer.echo(f"{place.secrets_dir}: {len(made)} new secrets; those that were there are as they were.")
+    typer.echo(f"For containers: docker compose --env-file {place.compose_environment} up --build --wait")
+
+
+def _owner(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    uid, _, gid = text.partition(":")
+    if not uid.isdecimal() or not gid.isdecimal():
+        raise LauncherError(f"--owner is {text!r}; give two numbers: UID:GID, for example 10001:10001.")
+    return int(uid), int(gid)
+
+
+@app.command()
+def token(
+    *,
+    role: Annotated[Role, typer.Option("--role", help="The role of the invented person whose token it is.")],
+    data_dir: DataDir = HERE,
+) -> None:
+    """Print a token of the running instance's development identity provider, good for an hour at every service."""
+    with _errors_in_words():
+        typer.echo(fetch_token(person_with(role), data_dir, read_instance(data_dir).issuer))
+
+
+app.add_typer(simulators.app, name="simulator")
+
+
+@app.command(rich_help_panel=DEVELOPMENT)
+def bench(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Which; all without one.")] = None,
+    *,
+    as_json: AsJson = False,
+    check: Annotated[bool, typer.Option("--check", help="Exit status 1 where a target is missed.")] = False,
+) -> None:
+    """Measure, each against a bare baseline in the same run."""
+    folder = Path("bench")
+    met = True
+    with _errors_in_words():
+        for name in names or benchmarks.names(folder):
+            report = benchmarks.run(folder, name)
+            met = met and all(result["met"] is not False for result in report["results"])
+            typer.echo(json.dumps(report) if as_json else _in_lines(name, report["results"]))
+    raise typer.Exit(0 if met or not check else 1)
+
+
+def _in_lines(name: str, results: list[dict[str, object]]) -> str:
+    lines = [
+        f"  {row['what']}: {row['value']} {row['unit']}, ratio {row['ratio']}, target {row['target']}"
+        for row in results
+    ]
+    return "\n".join([name, *lines])
+
+
+@app.command(rich_help_panel=DEVELOPMENT)
+def contracts(
+    *, check: Annotated[bool, typer.Option("--check", help="Write nothing; exit status 1 if stale.")] = False
+) -> None:
+    """Write the JSON Schema and a sample of every event version under contracts/."""
+    folder = Path("contracts")
+    with _errors_in_words():
+        lines = (
+            event_contracts.check_contracts(folder)
+            if check
+            else [f"wrote {p}" for p in event_contracts.write_contracts(folder)]
+        )
+    for line in lines:
+        typer.echo(line)
+    raise typer.Exit(1 if check and lines else 0)
+
+
+@app.command(rich_help_panel=DEVELOPMENT)
+def pages(
+    *, check: Annotated[bool, typer.Option("--check", help="Write nothing; exit status 1 if stale.")] = False
+) -> None:
+    """Write the generated pages under docs/."""
+    stale = write_pages(Path(), only_check=check)
+    for path in stale:
+        typer.echo(f"{path}: stale. Run 'spoel pages'." if check else f"wrote {path}")
+    raise typer.Exit(1 if check and stale else 0)
+
+
+@contextmanager
+def _errors_in_words() -> Iterator[None]:
+    """Turn what a person at the terminal can do something about into its text and exit status 1."""
+    try:
+        yield
+    except Interrupted:
+        raise typer.Exit(_INTERRUPTED_STATUS) from None
+    except (LauncherError, event_contracts.ContractBroken, benchmarks.BenchmarkMissing) as error:
+        sys.stderr.write(f"{error}\n")
+        raise typer.Exit(1) from None
+    except OSError as error:
+        sys.stderr.write(f"{error.filename or 'This machine'}: {error.strerror or error}.\n")
+        raise typer.Exit(1) from None
+
+
+def main() -> None:
+    """Be the command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -261,8 +261,11 @@ class Launcher:
         if service == "intake":
             environment["SPOEL_KEK_FILE"] = str(self.installation.key_encryption_key)
         if service == "stimulation":
-            environment["SPOEL_ROOMS"] = ",".join(
-                f"room-{number}=socket://127.0.0.1:{port}" for number, port in enumerate(self._simulator_ports, start=1)
+            environment["SPOEL_ROOMS"] = json.dumps(
+                [
+                    {"room_id": f"room-{number}", "address": f"socket://127.0.0.1:{port}"}
+                    for number, port in enumerate(self._simulator_ports, start=1)
+                ]
             )
         return Program(
             name=service,

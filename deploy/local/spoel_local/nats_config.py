@@ -1,9 +1,10 @@
 """NATS's configuration, and who may publish and subscribe to what on it: one user a service, known by its NKey.
 
 Each service publishes its own events and watermarks and nobody else's, and manages its own streams. Every service may
-read every stream of the account through pull consumers: events hold no patient's personal data, and the streams of
-stimulation are as many as there are room nodes. Replies reach a user at inboxes of its own only
-(``_INBOX_<user>.>``), so that no service overhears another's answers. Nobody may delete or purge a stream.
+read every stream of events through pull consumers: events hold no patient's personal data, and the streams of
+stimulation are as many as there are room nodes. The bucket of identity strips is for intake and the rooms alone.
+Replies reach a user at inboxes of its own only (``_INBOX_<user>.>``), so that no service overhears another's answers.
+Nobody may delete or purge a stream.
 
 Acknowledgements are permitted as ``$JS.ACK.>``: a rule that names stream and consumer denies the newer, longer
 acknowledgement subjects without a word.
@@ -75,10 +76,7 @@ def users_config(site: str, public_keys: Mapping[str, str], node_stores: Sequenc
         public_keys: user → public NKey (``U…``).
         node_stores: names of the stimulation nodes' journals, each a stream of its own.
     """
-    users = ",\n".join(
-        f"      {_user(public_keys[service], _publish(site, service, node_stores), _subscribe(site, service))}"
-        for service in SERVICES
-    )
+    users = ",\n".join(f"      {_user(public_keys[name], site, name, node_stores)}" for name in SERVICES)
     return (
         "# Made by 'spoel init' from the release's table of permissions; public keys only. Do not edit.\n"
         f"system_account: {_SYSTEM_ACCOUNT}\n"
@@ -94,8 +92,11 @@ def users_config(site: str, public_keys: Mapping[str, str], node_stores: Sequenc
     )
 
 
-def _user(public_key: str, publish: Sequence[str], subscribe: Sequence[str]) -> str:
-    permissions = {"publish": {"allow": list(publish)}, "subscribe": {"allow": list(subscribe)}}
+def _user(public_key: str, site: str, service: str, node_stores: Sequence[str]) -> str:
+    permissions = {
+        "publish": {"allow": _publish(site, service, node_stores), "deny": _denied(site, service)},
+        "subscribe": {"allow": [f"{inbox_prefix(service)}.>", f"spoel-watermark.{site}.>"]},
+    }
     return f"{{ nkey: {public_key}, permissions: {json.dumps(permissions)} }}"
 
 
@@ -123,5 +124,14 @@ def _own_stream(stream: str) -> list[str]:
     ]
 
 
-def _subscribe(site: str, service: str) -> list[str]:
-    return [f"{inbox_prefix(service)}.>", f"spoel-watermark.{site}.>"]
+def _denied(site: str, service: str) -> list[str]:
+    """Return what the general right to read streams would allow, and must not."""
+    if service in {_STRIP_WRITER, _STRIP_READER}:
+        return []
+    strips = f"KV_spoel-{site}-strips"
+    return [
+        f"$JS.API.CONSUMER.CREATE.{strips}",
+        f"$JS.API.CONSUMER.CREATE.{strips}.>",
+        f"$JS.API.CONSUMER.DURABLE.CREATE.{strips}.*",
+        f"$JS.API.CONSUMER.MSG.NEXT.{strips}.*",
+    ]

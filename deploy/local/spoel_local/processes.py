@@ -16,7 +16,7 @@ from pathlib import Path
 
 from spoel_local import die_with_parent
 
-_POLL_S = 0.05
+_POLL_S = 0.1
 _TAIL_LINES = 12
 _TAIL_BYTES = 16_384
 STOP_TIMEOUT_S = 10.0
@@ -71,6 +71,7 @@ class Child:
                 stderr=subprocess.STDOUT,
                 env=inherited | dict(program.environment),
                 start_new_session=True,
+                umask=0o077,
             )
 
     @property
@@ -223,8 +224,8 @@ class Supervisor:
         return killed
 
 
-class Interrupted(Exception):
-    """A signal asked the launcher to end."""
+class Interrupted(KeyboardInterrupt):
+    """A signal asked the launcher to end; like Ctrl-C it passes through handlers of ordinary errors."""
 
 
 @contextlib.contextmanager

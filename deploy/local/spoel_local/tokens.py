@@ -1,8 +1,10 @@
 """Tokens from the development identity provider of a running instance (RFC 6749, client credentials)."""
 
 import tomllib
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -17,10 +19,15 @@ class NoToken(LauncherError):
     """The identity provider gives no token."""
 
 
+@cache
+def read_people() -> dict[str, dict[str, Any]]:
+    """Return the invented people of ``people.toml`` by client id."""
+    return tomllib.loads(files("spoel_local").joinpath("people.toml").read_text(encoding="utf-8"))
+
+
 def person_with(role: Role) -> str:
-    """Return the invented person who has ``role``: the client id in ``people.toml``."""
-    people = tomllib.loads(files("spoel_local").joinpath("people.toml").read_text(encoding="utf-8"))
-    return next(client_id for client_id, person in people.items() if role in person["roles"])
+    """Return the client id of the invented person who has ``role``."""
+    return next(client_id for client_id, person in read_people().items() if role in person["roles"])
 
 
 def fetch_token(person: str, data_dir: Path, issuer: str) -> str:

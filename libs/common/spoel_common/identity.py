@@ -18,8 +18,9 @@ from typing import Any
 
 import httpx
 import structlog
-from joserfc import jwk, jws, jwt
+from joserfc import jws, jwt
 from joserfc.errors import ExpiredTokenError, JoseError, MissingClaimError
+from joserfc.jwa import JWSAlgModel
 from joserfc.jwk import ECKey, OKPKey
 
 from spoel_common.errors import SpoelError
@@ -219,7 +220,7 @@ class KeySource:
 class _Signatures(jws.JWSRegistry):
     """Takes ``EdDSA`` (RFC 8037) for what RFC 9864 calls ``Ed25519``, the only curve of it that is allowed here."""
 
-    def get_alg(self, name: str) -> jws.JWSAlgModel:
+    def get_alg(self, name: str) -> JWSAlgModel:
         """Return the algorithm named ``name``."""
         return super().get_alg("Ed25519" if name == "EdDSA" else name)
 
@@ -323,7 +324,7 @@ class TokenVerifier:
 _SIGN_IN = "Get a new token from the issuer of this site, for this service, and try again."
 
 
-def usable_keys(document: Mapping[str, Any]) -> dict[str, ECKey | OKPKey]:
+def usable_keys(document: object) -> dict[str, ECKey | OKPKey]:
     """Return the keys of a JWKS that can check a signature here: Ed25519 and P-256, by their ``kid``.
 
     Other keys are left out, symmetric ones above all.
@@ -342,7 +343,7 @@ def usable_keys(document: Mapping[str, Any]) -> dict[str, ECKey | OKPKey]:
             continue
         public = {name: entry[name] for name in ("kty", "crv", "x", "y") if name in entry}
         try:
-            key = jwk.import_key(public)
+            key = ECKey.import_key(public) if entry["kty"] == "EC" else OKPKey.import_key(public)
         except (JoseError, ValueError, TypeError) as error:
             _log.warning("identity.key-not-usable", reason=type(error).__name__)
             continue

@@ -10,6 +10,7 @@ import structlog
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 STEADY_S = 60.0
+CANCEL_AGAIN_S = 1.0
 
 _log = structlog.get_logger(__name__)
 
@@ -59,16 +60,20 @@ class Supervisor:
         self._tasks[name] = asyncio.create_task(self._keep(name, run, may_end=may_end), name=name)
 
     async def stop(self, timeout_s: float) -> None:
-        """Cancel every task and wait for their ends, at most ``timeout_s`` seconds."""
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        if not tasks:
-            return
-        _, late = await asyncio.wait(tasks, timeout=timeout_s)
-        for task in late:
-            _log.error("task.not-stopped", task=task.get_name(), waited_s=timeout_s)
+        """Cancel every task and wait for their ends, at most ``timeout_s`` seconds.
+
+        A task that has not ended after a second is cancelled again: in Python 3.11 ``asyncio.wait_for`` can swallow a
+        cancellation that comes in the moment in which what it waits for is done (CPython issue 86296).
+        """
+        pending = set(self._tasks.values())
         self._tasks.clear()
+        deadline_s = time.monotonic() + timeout_s
+        while pending and (left_s := deadline_s - time.monotonic()) > 0:
+            for task in pending:
+                task.cancel()
+            _, pending = await asyncio.wait(pending, timeout=min(left_s, CANCEL_AGAIN_S))
+        for task in pending:
+            _log.error("task.not-stopped", task=task.get_name(), waited_s=timeout_s)
 
     async def _keep(self, name: str, run: Run, *, may_end: bool) -> None:
         state = self.states[name]

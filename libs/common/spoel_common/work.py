@@ -68,7 +68,7 @@ class Work:
         causation_id: id of the event that caused it, if one did.
     """
 
-    def __init__(  # noqa: PLR0913 - what every envelope of the unit carries
+    def __init__(
         self,
         conn: AsyncConnection,
         store: EventStore,
@@ -95,7 +95,7 @@ class Work:
         """Return the aggregate as of now, this unit's own appends included."""
         return await _load(self._store, self.conn, aggregate, id)
 
-    async def append(  # noqa: PLR0913 - the rest are keyword attributes of the envelopes
+    async def append(
         self,
         aggregate: Aggregate[S],
         id: str,  # noqa: A002 - the word of the domain
@@ -129,7 +129,7 @@ class Work:
         await self._store.append(self.conn, AggregateRef(aggregate.name, id), loaded.version, envelopes)
         return Loaded(reduce(aggregate.evolve, events, loaded.state), loaded.version + len(envelopes))
 
-    def _envelope(  # noqa: PLR0913 - one argument an attribute
+    def _envelope(
         self,
         aggregate_type: str,
         aggregate_id: str,
@@ -205,6 +205,8 @@ async def _load(store: EventStore, conn: AsyncConnection, aggregate: Aggregate[S
     for envelope in await store.load(conn, AggregateRef(aggregate.name, aggregate_id)):
         event = aggregate.catalogue.decode(envelope)
         if event is None:
-            raise UnknownOwnEvent(f"{envelope.type} of {aggregate.name} {aggregate_id} is in no catalogue of its service")
+            raise UnknownOwnEvent(
+                f"{envelope.type} of {aggregate.name} {aggregate_id} is in no catalogue of its service"
+            )
         state, version = aggregate.evolve(state, event), envelope.aggregateversion
     return Loaded(state, version)

@@ -16,6 +16,7 @@ from spoel_audit.domain import SessionTotals, session_totals
 from spoel_audit.foreign_events import SESSION_EVENTS
 from spoel_audit.queries import (
     EventFilter,
+    count_aside,
     count_by_source,
     knows_session,
     read_entries,
@@ -166,20 +167,30 @@ class SessionAnswer(SessionTotals):
 
 
 class Feed(BaseModel):
-    """How far the log knows a store: as of which moment, how old that is, which position of the store."""
+    """How far the log knows a store.
+
+    Attributes:
+        as_of: the moment up to which all of the store's events are in the log; None where that is not known.
+        age_s: how long ago that was known, in seconds.
+        position: of the last event that came in, in the store's own numbering.
+        held: events of this store that have come and are not in the log.
+        stopped: why the store is no longer read.
+    """
 
     source: str
     as_of: UtcTime | None
     age_s: float
     position: int
+    held: int
+    stopped: str | None
 
 
 class Status(TreeRoot):
     """How far the log is.
 
     Attributes:
-        held: events that wait for an earlier one of their aggregate.
-        parked: events that could not be taken in.
+        held: events that have come and wait for an earlier one of their aggregate, or for another try.
+        parked: events that could not be taken in and wait for a person.
         per_source: events of each store in the log.
     """
 
@@ -260,13 +271,14 @@ async def get_status(runtime: RuntimeDep) -> Status:
     async with runtime.database.read() as conn:
         log = await read_log(conn)
         per_source = await count_by_source(conn)
+        aside = await count_aside(conn)
     return Status(
         size=log.size,
         root_hash=_base64(log.root()),
         feeds=[Feed.model_validate(known, from_attributes=True) for known in runtime.knowledge()],
-        held=0,
-        parked=0,
-        per_source=dict(per_source),
+        held=aside.held,
+        parked=aside.parked,
+        per_source=per_source,
     )
 
 

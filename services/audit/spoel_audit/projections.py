@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from spoel_audit.domain import Arrival
 from spoel_audit.handlers import Sequencer
+from spoel_audit.queries import LOG_PROJECTION
 from spoel_common.events import Envelope, EventData, ForeignEvent
 from spoel_common.messaging import Projection
 
@@ -23,4 +24,4 @@ def log_projection(sequencer: Sequencer) -> Projection:
     async def apply(conn: AsyncConnection, envelope: Envelope, _: EventData | ForeignEvent | None, raw: bytes) -> None:
         await sequencer.append(conn, [Arrival(envelope, raw)])
 
-    return Projection(name="log", version=1, services=LOGGED_SERVICES, catalogue=None, apply=apply)
+    return Projection(name=LOG_PROJECTION, version=1, services=LOGGED_SERVICES, catalogue=None, apply=apply)

@@ -1,15 +1,19 @@
 """What can be read of the log. A page is bound to a size of the log: what is appended meanwhile does not shift it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Row, and_, select
+from sqlalchemy import ColumnElement, Row, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from spoel_audit.domain import event_name
 from spoel_audit.merkle import CompactRange
 from spoel_audit.tables import TREE_ROW, log_content, log_entry, log_feed, log_index, log_tree, microseconds
+from spoel_common.store.schema import held
+
+LOG_PROJECTION = "log"
+"""Name of the projection that takes events in."""
 
 
 class EventFilter(NamedTuple):
@@ -130,7 +134,31 @@ async def knows_session(conn: AsyncConnection, session_id: str, size: int) -> bo
     return (await conn.execute(wanted)).first() is not None
 
 
-async def count_by_source(conn: AsyncConnection) -> Mapping[str, int]:
+async def count_by_source(conn: AsyncConnection) -> dict[str, int]:
     """Return how many events of each store are in the log."""
     counts = select(log_feed.c.source, log_feed.c.events).order_by(log_feed.c.source)
     return {row.source: row.events for row in await conn.execute(counts)}
+
+
+class Aside(NamedTuple):
+    """How many events have arrived and are not in the log.
+
+    Attributes:
+        held: they wait: for an earlier one of their aggregate, or for another try.
+        parked: they could not be taken in and wait for a person.
+    """
+
+    held: int
+    parked: int
+
+
+async def count_aside(conn: AsyncConnection) -> Aside:
+    """Return how many events have arrived and are not in the log."""
+    counts = (
+        select(held.c.state, func.count().label("events"))
+        .where(held.c.projection == LOG_PROJECTION)
+        .group_by(held.c.state)
+    )
+    by_state = {row.state: row.events for row in await conn.execute(counts)}
+    parked = by_state.pop("parked", 0)
+    return Aside(held=sum(by_state.values()), parked=parked)

@@ -17,8 +17,8 @@ from spoel_intake.commands import (
     EndOfRegistration,
     GiveConsent,
     IndicationFacts,
-    Judgement,
     JudgeItem,
+    Judgement,
     ReferralRequest,
     Verification,
     VerifyRegistration,
@@ -33,13 +33,13 @@ from spoel_intake.views import (
     CaseView,
     ConsentView,
     IndicationView,
-    ScreenView,
+    ScreenAnswer,
     StaffAnswer,
     StaffList,
     advice_view,
     consent_view,
     indication_view,
-    screen_view,
+    screen_answer,
     staff_answer,
 )
 
@@ -74,7 +74,9 @@ async def post_referral(body: ReferralRequest, call: CommandDep, intake: IntakeD
 async def get_referrals(
     actor: ActorDep,
     runtime: RuntimeDep,
-    after: Annotated[str | None, Query(pattern=r"^[A-Za-z0-9-]{1,64}$", description="`next` of the page before.")] = None,
+    after: Annotated[
+        str | None, Query(pattern=r"^[A-Za-z0-9-]{1,64}$", description="`next` of the page before.")
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> CasePage:
     """List referrals, oldest first; an EHR gets its own."""
@@ -93,17 +95,17 @@ async def get_questionnaire(_actor: ActorDep) -> Questionnaire:
     return safety_questionnaire()
 
 
-@router.post("/cases/{case_id}/safety-screen", status_code=201, response_model=ScreenView)
+@router.post("/cases/{case_id}/safety-screen", status_code=201, response_model=ScreenAnswer)
 async def post_screen(case_id: CaseId, body: CompleteScreen, call: CommandDep, intake: IntakeDep) -> Response:
     """Record the answers to the safety questionnaire."""
 
     async def handle(work: Work) -> BaseModel:
-        return _known(screen_view(await handlers.complete_screen(work, intake, case_id, body)))
+        return screen_answer(case_id, await handlers.complete_screen(work, intake, case_id, body))
 
     return await call.run(handle)
 
 
-@router.post("/cases/{case_id}/safety-screen/{item}/judgement", status_code=201, response_model=ScreenView)
+@router.post("/cases/{case_id}/safety-screen/{item}/judgement", status_code=201, response_model=ScreenAnswer)
 async def post_judgement(
     case_id: CaseId, item: ItemId, body: Judgement, call: CommandDep, intake: IntakeDep
 ) -> Response:
@@ -111,7 +113,7 @@ async def post_judgement(
     command = JudgeItem(item=item, acceptable=body.acceptable, reason=body.reason)
 
     async def handle(work: Work) -> BaseModel:
-        return _known(screen_view(await handlers.judge_item(work, intake, case_id, command)))
+        return screen_answer(case_id, await handlers.judge_item(work, intake, case_id, command))
 
     return await call.run(handle)
 
@@ -191,10 +193,3 @@ async def get_staff(actor: ActorDep, runtime: RuntimeDep, intake: IntakeDep) -> 
     """Show the staff register."""
     today = utc_now(runtime.clock).astimezone(intake.zone).date()
     return await reads.list_staff(runtime, actor, today)
-
-
-def _known(view: ScreenView | None) -> ScreenView:
-    """Return the screen that a command has just recorded or judged."""
-    if view is None:
-        raise RuntimeError("a screen was recorded but does not show")
-    return view

@@ -31,6 +31,7 @@ from spoel_intake.commands import (
 from spoel_intake.domain import case as case_domain
 from spoel_intake.domain import patient as patient_domain
 from spoel_intake.domain import staff as staff_domain
+from spoel_intake.domain.advice import Advice
 from spoel_intake.domain.case import Case, CaseCommand
 from spoel_intake.domain.given import Given
 from spoel_intake.domain.patient import Identity, Patient
@@ -129,7 +130,7 @@ async def judge_item(work: Work, intake: Intake, case_id: str, command: JudgeIte
     return await _act(work, intake, case_id, command, command.reason, ScreenItemJudged)
 
 
-async def advise(work: Work, case_id: str, facts: IndicationFacts) -> case_domain.Advice:
+async def advise(work: Work, case_id: str, facts: IndicationFacts) -> Advice:
     """Compute the advice; nothing is recorded."""
     loaded = await work.load(CASE, case_id)
     return case_domain.advice_for(loaded.state, facts)

@@ -130,9 +130,7 @@ async def _note_booking(conn: AsyncConnection, event: SessionBooked, zone: ZoneI
 async def _note_strip(conn: AsyncConnection, session_id: str, change: dict[str, object]) -> None:
     """Change one strip; its new revision is what is still to be carried out."""
     updated = await conn.execute(
-        sa.update(strips)
-        .where(strips.c.session_id == session_id)
-        .values(**change, revision=strips.c.revision + 1)
+        sa.update(strips).where(strips.c.session_id == session_id).values(**change, revision=strips.c.revision + 1)
     )
     if not updated.rowcount:
         new = {"session_id": session_id, "ended": False, "revision": 1, "pushed": 0, **change}

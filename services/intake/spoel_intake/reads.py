@@ -1,8 +1,9 @@
 """What is read for a GET: a case from its events, lists from the read models. An EHR finds its own referrals only."""
 
-from collections.abc import Mapping
+from contextlib import suppress
 from datetime import date
 from functools import reduce
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -15,13 +16,17 @@ from spoel_intake.domain.refusals import CaseUnknown, PatientErased
 from spoel_intake.events import CASE_EVENTS
 from spoel_intake.handlers import CASE, Intake
 from spoel_intake.tables import cases, patient_channels, staff, vault
-from spoel_intake.vault import OpenFile
 from spoel_intake.views import CARE_ROLES, CaseLine, CasePage, CaseView, RegistrationView, StaffList, case_view
 
 
 def is_ehr_only(actor: Actor) -> bool:
     """Tell whether the actor is a hospital's EHR and nothing else: it sees its own referrals only."""
     return actor.roles <= {Role.EHR}
+
+
+def sees_identity(actor: Actor) -> bool:
+    """Tell whether the actor sees who a patient is: people of care, and an EHR for what it sent in."""
+    return is_ehr_only(actor) or bool(actor.roles & CARE_ROLES)
 
 
 async def read_case(runtime: Runtime, intake: Intake, case_id: str, reader: Actor) -> CaseView:
@@ -40,12 +45,10 @@ async def read_case(runtime: Runtime, intake: Intake, case_id: str, reader: Acto
         case = reduce(evolve_case, events, Case())
         if case.referral is None:
             raise CaseUnknown("This case has no referral.")
-        file: OpenFile | None = None
-        if is_ehr_only(reader) or reader.roles & CARE_ROLES:
-            try:
+        file = None
+        if sees_identity(reader):
+            with suppress(PatientErased):
                 file = await intake.vault.open(conn, case.referral.patient_id, reader, f"read case {case_id}")
-            except PatientErased:
-                file = None
     return case_view(case, case.referral, envelopes, file, reader)
 
 
@@ -82,7 +85,7 @@ async def list_staff(runtime: Runtime, reader: Actor, today: date) -> StaffList:
     check_role("read-case", reader)
     async with runtime.database.read() as conn:
         rows = (await conn.execute(sa.select(staff).order_by(staff.c.person_id))).mappings().all()
-    return StaffList(items=[RegistrationView(**row, current=_is_current(row, today)) for row in rows])
+    return StaffList(items=[_registration(dict(row), today) for row in rows])
 
 
 async def may_see_patient(runtime: Runtime, patient_id: str, reader: Actor) -> bool:
@@ -96,6 +99,6 @@ async def may_see_patient(runtime: Runtime, patient_id: str, reader: Actor) -> b
         return (await conn.execute(query)).first() is not None
 
 
-def _is_current(row: Mapping[str, object], today: date) -> bool:
-    valid_until = row["valid_until"]
-    return row["ended_on"] is None and (not isinstance(valid_until, date) or valid_until >= today)
+def _registration(row: dict[str, Any], today: date) -> RegistrationView:
+    is_over = row["valid_until"] is not None and row["valid_until"] < today
+    return RegistrationView(**row, current=row["ended_on"] is None and not is_over)

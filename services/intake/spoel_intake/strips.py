@@ -80,12 +80,8 @@ class StripPusher:
             self._changed.clear()
             now = utc_now(runtime.clock)
             await _end_expired(runtime.database, now)
-            due = await _due(runtime.database, now)
-            if due:
-                bucket = bucket or await Bucket.open(
-                    runtime.require_broker(), bucket_name(runtime.settings.site), STRIP_TTL_S
-                )
-            for strip in due:
+            for strip in await _due(runtime.database, now):
+                bucket = bucket or await _open_bucket(runtime)
                 await self._carry_out(runtime.database, bucket, strip)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), LOOK_EVERY_S)
@@ -110,6 +106,12 @@ class StripPusher:
         except (PatientErased, ValueError) as error:
             _log.error("strip.impossible", session_id=strip.session_id, room_id=strip.room_id, reason=str(error))
             return None
+
+
+async def _open_bucket(runtime: Runtime) -> Bucket:
+    return await Bucket.open(
+        runtime.require_broker(), bucket_name(runtime.settings.site), STRIP_TTL_S, runtime.settings.stream_replicas
+    )
 
 
 def strip_text(identity: Identity) -> str:

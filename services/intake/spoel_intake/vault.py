@@ -90,6 +90,7 @@ class OpenFile:
     """A patient's file while it is open: the identity, and a reader of texts that were sealed to the patient."""
 
     identity: Identity
+    registered_at: datetime
     _private_key: bytes
 
     def read(self, sealed: str, event_id: str, event_type: str) -> str:
@@ -172,8 +173,7 @@ class Vault:
             PatientErased: the private key was destroyed, or there never was such a patient.
             VaultDamaged: the wrapped key does not open.
         """
-        query = sa.select(vault.c.wrapped_private_key, vault.c.sealed_identity).where(vault.c.patient_id == patient_id)
-        row = (await conn.execute(query)).one_or_none()
+        row = (await conn.execute(sa.select(vault).where(vault.c.patient_id == patient_id))).one_or_none()
         if row is None or row.wrapped_private_key is None:
             raise PatientErased("Who this patient is cannot be read any more: the file was erased.")
         private_key = self._unwrap(row.wrapped_private_key, patient_id)
@@ -183,9 +183,9 @@ class Vault:
             patient_id=patient_id,
             purpose=purpose,
             person_id="intake" if by is None else by.person_id,
-            roles=[] if by is None else sorted(by.roles),
+            roles=[] if by is None else sorted(map(str, by.roles)),
         )
-        return OpenFile(Identity.model_validate_json(record), private_key)
+        return OpenFile(Identity.model_validate_json(record), row.registered_at, private_key)
 
     def _index(self, bsn: Bsn) -> bytes:
         return hmac.digest(self._keys.index, bsn.encode(), sha256)

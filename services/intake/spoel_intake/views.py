@@ -64,6 +64,13 @@ class ScreenView(BaseModel):
     unjudged: Sequence[str]
 
 
+class ScreenAnswer(BaseModel):
+    """A case's safety screen after a command."""
+
+    case_id: str
+    safety_screen: ScreenView | None
+
+
 class RuleView(BaseModel):
     """One rule of the advice; ``verified``: its figures were read in the source."""
 
@@ -207,6 +214,11 @@ def screen_view(case: Case) -> ScreenView | None:
         judgements=case.judgements,
         unjudged=case.unjudged,
     )
+
+
+def screen_answer(case_id: str, case: Case) -> ScreenAnswer:
+    """Return a case's safety screen as the answer of a command."""
+    return ScreenAnswer(case_id=case_id, safety_screen=screen_view(case))
 
 
 def advice_view(case_id: str, advice: Advice) -> AdviceView:

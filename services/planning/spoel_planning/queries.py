@@ -1,6 +1,5 @@
 """Reads of planning's read models, as the values that the decisions take."""
 
-from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 
 import sqlalchemy as sa
@@ -23,8 +22,9 @@ _ONE_DAY = timedelta(days=1)
 
 async def find_case(conn: AsyncConnection, case_id: str) -> KnownCase | None:
     """Return what is known of a case, or None."""
-    row = (await conn.execute(sa.select(known_cases).where(known_cases.c.case_id == case_id))).one_or_none()
-    return None if row is None else KnownCase.model_validate(row._mapping)
+    rows = await conn.execute(sa.select(known_cases).where(known_cases.c.case_id == case_id))
+    row = rows.mappings().one_or_none()
+    return None if row is None else KnownCase.model_validate(row)
 
 
 async def lock_patient(conn: AsyncConnection, patient_id: str) -> None:
@@ -64,24 +64,24 @@ async def find_registrations(
 async def list_rooms(conn: AsyncConnection) -> list[KnownRoom]:
     """Return every known room, by id."""
     rows = await conn.execute(sa.select(known_rooms).order_by(known_rooms.c.room_id))
-    return [KnownRoom.model_validate(row._mapping) for row in rows]
+    return [KnownRoom.model_validate(row) for row in rows.mappings()]
 
 
 async def find_session(conn: AsyncConnection, session_id: str) -> SeenSession | None:
     """Return what has arrived of a threshold session, or None where no stimulus has."""
     wanted = sa.select(answered_stimuli).where(answered_stimuli.c.session_id == session_id)
-    rows = (await conn.execute(wanted.order_by(answered_stimuli.c.version))).all()
+    rows = (await conn.execute(wanted.order_by(answered_stimuli.c.version))).mappings().all()
     if not rows:
         return None
-    order_id = rows[0].measurement_order_id
+    order_id = rows[0]["measurement_order_id"]
     elsewhere = sa.select(sa.func.count()).where(
         answered_stimuli.c.measurement_order_id == order_id, answered_stimuli.c.session_id != session_id
     )
     return SeenSession(
         session_id=session_id,
-        case_id=rows[0].case_id,
+        case_id=rows[0]["case_id"],
         measurement_order_id=order_id,
-        stimuli=tuple(SeenStimulus.model_validate(row._mapping) for row in rows),
+        stimuli=tuple(SeenStimulus.model_validate(row) for row in rows),
         stimuli_elsewhere=(await conn.execute(elsewhere)).scalar_one(),
     )
 
@@ -114,11 +114,20 @@ async def list_patient_slots(conn: AsyncConnection, patient_id: str) -> list[Pat
     ]
 
 
-async def closed_at(conn: AsyncConnection, session_ids: Sequence[str]) -> dict[str, datetime]:
-    """Return when those of the sessions ended that are over."""
-    wanted = closed_sessions.c.session_id.in_(session_ids)
-    rows = await conn.execute(sa.select(closed_sessions.c.session_id, closed_sessions.c.closed_at).where(wanted))
+async def closed_in_room(conn: AsyncConnection, room_id: str, after: datetime) -> dict[str, datetime]:
+    """Return when those sessions of a room ended that are over though booked until later than ``after``."""
+    rows = await conn.execute(
+        sa.select(closed_sessions.c.session_id, closed_sessions.c.closed_at)
+        .join_from(closed_sessions, booked_sessions, booked_sessions.c.session_id == closed_sessions.c.session_id)
+        .where(booked_sessions.c.room_id == room_id, booked_sessions.c.ends_at > after)
+    )
     return {row.session_id: row.closed_at for row in rows}
+
+
+async def is_closed(conn: AsyncConnection, session_id: str) -> bool:
+    """Tell whether a session is known to be over."""
+    found = sa.select(closed_sessions.c.session_id).where(closed_sessions.c.session_id == session_id)
+    return (await conn.execute(found)).one_or_none() is not None
 
 
 async def keep_booked(conn: AsyncConnection, booked: Booked, local_day: date) -> None:

@@ -1,18 +1,29 @@
 """Settings of planning."""
 
-from typing import Literal
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator
 
 from spoel_common.settings import Settings
+
+
+def _is_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError(f"{name!r} is no time zone known here; use a name such as Europe/Amsterdam") from error
+    return name
 
 
 class PlanningSettings(Settings):
     """What planning reads at start.
 
     Attributes:
-        local_zone: time zone in which a local day is a day.
+        time_zone: the clinic's time zone; a local day is a day there.
     """
 
     service: Literal["planning"] = "planning"
     port: int = 8102
     database_url: str = "sqlite:///.spoel/planning.db"
-    local_zone: str = "Europe/Amsterdam"
+    time_zone: Annotated[str, AfterValidator(_is_zone)] = "Europe/Amsterdam"

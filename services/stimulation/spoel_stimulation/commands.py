@@ -19,6 +19,7 @@ from spoel_stimulation.events import (
     Site,
     StopReason,
     TrainOutcome,
+    UnknownReason,
 )
 
 Id = Annotated[str, Field(min_length=1, max_length=64, pattern=re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$"))]
@@ -157,7 +158,7 @@ class RecordTrain(Command):
 class RecordTrainUnknown(Command):
     """Record that nobody can say how the open train ended."""
 
-    reason: Literal["device-did-not-answer", "counter-restarted", "other-device", "link-lost"]
+    reason: UnknownReason
 
 
 class Interrupt(Command):

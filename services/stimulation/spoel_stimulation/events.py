@@ -21,6 +21,7 @@ TrainOutcome = Literal["complete", "partial", "none"]
 Evidence = Literal["frames-and-counter", "counter"]
 SessionOutcome = Literal["completed", "partial", "not-started"]
 StopOutcome = Literal["sent", "confirmed", "not-confirmed"]
+UnknownReason = Literal["evidence-incomplete", "counter-restarted", "other-device", "link-lost"]
 LatchReason = Literal[
     "device-fault",
     "link-lost",
@@ -119,7 +120,7 @@ class TreatmentOrder(ThresholdKey):
         floor_percent_rmt: lowest intensity that the operator may set.
         ceiling_percent_rmt: highest intensity that the operator may set.
         threshold_percent_mso: the threshold on which the order rests.
-        percent_mso: floor(percent_rmt × threshold), what the device is set to.
+        percent_mso: percent_rmt of the threshold, rounded down: what the device is set to.
         pulses: pulses of one whole session.
     """
 
@@ -397,7 +398,7 @@ class TrainOutcomeUnknown(SessionEvent):
     train_id: str
     train_index: int
     pulses_at_most: int = Field(ge=0)
-    reason: Literal["device-did-not-answer", "counter-restarted", "other-device", "link-lost"]
+    reason: UnknownReason
 
 
 class ParameterChanged(SessionEvent):

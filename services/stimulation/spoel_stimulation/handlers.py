@@ -1,7 +1,7 @@
 """Units of work: load, decide, append, and keep at hand what the next decision needs, all in one transaction."""
 
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -23,7 +23,6 @@ from spoel_stimulation.events import (
     CATALOGUE,
     Known,
     MeasurementOrder,
-    SessionClosed,
     SessionKind,
     TrainAuthorised,
     TreatmentOrder,
@@ -46,6 +45,9 @@ class Surroundings(NamedTuple):
 
 Look = Callable[[], Surroundings]
 """Returns the surroundings at this moment."""
+
+Supported = Callable[[SessionState], None]
+"""Refuses a session that the device cannot deliver as it stands, before anything is stored."""
 
 
 class Progress(BaseModel):
@@ -85,7 +87,6 @@ class Intention(BaseModel):
     """A command with an effect on the device: what became of it is looked up under the id (INV-9)."""
 
     session_id: str
-    outcome: Literal["accepted", "done", "failed", "unknown"] = "accepted"
     event_id: str
 
 
@@ -94,7 +95,6 @@ class StimulusIntention(BaseModel):
 
     session_id: str
     train_id: str
-    outcome: Literal["accepted", "done", "failed", "unknown"] = "accepted"
 
 
 class RoomAnswer(BaseModel):
@@ -185,7 +185,7 @@ async def append(
     return await append_as(work, around, session_id, loaded, events, None)
 
 
-async def append_as(  # noqa: PLR0913 - as append, with ids
+async def append_as(
     work: Work,
     around: Surroundings,
     session_id: str,
@@ -209,18 +209,19 @@ async def append_as(  # noqa: PLR0913 - as append, with ids
 # --- people's commands
 
 
-async def open_session(work: Work, command: asked.OpenSession, look: Look) -> SessionAnswer:
+async def open_session(work: Work, command: asked.OpenSession, look: Look, check_supported: Supported) -> SessionAnswer:
     """Take a booked session into its room."""
     around = look()
     loaded = await work.load(SESSION, command.session_id)
     facts = await gather(work, around, command.session_id, loaded.state, command.supervisor_id)
     events = session.open_session(loaded.state, command, work.actor, facts)
     after = await append(work, around, command.session_id, loaded, events)
+    check_supported(after.state)
     return describe(after.state, around.limits)
 
 
 async def confirm_identity(
-    work: Work, session_id: str, command: asked.ConfirmIdentity, strip: IdentityStrip, look: Look
+    work: Work, session_id: str, command: asked.ConfirmIdentity, strip: IdentityStrip | None, look: Look
 ) -> SessionAnswer:
     """Compare what was said with the identity strip."""
     around = look()
@@ -231,12 +232,15 @@ async def confirm_identity(
     return describe(after.state, around.limits)
 
 
-async def intend_to_arm(work: Work, session_id: str, command: asked.Arm, look: Look) -> Intention:
+async def intend_to_arm(
+    work: Work, session_id: str, command: asked.Arm, look: Look, check_supported: Supported
+) -> Intention:
     """Look at every condition of arming; the device is staged and armed after the commit."""
     around = look()
     loaded = await load_opened(work, session_id)
     facts = await gather(work, around, session_id, loaded.state)
     session.check_arm(loaded.state, command, work.actor, facts)
+    check_supported(loaded.state)
     return Intention(session_id=session_id, event_id=work.new_event_id())
 
 
@@ -246,7 +250,7 @@ async def record_armed(
     """Record that the device took every setting and is enabled, under the id that was promised."""
     around = look()
     loaded = await load_opened(work, session_id)
-    conditions.check_room((await gather(work, around, session_id, loaded.state)))
+    conditions.check_room(await gather(work, around, session_id, loaded.state))
     events = session.record_armed(loaded.state, command)
     return (await append_as(work, around, session_id, loaded, events, [event_id])).state
 
@@ -285,13 +289,16 @@ async def stop(work: Work, session_id: str, command: asked.Stop, look: Look) -> 
     return describe(after.state, around.limits)
 
 
-async def change_parameter(work: Work, session_id: str, command: asked.ChangeParameter, look: Look) -> SessionAnswer:
+async def change_parameter(
+    work: Work, session_id: str, command: asked.ChangeParameter, look: Look, check_supported: Supported
+) -> SessionAnswer:
     """Change a parameter within the signed band."""
     around = look()
     loaded = await load_opened(work, session_id)
     facts = await gather(work, around, session_id, loaded.state)
     events = session.change_parameter(loaded.state, command, work.actor, facts)
     after = await append(work, around, session_id, loaded, events)
+    check_supported(after.state)
     return describe(after.state, around.limits)
 
 
@@ -353,8 +360,3 @@ async def load_opened(work: Work, session_id: str) -> Loaded[SessionState]:
     if loaded.state.opened is None:
         raise NotFound(f"Session {session_id} was not opened here. Open it in its room first.")
     return loaded
-
-
-def closed_by(events: Sequence[EventData]) -> bool:
-    """Tell whether these events close a session."""
-    return any(isinstance(event, SessionClosed) for event in events)

@@ -8,20 +8,17 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from spoel_common.events import Envelope, EventData, ForeignEvent
 from spoel_common.people import Registration
-from spoel_common.store import BigInt, UtcDateTime
+from spoel_common.store import BigInt, UtcDateTime, upsert
 from spoel_stimulation.domain.conditions import Booking, OrderFacts
 from spoel_stimulation.events import (
     MeasurementOrder,
     SessionClosed,
     SessionOpened,
-    StimulationEvent,
     ThresholdKey,
-    TrainAuthorised,
     TrainDelivered,
     TreatmentOrder,
 )
@@ -90,14 +87,7 @@ counters = _table("counters", "room_id", "serial", "total_pulses:int")
 
 async def _put(conn: AsyncConnection, table: sa.Table, **values: object) -> None:
     """Insert a row, or replace the given columns of the one with the same key."""
-    keys = [column.name for column in table.primary_key]
-    others = {name: value for name, value in values.items() if name not in keys}
-    statement = insert(table).values(values)
-    if others:
-        statement = statement.on_conflict_do_update(index_elements=keys, set_=others)
-    else:
-        statement = statement.on_conflict_do_nothing(index_elements=keys)
-    await conn.execute(statement)
+    await upsert(conn, table, [values])
 
 
 # --- others' events
@@ -171,10 +161,9 @@ async def keep(conn: AsyncConnection, event: EventData) -> None:
             pass
 
 
-async def keep_stimulus(conn: AsyncConnection, event: StimulationEvent, order_id: str) -> None:
+async def keep_stimulus(conn: AsyncConnection, train_id: str, order_id: str) -> None:
     """Count a stimulus against its measurement order."""
-    if isinstance(event, TrainAuthorised):
-        await _put(conn, stimuli, train_id=event.train_id, order_id=order_id)
+    await _put(conn, stimuli, train_id=train_id, order_id=order_id)
 
 
 async def keep_counter(conn: AsyncConnection, room_id: str, serial: str, total_pulses: int) -> None:
@@ -255,9 +244,7 @@ async def _threshold_key(conn: AsyncConnection, threshold_id: str) -> ThresholdK
 
 async def registrations_of(conn: AsyncConnection, people: Collection[str]) -> dict[str, Registration]:
     """Return the verified registrations that have not ended, by person."""
-    query = sa.select(registrations).where(
-        registrations.c.person_id.in_(people), registrations.c.ended_on.is_(None)
-    )
+    query = sa.select(registrations).where(registrations.c.person_id.in_(people), registrations.c.ended_on.is_(None))
     rows = (await conn.execute(query)).mappings()
     return {
         row["person_id"]: Registration.model_validate({name: row[name] for name in Registration.model_fields})

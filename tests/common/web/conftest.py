@@ -1,175 +1,36 @@
-"""A trial service with one aggregate, as small as a service can be, and an issuer on a pretended wire."""
+"""A trial service, an application around it, and the log that it writes."""
 
-import asyncio
+import io
+import json
+import logging
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import httpx
 import pytest
-from fastapi import APIRouter, FastAPI, Response
-from pydantic import BaseModel
+import structlog
+from fastapi import FastAPI
+from tests.common.web.trial_service import ANNA, BERT, MIGRATION, NOBODY_LISTENS, Tokens, Trial, TrialSettings, router
 
-from spoel_common.errors import NotFound, SpoelError
-from spoel_common.events import Catalogue, Command, EventData
-from spoel_common.identity import TokenInvalid
-from spoel_common.ids import new_id
-from spoel_common.people import Actor, Role
+from spoel_common.logging import configure_logging
 from spoel_common.runtime import Runtime
-from spoel_common.settings import Settings
-from spoel_common.web import ActorDep, CommandDep, RuntimeDep, create_app
-from spoel_common.work import Aggregate, Work
-
-MIGRATION = """
-from alembic import op
-from spoel_common.store import migrations_v1
-
-revision = "0001"
-down_revision = None
+from spoel_common.web import create_app
 
 
-def upgrade() -> None:
-    migrations_v1.upgrade(op)
-"""
-NOBODY_LISTENS = "nats://127.0.0.1:1"
-
-
-class TrialSettings(Settings):
-    service: Literal["trial"] = "trial"
-    port: int = 0
-    database_url: str = "sqlite:///never"
-
-
-class Counted(EventData):
-    service = "trial"
-    event_name = "counted"
-    number: int
-
-
-class Count(Command):
-    number: int
-    note: str = ""
-
-
-class Counter(BaseModel):
-    counter_id: str
-    total: int
-
-
-class TooMuch(SpoelError):
-    slug = "too-much"
-    status = 409
-    title = "Too much"
-
-
-COUNTER = Aggregate("counter", int, lambda total, event: total + event.number, Catalogue([Counted]))
-ANNA = Actor(person_id="anna", roles=frozenset({Role.CLINICIAN}), name="Anna")
-BERT = Actor(person_id="bert", roles=frozenset({Role.AUDITOR}), name="Bert")
-
-
-class Tokens:
-    """A verifier for tests: the token is the name of an actor."""
-
-    def __init__(self, *actors: Actor) -> None:
-        self.actors = {actor.person_id: actor for actor in actors}
-
-    async def verify(self, token: str) -> Actor:
-        if token not in self.actors:
-            raise TokenInvalid("a token that no test has given")
-        return self.actors[token]
-
-
-@dataclass
-class Trial:
-    """The trial service as the tests see it: what ran, and where a handler waits.
-
-    Attributes:
-        gate: a handler of ``/slow`` waits until it is set.
-        entered: set when such a handler began.
-    """
-
-    handled: int = 0
-    effects: list[dict[str, Any]] = field(default_factory=list)
-    states: dict[str, str] = field(default_factory=dict)
-    gate: asyncio.Event = field(default_factory=asyncio.Event)
-    entered: asyncio.Event = field(default_factory=asyncio.Event)
-    conflicts: int = 0
-    stops: int = 0
-    limit: int = 1_000
-
-
-def trial_router(trial: Trial) -> APIRouter:
-    router = APIRouter(tags=["counters"])
-
-    async def count(work: Work, counter_id: str, command: Count) -> Counter:
-        trial.handled += 1
-        loaded = await work.load(COUNTER, counter_id)
-        if loaded.state + command.number > trial.limit:
-            raise TooMuch("number is too much. Send a smaller one.")
-        loaded = await work.append(COUNTER, counter_id, loaded, [Counted(number=command.number)])
-        return Counter(counter_id=counter_id, total=loaded.state)
-
-    @router.post("/counters", status_code=201, response_model=Counter)
-    async def new_counter(command: Count, call: CommandDep) -> Response:
-        counter_id = new_id()
-        return await call.run(lambda work: count(work, counter_id, command), location="/counters/{counter_id}")
-
-    @router.post("/counters/{counter_id}/slow", status_code=201, response_model=Counter)
-    async def slow(counter_id: str, command: Count, call: CommandDep) -> Response:
-        async def handler(work: Work) -> Counter:
-            trial.entered.set()
-            await trial.gate.wait()
-            return await count(work, counter_id, command)
-
-        return await call.run(handler)
-
-    @router.post("/counters/{counter_id}/contested", status_code=201, response_model=Counter)
-    async def contested(counter_id: str, command: Count, call: CommandDep) -> Response:
-        async def handler(work: Work) -> Counter:
-            loaded = await work.load(COUNTER, counter_id)
-            if trial.conflicts:
-                trial.conflicts -= 1
-                loaded = type(loaded)(loaded.state, loaded.version + 7)
-            await work.append(COUNTER, counter_id, loaded, [Counted(number=command.number)])
-            return Counter(counter_id=counter_id, total=loaded.state + command.number)
-
-        return await call.run(handler)
-
-    @router.post("/counters/{counter_id}/device", status_code=202)
-    async def device(counter_id: str, command: Count, call: CommandDep) -> Response:
-        async def effect(body: dict[str, Any]) -> None:
-            trial.effects.append(body)
-
-        async def current(body: dict[str, Any]) -> dict[str, Any]:
-            return {**body, "outcome": trial.states.get(counter_id, "accepted")}
-
-        supervised = call.under("supervisor-1")
-        return await supervised.run(lambda work: count(work, counter_id, command), 202, current, effect=effect)
-
-    @router.get("/counters/{counter_id}")
-    async def get_counter(counter_id: str, actor: ActorDep, runtime: RuntimeDep) -> Counter:
-        loaded = await runtime.units.load(COUNTER, counter_id)
-        if not loaded.version:
-            raise NotFound(f"No counter {counter_id} is known here.", asked_by=actor.person_id)
-        return Counter(counter_id=counter_id, total=loaded.state)
-
-    @router.get("/broken")
-    async def broken() -> None:
-        raise RuntimeError("the secret reason")
-
-    @router.post("/stop/{room}")
-    async def stop(room: str) -> dict[str, str]:
-        trial.stops += 1
-        return {"room": room}
-
-    @router.get("/fhir/R4/broken")
-    async def fhir_broken() -> None:
-        raise RuntimeError("the secret reason")
-
-    return router
+@pytest.fixture(autouse=True)
+def lines() -> Iterator[Callable[[], list[dict[str, Any]]]]:
+    """The log of a process, set up as a service sets it up, and undone again."""
+    stream, root = io.StringIO(), logging.getLogger()
+    before = root.level
+    configure_logging("trial", "debug", stream)
+    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+    structlog.reset_defaults()
+    for handler in [handler for handler in root.handlers if handler.get_name() == "spoel"]:
+        root.removeHandler(handler)
+    root.setLevel(before)
 
 
 @pytest.fixture(scope="session")
@@ -200,7 +61,7 @@ MakeApp = Callable[..., FastAPI]
 def make_app(settings: TrialSettings, trial: Trial, trial_package: str) -> MakeApp:
     def make(**options: Any) -> FastAPI:
         runtime = Runtime(settings, trial_package, verifier=Tokens(ANNA, BERT))
-        return create_app(runtime, title="Trial", routers=[trial_router(trial)], **options)
+        return create_app(runtime, title="Trial", routers=[router], state={"trial": trial}, **options)
 
     return make
 

@@ -64,7 +64,12 @@ def verifier(wire: Wire) -> TokenVerifier:
 
 def a_verifier(wire: Wire, **options: Any) -> TokenVerifier:
     return TokenVerifier(
-        ISSUER, options.pop("jwks_url", f"{ISSUER}/jwks"), "intake", transport=wire.transport(), now=lambda: NOW_S, **options
+        ISSUER,
+        options.pop("jwks_url", f"{ISSUER}/jwks"),
+        "intake",
+        transport=wire.transport(),
+        now=lambda: NOW_S,
+        **options,
     )
 
 
@@ -218,7 +223,8 @@ async def test_a_forged_token_is_refused_and_only_the_issuer_is_asked(
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x", "a.b", "a.b.c", "....", "é.é.é", "\x00.\x00.\x00", "e30.e30.e30", "[].e30.", "x" * 9_000, "." * 8_000]
+    "text",
+    ["", "x", "a.b", "a.b.c", "....", "é.é.é", "\x00.\x00.\x00", "e30.e30.e30", "[].e30.", "x" * 9_000, "." * 8_000],
 )
 async def test_what_is_not_a_token_is_refused(verifier, text):
     with pytest.raises(TokenInvalid):
@@ -323,7 +329,9 @@ async def test_stale_keys_go_on_serving_while_they_are_fetched_anew(wire, verifi
     await verifier.close()
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"issuer": "https://issuer.example"}', '{"issuer": "x", "jwks_url": "y"}'])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"issuer": "https://issuer.example"}', '{"issuer": "x", "jwks_url": "y"}']
+)
 async def test_a_spoilt_file_of_keys_is_passed_over(wire, key, tmp_path: Path, content):
     kept = tmp_path / "jwks.json"
     kept.write_text(content)

@@ -2,10 +2,6 @@ import json
 import logging
 import re
 
-import pytest
-import structlog
-
-from spoel_common.logging import configure_logging
 from spoel_common.runtime import Check, Runtime
 from spoel_common.web import create_app
 
@@ -58,7 +54,9 @@ async def test_metrics_count_by_route_and_never_by_id(client, signed_in):
     await client.get("/nowhere/patient-4713")
     await client.get("/counters/x")
     text = (await client.get("/metrics")).text
-    assert re.search(r'spoel_http_requests_total\{method="GET",route="/counters/\{counter_id\}",status="404"\} 2\.0', text)
+    assert re.search(
+        r'spoel_http_requests_total\{method="GET",route="/counters/\{counter_id\}",status="404"\} 2\.0', text
+    )
     assert 'route="unmatched"' in text
     assert "spoel_http_request_duration_seconds_bucket" in text
     assert 'spoel_identity_refused_total{problem="token-missing"} 1.0' in text
@@ -96,22 +94,6 @@ async def test_the_documentation_page_asks_nothing_of_the_internet(client):
     assert "<script" not in page.text
     assert "http://" not in page.text.replace("http://trial", "")
     assert "https://" not in page.text
-
-
-@pytest.fixture
-def lines(monkeypatch: pytest.MonkeyPatch):
-    """The log of a process, set up as a service sets it up, and undone again."""
-    import io
-
-    stream = io.StringIO()
-    root = logging.getLogger()
-    before = root.level
-    configure_logging("trial", "debug", stream)
-    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
-    structlog.reset_defaults()
-    for handler in [handler for handler in root.handlers if handler.get_name() == "spoel"]:
-        root.removeHandler(handler)
-    root.setLevel(before)
 
 
 async def test_the_log_has_a_json_line_a_request_without_token_body_or_query(client, signed_in, lines):
@@ -172,5 +154,3 @@ def httpx_scope(method: str, path: str) -> dict:
         "client": ("127.0.0.1", 1),
         "server": ("trial", 80),
     }
-
-

@@ -84,7 +84,9 @@ async def test_a_wrong_method_says_which_are_right(client):
     assert response.headers["allow"] == "GET"
 
 
-@pytest.mark.parametrize("content_type", ["text/plain", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded", ""])
+@pytest.mark.parametrize(
+    "content_type", ["text/plain", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded", ""]
+)
 async def test_a_body_that_is_not_json_is_an_unsupported_type(client, signed_in, content_type):
     headers = {**signed_in(key="k"), "Content-Type": content_type}
     problem_of(await client.post("/counters", content=b"number=1", headers=headers), 415, "unsupported-media-type")
@@ -106,7 +108,9 @@ async def test_a_client_that_accepts_no_json_is_told_so(client):
     problem_of(await client.get("/health/live", headers={"Accept": "application/xml"}), 406, "not-acceptable")
 
 
-@pytest.mark.parametrize("accept", ["*/*", "application/json;q=0.5", "text/html,application/xhtml+xml,*/*;q=0.8", "application/fhir+json"])
+@pytest.mark.parametrize(
+    "accept", ["*/*", "application/json;q=0.5", "text/html,application/xhtml+xml,*/*;q=0.8", "application/fhir+json"]
+)
 async def test_usual_accept_headers_are_accepted(client, accept):
     assert (await client.get("/health/live", headers={"Accept": accept})).status_code == 200
 

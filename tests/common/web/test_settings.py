@@ -53,7 +53,7 @@ def test_without_a_shared_clock_time_is_real():
 def test_where_people_are_treated_a_fast_clock_is_refused(monkeypatch):
     monkeypatch.setenv("SPOEL_CLOCK", ScaledClock(utc_ns=0, monotonic_ns=0, speed=60).to_setting())
     monkeypatch.setenv("SPOEL_CLINICAL", "true")
-    with pytest.raises(CannotStart, match="SPOEL_CLOCK has speed 60.*Unset SPOEL_CLOCK"):
+    with pytest.raises(CannotStart, match=r"SPOEL_CLOCK has speed 60.*Unset SPOEL_CLOCK"):
         load_settings(TrialSettings)
 
 

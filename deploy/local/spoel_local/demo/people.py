@@ -8,7 +8,7 @@ again until it has arrived or the time is over.
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -22,6 +22,7 @@ JsonObject = dict[str, Any]
 ARRIVES_WITHIN_S = 15.0
 ANSWERS_WITHIN_S = 20.0
 _AGAIN_AFTER_S = 0.1
+_LOOK_AFTER_S = 0.05
 _REQUEST_TIMEOUT_S = 10.0
 
 MAY_ARRIVE = frozenset(
@@ -55,9 +56,6 @@ MAY_ARRIVE = frozenset(
 )
 """Kinds of refusal that a moment's patience cures; each says so in its text."""
 
-Tokens = Callable[[str, str], str]
-"""(person, service) → bearer token."""
-
 
 class Refused(Exception):
     """A step of the demo was refused, or its answer did not come.
@@ -76,10 +74,10 @@ class People:
 
     Args:
         services: service → URL.
-        tokens: gives a person's token for a service.
+        tokens: person → bearer token, good at every service.
     """
 
-    def __init__(self, services: dict[str, str], tokens: Tokens) -> None:
+    def __init__(self, services: dict[str, str], tokens: Mapping[str, str]) -> None:
         self._services = services
         self._tokens = tokens
         self._client = httpx.AsyncClient(timeout=_REQUEST_TIMEOUT_S, trust_env=False)
@@ -121,6 +119,46 @@ class People:
         request = self._request(person, service, "POST", path, headers=headers, content=json.dumps(body))
         return await self._insist(request, step, arrives_within_s)
 
+    async def insist(self, person: str, service: str, path: str, body: JsonObject, step: str) -> JsonObject:
+        """POST a command with an effect on a device, and repeat it under the same key until its outcome is known.
+
+        A repeat never acts again; it answers with what has become of the first.
+
+        Raises:
+            Refused: at once, or because it failed, or its outcome is unknown, or did not come in time.
+        """
+        headers = {"Idempotency-Key": new_id(), "Content-Type": "application/json"}
+        request = self._request(person, service, "POST", path, headers=headers, content=json.dumps(body))
+        deadline = time.monotonic() + ANSWERS_WITHIN_S
+        while True:
+            answer = await self._insist(request, step)
+            if answer["outcome"] == "done":
+                return answer
+            if answer["outcome"] != "accepted" or time.monotonic() > deadline:
+                message = f"{step}: POST {request.url} was accepted, and its outcome is {_shorten(answer)}"
+                raise Refused(Failure(step=step, message=message, request=f"POST {request.url}", problem=answer))
+            await asyncio.sleep(_AGAIN_AFTER_S)
+
+    async def insist(self, person: str, service: str, path: str, body: JsonObject, step: str) -> JsonObject:
+        """POST a command with an effect on a device, and repeat it under the same key until its outcome is known.
+
+        A repeat never acts again; it answers with what has become of the first.
+
+        Raises:
+            Refused: at once, or because it failed, or its outcome is unknown, or did not come in time.
+        """
+        headers = {"Idempotency-Key": new_id(), "Content-Type": "application/json"}
+        request = self._request(person, service, "POST", path, headers=headers, content=json.dumps(body))
+        deadline = time.monotonic() + ANSWERS_WITHIN_S
+        while True:
+            answer = await self._insist(request, step)
+            if answer["outcome"] == "done":
+                return answer
+            if answer["outcome"] != "accepted" or time.monotonic() > deadline:
+                message = f"{step}: POST {request.url} was accepted, and its outcome is {_shorten(answer)}"
+                raise Refused(Failure(step=step, message=message, request=f"POST {request.url}", problem=answer))
+            await asyncio.sleep(_AGAIN_AFTER_S)
+
     async def until(
         self,
         person: str,
@@ -147,7 +185,7 @@ class People:
 
     def _request(self, person: str, service: str, method: str, path: str, **parts: Any) -> httpx.Request:  # noqa: ANN401 - handed on to httpx
         request = self._client.build_request(method, self._services[service] + path, **parts)
-        request.headers["Authorization"] = f"Bearer {self._tokens(person, service)}"
+        request.headers["Authorization"] = f"Bearer {self._tokens[person]}"
         return request
 
     async def _insist(

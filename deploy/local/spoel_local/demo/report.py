@@ -6,6 +6,7 @@ from typing import Any, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
@@ -49,7 +50,11 @@ class Check(BaseModel):
 
 
 class PatientReport(BaseModel):
-    """How one patient's way ended."""
+    """How one patient's way ended.
+
+    Attributes:
+        closed_for: why the session ended, ``last-train-ended`` where all of it was delivered.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -61,7 +66,7 @@ class PatientReport(BaseModel):
     true_threshold_percent_mso: float
     measurement_session_id: str
     session_id: str
-    outcome: str
+    closed_for: str
     pulses_planned: int
     pulses_delivered: int
     trains_delivered: int
@@ -159,7 +164,9 @@ class Terminal(Silent):
         super().step(who, what, clock)
         line = self.timeline[-1]
         self._progress.console.print(
-            f"[dim]{line.wall_s:6.1f} s  {clock}[/dim]  [bold]{who:<10}[/bold] {what}", highlight=False
+            f"[dim]{line.wall_s:6.1f} s  {clock:<8}[/dim]  [bold]{who:<10}[/bold] {escape(what)}",
+            highlight=False,
+            soft_wrap=True,
         )
 
     def pulses(self, who: str, delivered: int, planned: int) -> None:
@@ -176,7 +183,7 @@ def print_report(console: Console, report: DemoReport) -> None:
     table.add_column("What must hold")
     table.add_column("Found")
     for check in report.checks:
-        table.add_row("[green]✓[/green]" if check.ok else "[red]✗[/red]", check.name, check.detail)
+        table.add_row("[green]✓[/green]" if check.ok else "[red]✗[/red]", check.name, escape(check.detail))
     if report.checks:
         console.print(table)
     if report.error is not None:

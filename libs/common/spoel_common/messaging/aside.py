@@ -71,7 +71,7 @@ class Aside:
         """Tell whether events of the aggregate are aside."""
         return ref in self._states
 
-    async def put(  # noqa: PLR0913 - one argument a column
+    async def put(
         self,
         ref: AggregateRef,
         version: int | None,
@@ -110,7 +110,7 @@ class Aside:
     async def lowest(self, ref: AggregateRef) -> HeldEvent | None:
         """Return the aggregate's event with the lowest version; invalid ones do not count."""
         query = (
-            _select()
+            select(held)
             .where(_of_aggregate(self._key, ref))
             .where(held.c.version.is_not(None))
             .order_by(held.c.version, held.c.held_id)
@@ -172,13 +172,26 @@ def after_s(delay_s: float) -> datetime:
 async def list_held(database: Database, projection: str, projection_version: int) -> list[HeldEvent]:
     """Return all events that a projection keeps aside, by source and aggregate."""
     query = (
-        _select()
+        select(held)
         .where(held.c.projection == projection)
         .where(held.c.projection_version == projection_version)
         .order_by(held.c.source, held.c.aggregate_type, held.c.aggregate_id, held.c.version, held.c.held_id)
     )
     async with database.read() as conn:
         return [_event(row) for row in await conn.execute(query)]
+
+
+async def count_held(database: Database, projection: str, projection_version: int) -> dict[str, int]:
+    """Return how many events a projection keeps aside, by state."""
+    query = (
+        select(held.c.state, func.count().label("events"))
+        .where(held.c.projection == projection)
+        .where(held.c.projection_version == projection_version)
+        .group_by(held.c.state)
+    )
+    async with database.read() as conn:
+        found = {row.state: int(row.events) for row in await conn.execute(query)}
+    return {state.value: found.get(state.value, 0) for state in State}
 
 
 async def replay(database: Database, key: FeedKey, ref: AggregateRef) -> int:
@@ -204,10 +217,6 @@ def _of_feed(key: FeedKey) -> ColumnElement[bool]:
 
 def _of_aggregate(key: FeedKey, ref: AggregateRef) -> ColumnElement[bool]:
     return and_(_of_feed(key), held.c.aggregate_type == ref.type, held.c.aggregate_id == ref.id)
-
-
-def _select():  # noqa: ANN202
-    return select(held)
 
 
 def _event(row: Row[tuple[object, ...]]) -> HeldEvent:

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from pathlib import Path
 from typing import Self
 
@@ -16,8 +17,9 @@ _log = structlog.get_logger(__name__)
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _CONNECT_WAIT_S = 2.0
-_RECONNECT_WAIT_S = 0.25
+_RECONNECT_WAIT_S = 1
 _PING_INTERVAL_S = 5
+_GIVE_UP_S = 60.0
 _API_TIMEOUT_S = 5.0
 _MONITOR_TIMEOUT_S = 3.0
 
@@ -65,15 +67,22 @@ class Broker:
         self.settings = settings
         self.name = name
         self._client = Client()
-        self._connecting: asyncio.Task[None] | None = None
-        self._reported_away = False
+        self._keeper: asyncio.Task[None] | None = None
+        self._last_error = ""
+        self._up = asyncio.Event()
 
     @classmethod
     async def connect(cls, settings: NatsSettings, name: str) -> Self:
         """Start to connect; return when connected, or after two seconds while NATS is away and go on trying."""
         broker = cls(settings, name)
-        broker._connecting = asyncio.create_task(broker._connect(), name=f"nats-connect-{name}")
-        await asyncio.wait({broker._connecting}, timeout=_CONNECT_WAIT_S)
+        broker._keeper = asyncio.create_task(broker._keep_connected(), name=f"nats-{name}")
+        try:
+            await broker.wait_connected(_CONNECT_WAIT_S)
+        except TimeoutError:
+            _log.warning("nats-away", name=name, servers=settings.servers)
+        except asyncio.CancelledError:
+            await broker.close()
+            raise
         return broker
 
     @property
@@ -101,15 +110,14 @@ class Broker:
         """
         return self.client.jetstream(timeout=_API_TIMEOUT_S)
 
-    async def wait_connected(self, timeout_s: float) -> None:
-        """Return once connected.
+    async def wait_connected(self, timeout_s: float | None = None) -> None:
+        """Return once connected; wait for ever if no time-out is given.
 
         Raises:
             TimeoutError: not connected within ``timeout_s``.
         """
         async with asyncio.timeout(timeout_s):
-            while not self.connected:
-                await asyncio.sleep(0.02)
+            await self._up.wait()
 
     async def check_server(self) -> str | None:
         """Return why the server may lose acknowledged messages at a power cut, or None where it syncs always."""
@@ -120,17 +128,37 @@ class Broker:
                 answer = await client.get(self.settings.monitor_url.rstrip("/") + "/jsz")
                 config = answer.raise_for_status().json()["config"]
         except (httpx.HTTPError, KeyError, ValueError) as error:
-            return f"the monitor of NATS does not answer about JetStream: {error or type(error).__name__}"
+            return f"the monitor of NATS does not answer about JetStream: {type(error).__name__} {error}"
         if config.get("sync_always") is not True:
-            return "JetStream does not sync every message to disk: set sync_interval: always in the server's jetstream block"
+            return "JetStream does not sync every message to disk: set sync_interval: always in its block of the server"
         return None
 
     async def close(self) -> None:
         """Close the connection, or stop trying."""
-        if self._connecting is not None:
-            self._connecting.cancel()
-            await asyncio.wait({self._connecting})
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.wait({self._keeper})
         await self._client.close()
+
+    async def _keep_connected(self) -> None:
+        """Connect, and again with a new client where the old one gave up.
+
+        The client reconnects by itself, but closes for good on several errors that a server may send, such as a
+        refused login while the server's users are being changed.
+        """
+        while True:
+            await self._connect()
+            await self._watch()
+            _log.warning("nats-client-replaced", name=self.name)
+            await self._client.close()
+            self._client = Client()
+
+    async def _watch(self) -> None:
+        connected_s = time.monotonic()
+        while not self._client.is_closed and time.monotonic() - connected_s < _GIVE_UP_S:
+            await asyncio.sleep(_RECONNECT_WAIT_S)
+            if self._client.is_connected:
+                connected_s = time.monotonic()
 
     async def _connect(self) -> None:
         seed = self.settings.nkey_seed_file
@@ -158,16 +186,16 @@ class Broker:
                 return
 
     async def _on_connected(self) -> None:
-        self._reported_away = False
+        self._last_error = ""
+        self._up.set()
         _log.info("nats-connected", name=self.name)
 
     async def _on_disconnected(self) -> None:
+        self._up.clear()
         _log.warning("nats-disconnected", name=self.name)
 
     async def _on_error(self, error: Exception) -> None:
-        if isinstance(error, OSError):  # once while away, not at every attempt
-            if not self._reported_away:
-                _log.warning("nats-away", name=self.name, error=str(error))
-            self._reported_away = True
-            return
-        _log.error("nats-error", name=self.name, error=str(error), kind=type(error).__name__)
+        text = f"{type(error).__name__}: {error}"
+        if text != self._last_error:  # once, not at every attempt
+            _log.warning("nats-error", name=self.name, error=text)
+        self._last_error = text

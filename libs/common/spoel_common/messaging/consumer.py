@@ -12,17 +12,16 @@ from collections.abc import Sequence
 
 import nats.errors
 import structlog
-from nats.aio.msg import Msg
-from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
+from spoel_common.messaging.aside import count_held
 from spoel_common.messaging.broker import Broker, BrokerAway
 from spoel_common.messaging.inbox import RETRY_DELAYS_S, Inbox, Outcome, read_checkpoints
 from spoel_common.messaging.knowledge import FeedState
 from spoel_common.messaging.projection import FeedKnowledge, Projection
 from spoel_common.messaging.pull import Delivery, Pull, PullBroken
 from spoel_common.messaging.streams import Feed, find_feeds
-from spoel_common.messaging.watermark import Watermark
+from spoel_common.messaging.watermark import Hearing, Watermark
 from spoel_common.store import Database, Leadership, StoreName, leadership, watermark_wildcard
 
 _log = structlog.get_logger(__name__)
@@ -30,7 +29,6 @@ _log = structlog.get_logger(__name__)
 DISCOVER_EVERY_S = 2.0
 _FOLLOW_EVERY_S = 1.0
 _WAIT_S = 0.5
-_CONNECT_LOOK_S = 0.1
 _BACK_OFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -64,7 +62,7 @@ class Consumer:
         self._durable = f"{broker.name}--{projection.name}--v{projection.version}"
         self._task_name = f"consumer:{projection.name}:{projection.version}"
         self._states: dict[str, FeedState] = {}
-        self._counts: Counter[str] = Counter()
+        self._totals: Counter[str] = Counter()
         self._leading = False
 
     async def run(self) -> None:
@@ -78,45 +76,40 @@ class Consumer:
         """Return what is known of each feed; a service of which no store was ever seen counts as never known."""
         known = [state.knowledge() for _, state in sorted(self._states.items())]
         seen = {StoreName.from_source(item.source).service for item in known}
-        missing = [FeedState(f"/spoel/{self._site}/{service}/*") for service in self.projection.services if service not in seen]
-        return known + [state.knowledge() for state in missing]
+        unseen = [service for service in self.projection.services if service not in seen]
+        return known + [FeedState(f"/spoel/{self._site}/{service}/*").knowledge() for service in unseen]
 
     def lag(self) -> dict[str, int]:
         """Return for each source how many messages of its stream are not taken in yet."""
         return {source: state.lag for source, state in sorted(self._states.items())}
 
-    def counts(self) -> dict[str, int]:
-        """Return what was counted since the start: applied, skipped, dropped, alarms, gaps, failed, parked, held, …."""
-        names = ("applied", "skipped", "dropped", "redelivered", "alarms", "gaps", "holes", "failed", "parked")
-        counted = {name: self._counts[name] for name in names}
-        return counted | {"held": sum(state.held for state in self._states.values())}
+    def totals(self) -> dict[str, int]:
+        """Return what happened since the start of this process, by kind."""
+        kinds = ("applied", "skipped", "dropped", "redelivered", "alarms", "gaps", "holes", "failed", "parked")
+        return {kind: self._totals[kind] for kind in kinds}
+
+    async def counts(self) -> dict[str, int]:
+        """Return how many events are aside now, by state: gap, retry, behind, parked."""
+        return await count_held(self._database, self.projection.name, self.projection.version)
 
     def problems(self) -> list[str]:
         """Return why feeds are stopped or cannot be read at the moment; empty where all is well."""
         return [f"{source}: {state.trouble}" for source, state in sorted(self._states.items()) if state.trouble]
 
     async def _hear_watermarks(self) -> None:
-        while not self._broker.connected:
-            await asyncio.sleep(_CONNECT_LOOK_S)
-        client = self._broker.client
         wanted = [watermark_wildcard(self._site, service) for service in self.projection.services]
-        subscriptions = [await client.subscribe(subject, cb=self._on_watermark) for subject in wanted]
+        hearing: Hearing | None = None
         try:
-            await asyncio.Event().wait()  # the client subscribes again by itself after every reconnect
+            while True:
+                await self._broker.wait_connected()
+                if hearing is None or not hearing.still_on(self._broker):
+                    hearing = await Hearing.start(self._broker, wanted, self._on_watermark)
+                await asyncio.sleep(_FOLLOW_EVERY_S)
         finally:
-            for subscription in subscriptions:
-                if self._broker.connected:
-                    await subscription.unsubscribe()
+            if hearing is not None:
+                await hearing.stop()
 
-    async def _on_watermark(self, message: Msg) -> None:
-        try:
-            mark = Watermark.model_validate_json(message.data)
-            expected = StoreName.from_source(mark.source).watermark_subject
-        except (ValidationError, ValueError):
-            expected = ""
-        if expected != message.subject:
-            _log.warning("watermark-invalid", subject=message.subject)
-            return
+    def _on_watermark(self, mark: Watermark) -> None:
         self._state(mark.source).hear(mark, time.monotonic())
 
     async def _follow(self) -> None:
@@ -210,7 +203,7 @@ class Consumer:
             if state.reopened_behind != after:
                 state.reopened_behind = after
                 raise PullBroken(f"message {after + 1} is missing before {batch[0].sequence}")
-            self._counts["holes"] += 1
+            self._totals["holes"] += 1
             _log.error("stream-has-hole", source=state.source, after=after, came=batch[0].sequence)
             whole = _without_hole(batch, batch[0].sequence - 1)
         outcome = await inbox.take(whole)
@@ -221,11 +214,11 @@ class Consumer:
 
     async def _note(self, state: FeedState, outcome: Outcome) -> None:
         state.advance(outcome.checkpoint, outcome.held)
-        self._counts.update(outcome.counts)
+        self._totals.update(outcome.counts)
         if outcome.applied and self.projection.after_commit is not None:
             try:
                 await self.projection.after_commit(outcome.applied)
-            except Exception:  # it is told of what is durable already; its failure changes nothing of that
+            except Exception:  # noqa: BLE001 - it is told of what is durable already; its failure changes nothing of that
                 _log.exception("after-commit-failed", projection=self.projection.name)
         if outcome.stop is not None:
             state.stopped = outcome.stop

@@ -27,7 +27,7 @@ from spoel_common.events import Envelope, NewerVersion, UpcasterMissing, parse_e
 from spoel_common.messaging.aside import Aside, State, after_s
 from spoel_common.messaging.faults import describe, is_machinery
 from spoel_common.messaging.heads import FeedKey, Heads, digest_of
-from spoel_common.messaging.projection import Projection
+from spoel_common.messaging.projection import Projection, Received
 from spoel_common.messaging.pull import Delivery
 from spoel_common.store import START, AggregateRef, Cursor, Database
 from spoel_common.store.schema import feeds, held
@@ -127,7 +127,7 @@ class Inbox:
             await taking.aside.load()
             for ref in await taking.aside.due():
                 outcome.stop = await taking.drain(ref) or outcome.stop
-            await taking.heads.store()
+            await taking.finish()
             outcome.held = await taking.aside.count()
             return outcome
 
@@ -148,7 +148,7 @@ class Inbox:
                 outcome.checkpoint = outcome.checkpoint._replace(sequence=delivery.sequence, cursor=cursor)
                 if outcome.stop is not None:
                     break
-            await taking.heads.store()
+            await taking.finish()
             await self._save(conn, outcome.checkpoint)
             outcome.held = await taking.aside.count()
             return outcome
@@ -236,6 +236,7 @@ class _Taking:
         self._source = key[2]
         self._retry_delays_s = retry_delays_s
         self._careful = careful
+        self._collected: list[Received] = []
         self._envelopes: dict[int, Envelope | _Failure] = {}
 
     async def prepare(self, deliveries: Sequence[Delivery]) -> None:
@@ -244,6 +245,12 @@ class _Taking:
         found = [envelope for envelope in self._envelopes.values() if isinstance(envelope, Envelope)]
         await self.aside.load()
         await self.heads.load(_ref(envelope) for envelope in found)
+
+    async def finish(self) -> None:
+        """Apply what was collected for one call, and write the heads."""
+        if self._collected:
+            await self._apply_or_go_back(self._collected, all_came=True)
+        await self.heads.store()
 
     async def take(self, delivery: Delivery) -> str | None:
         """Take in one message; return why the feed must stop behind it, or None.
@@ -318,21 +325,38 @@ class _Taking:
         if catalogue is not None and decoded is None:
             self.counts["skipped"] += 1
             return None
-        try:
-            if self._careful:
+        received = Received(envelope, decoded, raw)
+        if not self._careful:
+            await self._apply_or_go_back([received])
+        else:
+            try:
                 async with self._conn.begin_nested():
-                    await self._projection.apply(self._conn, envelope, decoded, raw)
-            else:
-                await self._projection.apply(self._conn, envelope, decoded, raw)
-        except Exception as error:  # whatever a read model does wrong concerns this event only
-            if is_machinery(error):
-                raise
-            if not self._careful:
-                raise _TryCarefully from error
-            return _Failure(describe(error), for_good=False)
+                    await self._call([received])
+            except Exception as error:  # whatever a read model does wrong concerns this event only
+                if is_machinery(error):
+                    raise
+                return _Failure(describe(error), for_good=False)
         self.counts["applied"] += 1
         self.applied.append(envelope)
         return None
+
+    async def _apply_or_go_back(self, events: Sequence[Received], *, all_came: bool = False) -> None:
+        if self._projection.apply_batch is not None and not all_came:
+            self._collected += events
+            return
+        try:
+            await self._call(events)
+        except Exception as error:
+            if is_machinery(error):
+                raise
+            raise _TryCarefully from error
+
+    async def _call(self, events: Sequence[Received]) -> None:
+        if self._projection.apply_batch is not None:
+            await self._projection.apply_batch(self._conn, events)
+        if self._projection.apply is not None:
+            for event in events:
+                await self._projection.apply(self._conn, *event)
 
     def _read(self, delivery: Delivery) -> Envelope | _Failure:
         try:

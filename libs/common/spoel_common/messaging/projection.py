@@ -1,8 +1,9 @@
 """What a service builds from others' events, and what it knows of each feed."""
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -14,7 +15,22 @@ NEVER_S = 1_000_000_000.0
 
 _NAME = re.compile(r"[a-z0-9-]+")
 
+
+class Received(NamedTuple):
+    """One event as it came.
+
+    Attributes:
+        decoded: by the projection's catalogue; None where the projection has none.
+        raw: the envelope's bytes.
+    """
+
+    envelope: Envelope
+    decoded: EventData | ForeignEvent | None
+    raw: bytes
+
+
 Apply = Callable[[AsyncConnection, Envelope, EventData | ForeignEvent | None, bytes], Awaitable[None]]
+ApplyBatch = Callable[[AsyncConnection, Sequence[Received]], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -28,6 +44,8 @@ class Projection:
         catalogue: decodes the events; unknown names are skipped. None: every valid envelope is handed on undecoded.
         apply: ``(conn, envelope, decoded, raw)``, within the inbox's transaction; writes to ``conn`` and nothing else,
             for it may be run again after a rollback.
+        apply_batch: ``(conn, events)`` in place of ``apply``: up to 250 events of one transaction at once, in order.
+            If it fails, the transaction is rolled back and every event comes alone.
         after_commit: is told what was applied, after it is durable; may be lost in a crash.
     """
 
@@ -35,12 +53,15 @@ class Projection:
     version: int
     services: tuple[str, ...]
     catalogue: Catalogue[ForeignEvent] | Catalogue[EventData] | None
-    apply: Apply
+    apply: Apply | None = None
     after_commit: Callable[[list[Envelope]], Awaitable[None]] | None = None
+    apply_batch: ApplyBatch | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise ValueError(f"projection name {self.name!r} is not kebab-case")
+        if (self.apply is None) == (self.apply_batch is None):
+            raise ValueError(f"projection {self.name!r} has either apply or apply_batch")
 
 
 class FeedKnowledge(BaseModel):

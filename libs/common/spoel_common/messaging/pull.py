@@ -8,15 +8,17 @@ import asyncio
 import json
 import time
 from collections.abc import Sequence
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
 from nats.js import api
 from nats.js.errors import NotFoundError
 
 from spoel_common.messaging.broker import Broker
 from spoel_common.messaging.publish import POSITION_HEADER, XID_HEADER
+
+if TYPE_CHECKING:
+    from nats.aio.subscription import Subscription
 
 MAX_BATCH = 250
 _EXPIRES_S = 10.0

@@ -7,10 +7,14 @@ that time. A plain NATS message, never an event: an idle system's log does not g
 
 import asyncio
 import time
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Self
 
 import nats.errors
 import structlog
+from nats.aio.msg import Msg
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -18,7 +22,10 @@ from spoel_common.clock import Clock, utc_now
 from spoel_common.events import UtcTime
 from spoel_common.messaging.broker import Broker, BrokerAway
 from spoel_common.messaging.relay import read_cursor
-from spoel_common.store import Cursor, EventStore
+from spoel_common.store import Cursor, EventStore, StoreName
+
+if TYPE_CHECKING:
+    from nats.aio.subscription import Subscription
 
 _log = structlog.get_logger(__name__)
 
@@ -41,6 +48,49 @@ class Watermark(BaseModel):
     def cursor(self) -> Cursor:
         """The place in the store's order."""
         return Cursor(self.xid, self.position)
+
+
+class Hearing:
+    """A subscription to watermarks on one client; the client renews it after a reconnect."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._client = broker.client
+        self._subscriptions: list[Subscription] = []
+
+    @classmethod
+    async def start(cls, broker: Broker, subjects: Sequence[str], heard: Callable[[Watermark], None]) -> Self:
+        """Call ``heard`` with every valid watermark on these subjects.
+
+        Raises:
+            BrokerAway, nats.errors.Error: no connection.
+        """
+        hearing = cls(broker)
+        for subject in subjects:
+            hearing._subscriptions.append(await hearing._client.subscribe(subject, cb=partial(_take, heard)))
+        return hearing
+
+    def still_on(self, broker: Broker) -> bool:
+        """Tell whether this is on the client that the broker uses now."""
+        return broker.connected and broker.client is self._client
+
+    async def stop(self) -> None:
+        """Hear no more."""
+        if self.still_on(self._broker):
+            for subscription in self._subscriptions:
+                await subscription.unsubscribe()
+
+
+async def _take(heard: Callable[[Watermark], None], message: Msg) -> None:
+    try:
+        mark = Watermark.model_validate_json(message.data)
+        expected = StoreName.from_source(mark.source).watermark_subject
+    except ValueError:
+        expected = ""
+    if expected != message.subject:
+        _log.warning("watermark-invalid", subject=message.subject)
+        return
+    heard(mark)
 
 
 class WatermarkPublisher:

@@ -4,7 +4,7 @@ from spoel_common.store import idempotency, migrations_v1
 from spoel_common.store.database import Database
 from spoel_common.store.events import START, Cursor, EventStore, StoredEvent
 from spoel_common.store.leader import Leadership, leadership
-from spoel_common.store.migrate import migrate
+from spoel_common.store.migrate import migrate, pending_migrations
 from spoel_common.store.names import AggregateRef, StoreName, watermark_wildcard
 from spoel_common.store.readiness import check_append_only, check_order
 from spoel_common.store.schema import BigInt, UtcDateTime
@@ -27,6 +27,7 @@ __all__ = [
     "leadership",
     "migrate",
     "migrations_v1",
+    "pending_migrations",
     "upsert",
     "watermark_wildcard",
 ]

@@ -28,9 +28,7 @@ class StoredAnswer(NamedTuple):
 async def find(conn: AsyncConnection, client: str, route: str, key: str) -> StoredAnswer | None:
     """Return the answer kept for this client, route and key."""
     query = (
-        select(
-            idempotency.c.body_hash, idempotency.c.status, idempotency.c.response, idempotency.c.created_at
-        )
+        select(idempotency.c.body_hash, idempotency.c.status, idempotency.c.response, idempotency.c.created_at)
         .where(idempotency.c.client == client)
         .where(idempotency.c.route == route)
         .where(idempotency.c.key == key)

@@ -55,7 +55,9 @@ async def leadership(database: Database, task: str) -> AsyncIterator[Leadership]
 async def _advisory_lock(conn: AsyncConnection, task: str) -> None:
     key = int.from_bytes(hashlib.sha256(f"spoel:{task}".encode()).digest()[:8], signed=True)
     query = text("SELECT pg_try_advisory_lock(:key)")
-    while not (await conn.execute(query, {"key": key})).scalar_one():
+    while True:
+        if (await conn.execute(query, {"key": key})).scalar_one():
+            return
         await asyncio.sleep(_RETRY_S)
 
 
@@ -67,16 +69,17 @@ async def _file_lock(database: Database, task: str) -> AsyncIterator[None]:
     path = database.path.with_name(f"{database.path.name}.{name}.lock")
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        while not _try_lock(descriptor):
-            await asyncio.sleep(_RETRY_S)
+        await _lock(descriptor)
         yield
     finally:
         os.close(descriptor)
 
 
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+async def _lock(descriptor: int) -> None:
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            await asyncio.sleep(_RETRY_S)
+        else:
+            return

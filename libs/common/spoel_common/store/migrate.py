@@ -22,6 +22,8 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 from spoel_common.store.database import Database
@@ -38,22 +40,42 @@ async def migrate(database: Database, package: str) -> None:
     Raises:
         FileNotFoundError: the package has no migrations.
     """
-    versions = Path(str(files(package).joinpath("migrations", "versions")))
-    if not versions.is_dir():
-        raise FileNotFoundError(f"{package} has no folder migrations/versions at {versions}")
+    config = _config(package)
     async with database.write() as conn:
         if database.dialect == "postgresql":
             await conn.execute(text("SET LOCAL statement_timeout = 0"))
             await conn.execute(text("SET LOCAL lock_timeout = '60s'"))
             await conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
-        await conn.run_sync(_upgrade, versions)
+        await conn.run_sync(_upgrade, config)
 
 
-def _upgrade(connection: Connection, versions: Path) -> None:
-    config = Config(attributes={"connection": connection})
+async def pending_migrations(database: Database, package: str) -> str | None:
+    """Return what lacks for the database to be at the newest revision of ``package``, or None.
+
+    Raises:
+        FileNotFoundError: the package has no migrations.
+    """
+    wanted = set(ScriptDirectory.from_config(_config(package)).get_heads())
+    async with database.read() as conn:
+        found = set(await conn.run_sync(lambda sync: MigrationContext.configure(sync).get_current_heads()))
+    if found == wanted:
+        return None
+    return f"the database is at revision {', '.join(sorted(found)) or 'none'}, not {', '.join(sorted(wanted))}"
+
+
+def _config(package: str) -> Config:
+    versions = Path(str(files(package).joinpath("migrations", "versions")))
+    if not versions.is_dir():
+        raise FileNotFoundError(f"{package} has no folder migrations/versions at {versions}")
+    config = Config()
     config.set_main_option("script_location", _escaped(Path(__file__).with_name("migrations")))
     config.set_main_option("path_separator", "newline")
     config.set_main_option("version_locations", _escaped(versions))
+    return config
+
+
+def _upgrade(connection: Connection, config: Config) -> None:
+    config.attributes["connection"] = connection
     command.upgrade(config, "head")
 
 

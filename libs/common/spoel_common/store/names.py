@@ -85,9 +85,7 @@ class StoreName(BaseModel):
         can be stored can also be published.
         """
         name = parse_event_type(event_type).name
-        return ".".join(
-            (_SUBJECT_ROOT, self.site, self.service, self.store, _token(ref.type), _token(ref.id), name)
-        )
+        return ".".join((_SUBJECT_ROOT, self.site, self.service, self.store, _token(ref.type), _token(ref.id), name))
 
     def subject_of(self, envelope: Envelope) -> str:
         """Return the NATS subject of an envelope of this store."""

@@ -79,20 +79,19 @@ class Case(BaseModel):
 
 def decide(case: Case, command: CaseCommand, given: Given) -> list[EventData]:
     """Return what happens; raises a refusal of ``domain.refusals`` or of ``spoel_common.people``."""
-    if isinstance(command, ReceiveReferral):
-        return [_receive(case, command, given)]
-    referral = _referral_of(case)
     match command:
+        case ReceiveReferral():
+            return [_receive(case, command, given)]
         case CompleteScreen():
-            return [_complete_screen(case, referral, command, given)]
+            return [_complete_screen(case, command, given)]
         case JudgeItem():
-            return [_judge(case, referral, command, given)]
+            return [_judge(case, command, given)]
         case DecideIndication():
-            return [_decide_indication(case, referral, command, given)]
+            return [_decide_indication(case, command, given)]
         case GiveConsent():
-            return [_give_consent(case, referral, command, given)]
+            return [_give_consent(case, command, given)]
         case WithdrawConsent():
-            return [_withdraw_consent(case, referral, given)]
+            return [_withdraw_consent(case, given)]
 
 
 def evolve(case: Case, event: EventData) -> Case:
@@ -172,8 +171,9 @@ def _receive(case: Case, command: ReceiveReferral, given: Given) -> EventData:
     )
 
 
-def _complete_screen(case: Case, referral: ReferralReceived, command: CompleteScreen, given: Given) -> EventData:
+def _complete_screen(case: Case, command: CompleteScreen, given: Given) -> EventData:
     given.may("screen")
+    referral = _referral_of(case)
     _refuse_if_decided(case)
     questionnaire = safety_questionnaire()
     check_version(questionnaire, command.questionnaire, command.questionnaire_version)
@@ -190,9 +190,10 @@ def _complete_screen(case: Case, referral: ReferralReceived, command: CompleteSc
     )
 
 
-def _judge(case: Case, referral: ReferralReceived, command: JudgeItem, given: Given) -> EventData:
+def _judge(case: Case, command: JudgeItem, given: Given) -> EventData:
     item = safety_questionnaire().item(command.item)
     given.may("judge-medical-item" if item is None or item.medical else "screen")
+    referral = _referral_of(case)
     if case.screen is None:
         raise ScreenMissing("Complete the safety screen before judging its items.")
     _refuse_if_decided(case)
@@ -215,8 +216,9 @@ def _judge(case: Case, referral: ReferralReceived, command: JudgeItem, given: Gi
     )
 
 
-def _decide_indication(case: Case, referral: ReferralReceived, command: DecideIndication, given: Given) -> EventData:
+def _decide_indication(case: Case, command: DecideIndication, given: Given) -> EventData:
     given.may("decide-indication")
+    referral = _referral_of(case)
     _refuse_if_decided(case)
     advice = advice_for(case, command)
     if command.decision is Decision.INDICATED:
@@ -256,8 +258,9 @@ def _refuse_against_screen(case: Case) -> None:
         )
 
 
-def _give_consent(case: Case, referral: ReferralReceived, command: GiveConsent, given: Given) -> EventData:
+def _give_consent(case: Case, command: GiveConsent, given: Given) -> EventData:
     given.may("record-consent")
+    referral = _referral_of(case)
     if case.decided is None or case.decided.decision is not Decision.INDICATED:
         raise ConsentBeforeIndication("Consent is recorded after a positive indication. Decide the indication first.")
     if case.consent is not None:
@@ -271,8 +274,9 @@ def _give_consent(case: Case, referral: ReferralReceived, command: GiveConsent, 
     )
 
 
-def _withdraw_consent(case: Case, referral: ReferralReceived, given: Given) -> EventData:
+def _withdraw_consent(case: Case, given: Given) -> EventData:
     given.may("withdraw-consent")
+    referral = _referral_of(case)
     if case.consent is None:
         raise ConsentNotGiven("No consent stands: it was never given, or was already withdrawn.")
     return ConsentWithdrawn(

@@ -44,9 +44,7 @@ class Transport:
             async with asyncio.timeout(timeout_s):
                 await self._serial.open()
         except (OSError, TimeoutError, ValueError) as error:
-            raise LinkLost(
-                f"{self.address} does not open ({error!r}); check cable, power and address"
-            ) from error
+            raise LinkLost(f"{self.address} does not open ({error!r}); check cable, power and address") from error
         self._serial.transport.set_write_buffer_limits(high=0)
 
     async def read(self) -> bytes:

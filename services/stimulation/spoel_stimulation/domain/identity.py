@@ -57,7 +57,9 @@ def check_site(said: ConfirmIdentity, order: TreatmentOrder | MeasurementOrder) 
         SiteMismatch: one of them differs.
     """
     if said.side_or_site not in (order.site, order.site.partition("-")[0]):
-        raise SiteMismatch("side_or_site is not that of the order. Look at the order and at the coil, and choose again.")
+        raise SiteMismatch(
+            "side_or_site is not that of the order. Look at the order and at the coil, and choose again."
+        )
     wanted = order.protocol_id if isinstance(order, TreatmentOrder) else None
     if said.protocol_id != wanted:
         raise SiteMismatch("protocol_id is not that of the order. Look at the order and choose again.")

@@ -38,9 +38,7 @@ def evolve(state: RosterState, event: EventData) -> RosterState:
             return state
 
 
-def decide(
-    state: RosterState, command: StartSupervision | EndSupervision, by: Actor, now: datetime
-) -> list[EventData]:
+def decide(state: RosterState, command: StartSupervision | EndSupervision, by: Actor, now: datetime) -> list[EventData]:
     """Return what going on or off duty means; the role and registration are checked by the caller.
 
     Raises:

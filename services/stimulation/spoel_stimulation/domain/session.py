@@ -12,6 +12,7 @@ from spoel_stimulation.domain.identity import IdentityStrip, check_identity, che
 from spoel_stimulation.domain.refusals import (
     DeviceNotReady,
     EarProtectionMissing,
+    IdentityStripMissing,
     NotTheOperator,
     StimulusAlreadyAnswered,
     StimulusNotDelivered,
@@ -118,15 +119,17 @@ def _check_order(facts: Facts, order: TreatmentOrder | MeasurementOrder) -> None
 
 
 def confirm_identity(
-    state: SessionState, command: asked.ConfirmIdentity, by: Actor, facts: Facts, strip: IdentityStrip
+    state: SessionState, command: asked.ConfirmIdentity, by: Actor, facts: Facts, strip: IdentityStrip | None
 ) -> list[EventData]:
     """Compare what was said with the strip and the order (ST-10).
 
     Raises:
-        IdentityMismatch, SiteMismatch: nothing is recorded of what was said.
+        IdentityMismatch, SiteMismatch, IdentityStripMissing: nothing is recorded of what was said.
     """
     state.require(Act.CONFIRM_IDENTITY)
     _check_operator(state, by, facts)
+    if strip is None:
+        raise IdentityStripMissing("The identity strip was not asked for in time. Try again.")
     check_identity(command, strip)
     check_site(command, state.order)
     return [IdentityConfirmed(**ids_of(state))]
@@ -236,9 +239,7 @@ def _in_force(state: SessionState, command: asked.ChangeParameter) -> float:
     return value
 
 
-def stimulate(
-    state: SessionState, command: asked.Stimulate, train_id: str, by: Actor, facts: Facts
-) -> list[EventData]:
+def stimulate(state: SessionState, command: asked.Stimulate, train_id: str, by: Actor, facts: Facts) -> list[EventData]:
     """Authorise one stimulus of a measurement.
 
     Raises:

@@ -247,7 +247,7 @@ PEOPLES_ACTS = frozenset(Act) - {Act.AUTHORISE_TRAIN, Act.RECORD_TRAIN, Act.INTE
 """Acts that a person may ask for."""
 
 
-def evolve(state: SessionState, event: EventData) -> SessionState:  # noqa: PLR0911 - one line an event
+def evolve(state: SessionState, event: EventData) -> SessionState:  # noqa: C901, PLR0911, PLR0912 - one case an event
     """Return the state after ``event``."""
     match event:
         case SessionOpened():

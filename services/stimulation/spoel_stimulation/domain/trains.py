@@ -16,6 +16,9 @@ from spoel_stimulation.domain.refusals import (
 from spoel_stimulation.domain.state import SessionState
 from spoel_stimulation.events import MeasurementOrder, TreatmentOrder
 
+SINGLE_PULSE_INTERVAL_S = 1.0
+"""What a device is told for a train of one pulse; it has no effect on it."""
+
 SLOWEST_TRAIN_INTERVAL_S = 300.0
 """Longest pause that an operator may choose: with more, the session is stopped and booked again."""
 
@@ -139,7 +142,7 @@ def next_stimulus(state: SessionState, percent_mso: int, used: int, now: datetim
         percent_mso=percent_mso,
         bursts=1,
         pulses_per_burst=1,
-        burst_interval_s=order.min_interval_s,
+        burst_interval_s=SINGLE_PULSE_INTERVAL_S,
         pulse_interval_s=None,
         due_at=due_at,
     )

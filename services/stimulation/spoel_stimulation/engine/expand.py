@@ -53,10 +53,9 @@ def _floored(percent_mso: float) -> int:
     Raises:
         ValueError: outside 0 to 100.
     """
-    whole = math.floor(percent_mso)
     if not 0 <= percent_mso <= MAX_PERCENT_MSO:
         raise ValueError(f"percent_mso is {percent_mso}; a stimulator has 0 to {MAX_PERCENT_MSO} %")
-    return whole
+    return math.floor(percent_mso)
 
 
 def _within_train_ns(pattern: Pattern) -> NDArray[np.int64]:

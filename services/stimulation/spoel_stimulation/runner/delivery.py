@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import structlog
 
+from spoel_common.clock import NS_PER_S, Clock, utc_now
 from spoel_stimulation.commands import RecordTrain, RecordTrainUnknown
 from spoel_stimulation.devices.adapter import (
     DeviceError,
-    LinkLost,
     NotReady,
     ReadBack,
     Stimulator,
@@ -23,9 +23,6 @@ from spoel_stimulation.devices.adapter import (
 from spoel_stimulation.domain.state import SessionState, Train
 from spoel_stimulation.events import LatchReason
 from spoel_stimulation.runner.journal import Journal
-from spoel_stimulation.runner.recovery import unknown
-
-NS_PER_S = 1_000_000_000
 
 _log = structlog.get_logger(__name__)
 
@@ -51,11 +48,13 @@ class UnaccountedPulses(Exception):
 
     Args:
         pulses: how many.
+        total_pulses: the counter.
     """
 
-    def __init__(self, pulses: int) -> None:
+    def __init__(self, pulses: int, total_pulses: int) -> None:
         super().__init__(f"{pulses} pulses that no train accounts for")
         self.pulses = pulses
+        self.total_pulses = total_pulses
 
 
 class Accounted(NamedTuple):
@@ -71,6 +70,7 @@ class Delivery:
     Args:
         device: the adapter.
         journal: where trains are recorded.
+        clock: clock time.
 
     Attributes:
         busy: held by whoever talks to the device about trains; never needed to disarm.
@@ -78,12 +78,13 @@ class Delivery:
         counted: its counter when it was last asked for a decision; None if that failed.
     """
 
-    def __init__(self, device: Stimulator, journal: Journal) -> None:
+    def __init__(self, device: Stimulator, journal: Journal, clock: Clock) -> None:
         self.device = device
         self.busy = asyncio.Lock()
         self.accounted = Accounted("", 0)
         self.counted: int | None = None
         self._journal = journal
+        self._clock = clock
         self._bars = 0
         self._armed_at: int | None = None
         self._percent_mso = 0
@@ -129,14 +130,13 @@ class Delivery:
 
         Raises:
             UnaccountedPulses: more were counted.
-            LinkLost: no answer.
+            DeviceError: no answer.
         """
         self.counted = None
         total = (await self.device.counters()).pulses
         beyond = total - self.accounted.total_pulses
         if beyond > 0:
-            self.accounted = self.accounted._replace(total_pulses=total)
-            raise UnaccountedPulses(beyond)
+            raise UnaccountedPulses(beyond, total)
         self.counted = total
         return total
 
@@ -157,7 +157,6 @@ class Delivery:
 
         Raises:
             RoomFault: it did not end as it should, though nobody stopped it.
-            UnaccountedPulses: the device counted more than the train.
         """
         self._idle.clear()
         bars = self._bars
@@ -166,39 +165,90 @@ class Delivery:
             await self._record(state, train, result)
         finally:
             self._idle.set()
-        if result.counters_after is None and result.outcome == "unknown":
-            raise RoomFault("link-lost", "no-answer", result.reason or "the device does not answer")
         if result.outcome == "unknown":
+            if result.counters_after is None:
+                raise RoomFault("link-lost", "no-answer", result.reason)
             raise RoomFault("outcome-unknown", "outcome-unknown", result.reason)
         if result.outcome != "complete" and bars == self._bars:
-            raise RoomFault("device-fault", "train-incomplete", result.reason or f"train ended as {result.outcome}")
-        beyond = self.accounted.total_pulses - train.device_total_pulses_before - (result.pulses or 0)
-        if beyond > 0:
-            raise UnaccountedPulses(beyond)
+            raise RoomFault("device-fault", "train-incomplete", result.reason or f"the train ended as {result.outcome}")
 
     async def discard(self, state: SessionState, train: Train) -> None:
         """Record that an authorised train never left the host."""
-        ended = RecordTrain(
-            outcome="none",
-            pulses=0,
-            device_total_pulses_after=train.device_total_pulses_before,
-            evidence="counter",
-            ended_at=train.onset_at,
-        )
-        await self._journal.persist(lambda: self._journal.record_train(state, ended, self.accounted))
+        await self._record(state, train, Ended.not_sent("it was never sent"))
 
-    async def _run(self, train: Train, settings: TrainSettings) -> TrainResult | None:
-        """Send the one start command, unless barred; None where nothing was sent."""
+    async def _run(self, train: Train, settings: TrainSettings) -> "Ended":
+        """Send the one start command, unless barred."""
         if self.barred:
-            return None
+            return Ended.not_sent("the room was stopped before the train was sent")
         try:
-            return await self.device.run_train(settings)
-        except (NotReady, LinkLost) as error:
+            return Ended.of(await self.device.run_train(settings), train)
+        except DeviceError as error:  # raised before the start command only, by the adapter's contract
             _log.warning("train.not-sent", train=train.train_id, detail=error.detail)
-            return None
+            return Ended.not_sent(error.detail)
 
-    async def _record(self, state: SessionState, train: Train, result: TrainResult | None) -> None:
-        raise NotImplementedError
+    async def _record(self, state: SessionState, train: Train, ended: "Ended") -> None:
+        command = ended.command(train, utc_now(self._clock))
+        if command is None:
+            return
+        if isinstance(command, RecordTrain):
+            accounted = max(self.accounted.total_pulses, train.device_total_pulses_before + command.pulses)
+        else:
+            accounted = ended.counters_after or self.accounted.total_pulses
+        self.accounted = self.accounted._replace(total_pulses=accounted)
+        await self._journal.persist(lambda: self._journal.record_train(state, command, self.accounted))
+
+
+class Ended(NamedTuple):
+    """How a train ended, as far as the adapter can say.
+
+    Attributes:
+        pulses: of the train, at most those authorised; None where unknown.
+        counters_after: the device's pulse counter afterwards; None where it was not asked or gave no answer.
+    """
+
+    outcome: str
+    pulses: int | None
+    counters_after: int | None
+    evidence: str | None
+    reason: str
+    first_onset_utc_ns: int | None = None
+    ended_utc_ns: int | None = None
+
+    @classmethod
+    def not_sent(cls, reason: str) -> "Ended":
+        """Return the end of a train of which no byte left the host."""
+        return cls("none", 0, None, "counter", reason)
+
+    @classmethod
+    def of(cls, result: TrainResult, train: Train) -> "Ended":
+        """Return what the adapter says; pulses beyond the train's are left to be found as unaccounted."""
+        return cls(
+            outcome=result.outcome,
+            pulses=None if result.pulses is None else min(result.pulses, train.pulses),
+            counters_after=None if result.counters_after is None else result.counters_after.pulses,
+            evidence=result.evidence,
+            reason=result.reason or "the device gave no reason",
+            first_onset_utc_ns=result.first_onset_utc_ns,
+            ended_utc_ns=result.ended_utc_ns,
+        )
+
+    def command(self, train: Train, now: datetime) -> RecordTrain | RecordTrainUnknown | None:
+        """Return what is to be recorded; None where the counter is still to be asked."""
+        if self.outcome == "unknown":
+            return None if self.counters_after is None else RecordTrainUnknown(reason="evidence-incomplete")
+        after = self.counters_after
+        if after is None:
+            after = train.device_total_pulses_before + (self.pulses or 0)
+        return RecordTrain.model_validate(
+            {
+                "outcome": self.outcome,
+                "pulses": self.pulses,
+                "device_total_pulses_after": after,
+                "evidence": self.evidence,
+                "first_onset_at": moment_of(self.first_onset_utc_ns),
+                "ended_at": moment_of(self.ended_utc_ns) or now,
+            }
+        )
 
 
 def moment_of(utc_ns: int | None) -> datetime | None:
@@ -207,18 +257,3 @@ def moment_of(utc_ns: int | None) -> datetime | None:
         return None
     seconds, rest = divmod(utc_ns, NS_PER_S)
     return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest // 1_000)
-
-
-def command_of(result: TrainResult, train: Train, now: datetime) -> RecordTrain | RecordTrainUnknown | None:
-    """Return what is to be recorded of a train; None where its end cannot be asked yet."""
-    if result.outcome == "unknown" or result.pulses is None or result.evidence is None:
-        return None if result.counters_after is None else unknown("evidence-contradictory")
-    after = result.counters_after.pulses if result.counters_after else train.device_total_pulses_before + result.pulses
-    return RecordTrain(
-        outcome=result.outcome,
-        pulses=result.pulses,
-        device_total_pulses_after=after,
-        evidence=result.evidence,
-        first_onset_at=moment_of(result.first_onset_utc_ns),
-        ended_at=moment_of(result.ended_utc_ns) or now,
-    )

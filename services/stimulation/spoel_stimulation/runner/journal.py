@@ -25,7 +25,6 @@ from spoel_stimulation.events import (
     LatchReason,
     RoomOpened,
     StopOutcome,
-    TrainAuthorised,
     UnauthorisedPulseObserved,
 )
 from spoel_stimulation.handlers import ROOM, SESSION, Look, append, gather, load_opened
@@ -82,8 +81,8 @@ class Journal:
 
     # --- a session
 
-    async def authorise(self, state: SessionState, train_id: str) -> TrainAuthorised:
-        """Make the authorisation of the next train durable (INV-1).
+    async def authorise(self, state: SessionState, train_id: str) -> SessionState:
+        """Make the authorisation of the next train durable (INV-1), and return the session with it.
 
         Raises:
             RoomRefusal: a condition does not hold.
@@ -94,10 +93,8 @@ class Journal:
             loaded = await load_opened(work, state.session.session_id)
             facts = await gather(work, look, state.session.session_id, loaded.state)
             events = session.authorise_train(loaded.state, command, facts)
-            await append(work, look, state.session.session_id, loaded, events)
-        (authorised,) = events
-        assert isinstance(authorised, TrainAuthorised)  # noqa: S101 - what the function returns
-        return authorised
+            after = await append(work, look, state.session.session_id, loaded, events)
+        return after.state
 
     async def check_going_on(self, state: SessionState) -> None:
         """Look whether anything is known that stops the session at once (INV-4).

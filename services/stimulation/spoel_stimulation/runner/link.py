@@ -13,6 +13,7 @@ from spoel_stimulation.devices.adapter import (
     LinkLost,
     NotSupported,
     Stimulator,
+    TrainSettings,
     Unasked,
 )
 from spoel_stimulation.domain.conditions import DeviceFacts
@@ -21,6 +22,29 @@ FIRST_PAUSE_S = 0.3
 LONGEST_PAUSE_S = 5.0
 
 _log = structlog.get_logger(__name__)
+
+
+class Capability(Protocol):
+    """What a connected device may be asked for."""
+
+    def check(self, settings: TrainSettings) -> None:
+        """Refuse settings beyond it; nothing is sent.
+
+        Raises:
+            NotSupported: says what is beyond.
+        """
+
+
+class RoomDevice(Stimulator, Protocol):
+    """A stimulator that says beforehand what it cannot do."""
+
+    @property
+    def capability(self) -> Capability:
+        """What the connected model may be asked for.
+
+        Raises:
+            NotReady: not connected.
+        """
 
 
 class Listener(Protocol):
@@ -49,7 +73,7 @@ class DeviceLink:
         problem: why the link is not up, and what to do.
     """
 
-    def __init__(self, room_id: str, device: Stimulator) -> None:
+    def __init__(self, room_id: str, device: RoomDevice) -> None:
         self.device = device
         self.up = False
         self.problem = "The device has not answered yet. Look at its power and cable."

@@ -20,11 +20,6 @@ class Closed(NamedTuple):
     beyond: int
 
 
-def unknown(reason: str) -> RecordTrainUnknown:
-    """Return that nobody can say how the train ended."""
-    return RecordTrainUnknown.model_validate({"reason": reason})
-
-
 def close_gap(train: Train, total_pulses: int, *, same_device: bool) -> Closed | RecordTrainUnknown:
     """Return how ``train`` ended, from the device's counter before it and now.
 
@@ -34,10 +29,10 @@ def close_gap(train: Train, total_pulses: int, *, same_device: bool) -> Closed |
         same_device: the serial number is that of the device before.
     """
     if not same_device:
-        return unknown("other-device")
+        return RecordTrainUnknown(reason="other-device")
     counted = total_pulses - train.device_total_pulses_before
     if counted < 0:
-        return unknown("counter-restarted")
+        return RecordTrainUnknown(reason="counter-restarted")
     pulses = min(counted, train.pulses)
     return Closed(outcome_of(pulses, train.pulses), pulses, counted - pulses)
 

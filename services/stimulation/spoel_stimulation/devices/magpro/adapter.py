@@ -8,7 +8,7 @@ not contradict each other.
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import replace
 
 from spoel_common.clock import Clock
@@ -19,7 +19,6 @@ from spoel_stimulation.devices.adapter import (
     DeviceStatus,
     LinkLost,
     NotReady,
-    NotSupported,
     ReadBack,
     RefusedByDevice,
     SettingNotTaken,
@@ -29,23 +28,22 @@ from spoel_stimulation.devices.adapter import (
 )
 from spoel_stimulation.devices.magpro import commands as ask
 from spoel_stimulation.devices.magpro import reports as say
-from spoel_stimulation.devices.magpro.capability import Capability, capability_of, coil_name
-from spoel_stimulation.devices.magpro.link import MagProLink
-from spoel_stimulation.devices.magpro.outcome import Ending, pulses_between, train_result
+from spoel_stimulation.devices.magpro.capability import Capability, capability_of
+from spoel_stimulation.devices.magpro.identity import check_use, identify
+from spoel_stimulation.devices.magpro.link import ANSWER_TIMEOUT_S, MagProLink
+from spoel_stimulation.devices.magpro.outcome import Ending, train_result
 from spoel_stimulation.devices.magpro.staging import Answers, WireSettings, differences, to_wire
-from spoel_stimulation.devices.magpro.values import MODEL_NAMES, SIMULATOR_SERIALS_FROM, Model, Page, serial_text
+from spoel_stimulation.devices.magpro.values import Model, Page
 from spoel_stimulation.devices.magpro.view import Expected, Heard, View
+from spoel_stimulation.devices.magpro.watch import Watch
 from spoel_stimulation.devices.transport import is_loopback
 
 SETTLE_TIMEOUT_S = 1.5
 SETTLE_STEP_S = 0.05
 ARM_TIMEOUT_S = 2.0
 DISARM_TIMEOUT_S = 2.0
-DISARM_ATTEMPT_S = 0.4
 START_TIMEOUT_S = 1.5
 END_MARGIN_S = 3.0
-QUIET_S = 0.2
-QUIET_TIMEOUT_S = 2.0
 POLL_S = 0.5
 POLLS_UNANSWERED = 2
 
@@ -58,14 +56,24 @@ class MagProAdapter:
         clock: clock time; its speed says how long a train takes in wall time.
         clinical: a site where patients are treated: refuses simulators, and any speed but 1.
         poll_s: wall seconds between two questions for the status.
+        answer_timeout_s: wall seconds that a question waits for its answer; the device takes 20 to 80 ms.
     """
 
-    def __init__(self, address: str, clock: Clock, *, clinical: bool = False, poll_s: float = POLL_S) -> None:
+    def __init__(
+        self,
+        address: str,
+        clock: Clock,
+        *,
+        clinical: bool = False,
+        poll_s: float = POLL_S,
+        answer_timeout_s: float = ANSWER_TIMEOUT_S,
+    ) -> None:
         self.address = address
         self.unasked: asyncio.Queue[Unasked] = asyncio.Queue()
         self._clock = clock
         self._clinical = clinical
         self._poll_s = poll_s
+        self._answer_timeout_s = answer_timeout_s
         self._link: MagProLink | None = None
         self._view = View()
         self._identity: DeviceIdentity | None = None
@@ -75,10 +83,8 @@ class MagProAdapter:
         self._expected: Expected | None = None
         self._heard: Heard | None = None
         self._progress = asyncio.Event()
-        self._known_counters: Counters | None = None
-        self._strange: list[Unasked] = []
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._dealing: asyncio.Task[None] | None = None
+        self._watch = Watch(self, self._counters_or_none, self.unasked)
+        self._polling: asyncio.Task[None] | None = None
 
     @property
     def identity(self) -> DeviceIdentity | None:
@@ -118,19 +124,21 @@ class MagProAdapter:
         """
         await self._drop()
         self._view = View()
-        link = MagProLink(self.address, self)
+        link = MagProLink(self.address, self, self._answer_timeout_s)
         await link.open()
         self._link = link
         try:
             if not await self.disarm():
                 raise LinkLost(f"The device at {self.address} does not answer, or cannot be disabled. Check it.")
             status = await link.request(ask.AskStatus(), say.ShortStatus)
-            self._identity = self._identify(status)
-            self._known_counters = await self.counters()
+            check_use(status, speed=self._clock.speed, loopback=is_loopback(self.address), clinical=self._clinical)
+            self._watch.counters = await self.counters()
         except DeviceError:
             await self._drop()
             raise
-        self._start(self._poll(), "poll")
+        self._model, self._identity = status.status.model, identify(status)
+        self._watch.active = True
+        self._polling = asyncio.create_task(self._poll(), name=f"magpro poll {self.address}")
         return self._identity
 
     async def close(self) -> None:
@@ -140,38 +148,15 @@ class MagProAdapter:
         await self._drop()
 
     async def _drop(self) -> None:
-        tasks, self._tasks = self._tasks, set()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        polling, self._polling = self._polling, None
+        if polling is not None:
+            polling.cancel()
+            await asyncio.gather(polling, return_exceptions=True)
+        await self._watch.stop()
         link, self._link = self._link, None
         self._unstage()
-        self._known_counters = self._dealing = None
-        self._strange.clear()
         if link is not None:
             await link.close()
-
-    def _identify(self, status: say.ShortStatus) -> DeviceIdentity:
-        model = status.status.model
-        identity = DeviceIdentity(
-            model=MODEL_NAMES[model],
-            serial=serial_text(status.serial),
-            coil_model=coil_name(status.coil),
-            simulated=status.serial >= SIMULATOR_SERIALS_FROM,
-        )
-        capability_of(model)
-        if self._clinical and (identity.simulated or self._clock.speed != 1):
-            raise NotSupported(
-                f"{identity.model} {identity.serial} at speed {self._clock.speed:g}: a clinical site takes real devices "
-                "at speed 1 only."
-            )
-        if self._clock.speed != 1 and not (identity.simulated and is_loopback(self.address)):
-            raise NotSupported(
-                f"{identity.model} {identity.serial} at {self.address} is not a simulator on loopback; "
-                f"a clock at speed {self._clock.speed:g} is for those only."
-            )
-        self._model = model
-        return identity
 
     async def _poll(self) -> None:
         unanswered = 0
@@ -195,7 +180,7 @@ class MagProAdapter:
         if self._heard is not None:
             if self._heard.take(report, self._clock.utc_ns()):
                 self._progress.set()
-        elif isinstance(report, say.Stimulus) and self._known_counters is not None:
+        elif isinstance(report, say.Stimulus):
             self._notice(Unasked(kind="pulse", detail="a stimulus outside a train of ours", pulses=1))
         if self._expected is not None:
             for difference in self._expected.differences(report):
@@ -209,48 +194,11 @@ class MagProAdapter:
         self._notice(Unasked(kind="link-lost", detail=error.detail))
 
     def _notice(self, strange: Unasked) -> None:
-        """Void what was staged at once, and have the device disarmed and the room told."""
+        """Void what was staged at once; the watch has the device disarmed and the room told."""
         self._unstage()
-        self._strange.append(strange)
         if self._heard is not None:
             self._heard.unasked.append(strange.detail)
-        if self._dealing is None or self._dealing.done():
-            self._dealing = self._start(self._deal(), "unasked")
-
-    async def _deal(self) -> None:
-        while self._strange:
-            disarmed = await self.disarm()
-            await self._quiet()
-            strange, self._strange = self._strange, []
-            total = await self._counters_or_none()
-            for kind in ("pulse", "change", "link-lost"):
-                same = [item for item in strange if item.kind == kind]
-                if same:
-                    self.unasked.put_nowait(
-                        Unasked(
-                            kind=same[0].kind,
-                            detail="; ".join(dict.fromkeys(item.detail for item in same)),
-                            pulses=self._strange_pulses(len(same), total) if kind == "pulse" else 0,
-                            device_total_pulses=None if total is None else total.pulses,
-                            disarmed=disarmed,
-                        )
-                    )
-
-    def _strange_pulses(self, frames: int, total: Counters | None) -> int:
-        if total is None or self._known_counters is None:
-            return frames
-        counted = pulses_between(self._known_counters, total)
-        self._known_counters = total
-        return max(frames, counted)
-
-    async def _quiet(self) -> None:
-        """Wait until no stimulus was heard of for a while, or not much longer."""
-        give_up_at = time.monotonic() + QUIET_TIMEOUT_S
-        while time.monotonic() < give_up_at:
-            since_s = time.monotonic() - (self._view.stimulus_s or 0.0)
-            if since_s >= QUIET_S:
-                return
-            await asyncio.sleep(QUIET_S - since_s)
+        self._watch.notice(strange)
 
     # --- the life of a train ----------------------------------------------------------------------------------------
 
@@ -285,7 +233,7 @@ class MagProAdapter:
             raise NotReady("Nothing is staged, or it was voided by a disarm or a change at the device. Stage first.")
         staged = self._staged
         self._expected = replace(self._expected, enabled=None)
-        await link.send(ask.SetEnabled(True), allowed=lambda: self._staged is staged)
+        await link.send(ask.SetEnabled(enabled=True), allowed=lambda: self._staged is staged)
         give_up_at = time.monotonic() + ARM_TIMEOUT_S
         status = await link.request(ask.AskStatus(), say.ShortStatus)
         while not status.status.enabled and time.monotonic() < give_up_at:
@@ -335,7 +283,7 @@ class MagProAdapter:
         try:
             ending = await self._fire_and_follow(link, settings, heard)
             after = None if heard.lost else await self._counters_or_none()
-            self._known_counters = after
+            self._watch.counters = after
         finally:
             self._heard = None
         result = train_result(settings, before, after, heard, ending)
@@ -353,7 +301,7 @@ class MagProAdapter:
                 "stage it again."
             )
         before = _counters(answers.counters)
-        strange = 0 if self._known_counters is None else pulses_between(self._known_counters, before)
+        strange = self._watch.pulses_since(before)
         if strange:
             self._notice(Unasked(kind="pulse", detail="the device's counter moved on by itself", pulses=strange))
             raise NotReady(f"The device counted {strange} pulses that nobody here asked for. It is being disarmed.")
@@ -391,8 +339,8 @@ class MagProAdapter:
         give_up_at = time.monotonic() + DISARM_TIMEOUT_S
         while self._link is not None and self._link.lost is None:
             try:
-                await self._link.send(ask.SetEnabled(False))
-                status = await self._link.request(ask.AskStatus(), say.ShortStatus, timeout_s=DISARM_ATTEMPT_S)
+                await self._link.send(ask.SetEnabled(enabled=False))
+                status = await self._link.request(ask.AskStatus(), say.ShortStatus)
                 if not status.status.enabled:
                     return True
             except DeviceError:
@@ -470,12 +418,6 @@ class MagProAdapter:
         except TimeoutError:
             return condition()
         return True
-
-    def _start(self, work: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:
-        task = asyncio.create_task(work, name=f"magpro {name} {self.address}")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
 
 
 def _counters(report: say.CountersReport) -> Counters:

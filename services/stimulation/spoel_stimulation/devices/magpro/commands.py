@@ -24,7 +24,7 @@ def _read_s16(body: bytes, at: int) -> int:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A body with an unknown id, length or value; ids 0xF0 and 0xF1 were seen in the field, their meaning is unknown."""
+    """A body with an unknown id, length or value; ids F0 and F1 were seen in the field, their meaning is unknown."""
 
     body: bytes
 

@@ -16,7 +16,7 @@ from spoel_stimulation.devices.magpro.reports import Report, decode_report
 from spoel_stimulation.devices.transport import Transport
 
 BAUDRATE = 38_400
-ANSWER_TIMEOUT_S = 1.0
+ANSWER_TIMEOUT_S = 0.5
 PIECE_TIMEOUT_S = 0.25
 
 R = TypeVar("R")
@@ -32,9 +32,9 @@ class Listener(Protocol):
         """Take notice that nothing will come any more."""
 
 
-@dataclass
+@dataclass(eq=False)
 class _Waiter:
-    wanted: Callable[[Report], bool]
+    kind: type
     answer: asyncio.Future[Report | None]
 
 
@@ -44,11 +44,13 @@ class MagProLink:
     Args:
         address: as for ``Transport``.
         listener: hears every report.
+        answer_timeout_s: how long a request waits.
     """
 
-    def __init__(self, address: str, listener: Listener) -> None:
+    def __init__(self, address: str, listener: Listener, answer_timeout_s: float = ANSWER_TIMEOUT_S) -> None:
         self._transport = Transport(address, BAUDRATE)
         self._listener = listener
+        self._answer_timeout_s = answer_timeout_s
         self._parser = FrameParser()
         self._waiters: list[_Waiter] = []
         self._writing = asyncio.Lock()
@@ -96,30 +98,22 @@ class MagProLink:
                 self._give_up(error)
                 raise
 
-    async def request(
-        self,
-        command: Command,
-        kind: type[R],
-        wanted: Callable[[R], bool] = lambda _report: True,
-        timeout_s: float = ANSWER_TIMEOUT_S,
-    ) -> R:
-        """Write one frame and return the first report of ``kind`` after it that is ``wanted``.
+    async def request(self, command: Command, kind: type[R]) -> R:
+        """Write one frame and return the first report of exactly this kind that arrives after it.
 
         Raises:
             LinkLost: no such answer in time, or the connection is gone.
             BadChecksum: no such answer in time, but damaged frames.
         """
         damaged_before = self._parser.bad_frames
-        waiter = _Waiter(
-            lambda report: type(report) is kind and wanted(report), asyncio.get_running_loop().create_future()
-        )
+        waiter = _Waiter(kind, asyncio.get_running_loop().create_future())
         self._waiters.append(waiter)
         try:
             await self.send(command)
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(self._answer_timeout_s):
                 report = await waiter.answer
         except TimeoutError as error:
-            what = f"{type(command).__name__} to {self._transport.address} was not answered within {timeout_s} s"
+            what = f"{type(command).__name__} to {self._transport.address} was not answered within {self._answer_timeout_s} s"
             if self._parser.bad_frames > damaged_before:
                 raise BadChecksum(f"{what}; damaged frames arrived. Check cable and earth.") from error
             raise LinkLost(f"{what}. Check the device.") from error
@@ -157,7 +151,7 @@ class MagProLink:
         if isinstance(report, Unreadable):
             return
         for waiter in self._waiters:
-            if not waiter.answer.done() and waiter.wanted(report):
+            if not waiter.answer.done() and waiter.kind is type(report):
                 waiter.answer.set_result(report)
                 return
 

@@ -311,7 +311,21 @@ def _short_status(body: bytes) -> ShortStatus:
 
 
 def _long_status(body: bytes) -> LongStatus:
-    return LongStatus(StatusByte.decode(body[1]), _read(body, 2, 5), *body[5:14], bool(body[14]))
+    temperature_c, coil, amplitude_a, amplitude_b, original_a, original_b, factor_a, factor_b, page = body[5:14]
+    return LongStatus(
+        StatusByte.decode(body[1]),
+        _read(body, 2, 5),
+        temperature_c,
+        coil,
+        amplitude_a,
+        amplitude_b,
+        original_a=original_a,
+        original_b=original_b,
+        factor_a=factor_a,
+        factor_b=factor_b,
+        page=page,
+        running=bool(body[14]),
+    )
 
 
 def _wave(body: bytes) -> WaveReport:

@@ -11,7 +11,7 @@ Pulses follow the clock that it is given, by absolute moments: one that is proce
 import asyncio
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,83 +20,12 @@ from spoel_stimulation.devices.magpro import commands as ask
 from spoel_stimulation.devices.magpro import reports as say
 from spoel_stimulation.devices.magpro.codec import encode_frame
 from spoel_stimulation.devices.magpro.simulator_log import SimulatorLog, last_total
-from spoel_stimulation.devices.magpro.values import (
-    SIMULATOR_SERIALS_FROM,
-    Direction,
-    Mode,
-    Model,
-    Page,
-    Wave,
-    interval_table,
-    rates_tenth_hz,
-    ratio_index,
-    serial_text,
-)
+from spoel_stimulation.devices.magpro.simulator_state import PAGES_OF_HOST, Settings, Train
+from spoel_stimulation.devices.magpro.values import SIMULATOR_SERIALS_FROM, Mode, Model, Page, Wave, serial_text
 
-NS_PER_TENTH_S = 100_000_000
-_PAGES_OF_HOST = frozenset({Page.MAIN, Page.TIMING, Page.TRIGGER, Page.CONFIGURATION, Page.PROTOCOL})
-_STIMULI = (*range(1, 1_001), *range(1_100, 2_001, 100))
-_MAX_TRAINS = 500
-_MAX_PAUSE_TENTH_S = 1_200
-_MAX_PERCENT = 100
-_DIDT_AT_FULL_OUTPUT = 160
-_WITH_BURST = frozenset({Model.X100, Model.X100_OPTION})
-_WITH_MONO = frozenset({Model.X100, Model.R30_OPTION, Model.X100_OPTION, Model.R30_OPTION_MONO})
-_WITH_OPTION = frozenset({Model.R30_OPTION, Model.X100_OPTION, Model.R30_OPTION_MONO})
-_TIMING = say.Timing(
-    control=0,
-    extended_rate=False,
-    rate_tenth_hz=10,
-    pulses=5,
-    trains=3,
-    pause_tenth_s=10,
-    warning=True,
-    ramp_percent=100,
-    ramp_trains=10,
-)
-
-
-@dataclass
-class Settings:
-    """What the device remembers between commands; the defaults are those of a unit just switched on."""
-
-    page: int = Page.MAIN
-    amplitude_a: int = 0
-    amplitude_b: int = 0
-    mode: Mode = Mode.STANDARD
-    direction: Direction = Direction.NORMAL
-    wave: Wave = Wave.BIPHASIC
-    burst_pulses: int = 2
-    interval_tenth_ms: int = 100
-    ratio_hundredths: int = 100
-    timing: say.Timing = _TIMING
-    delays: say.Delays = say.Delays(trigger_in=0, trigger_out=0, charge_ms=0)
-    temperature_c: int = 22
-    coil: int = 60
-
-
-@dataclass
-class _Train:
-    """A train under way: stimulus k of all its trains comes at ``onset_ns(k)`` of the clock."""
-
-    start_ns: int
-    start_utc_ns: int
-    timing: say.Timing
-    given: int = 0
-
-    @property
-    def stimuli(self) -> int:
-        return self.timing.pulses * self.timing.trains
-
-    def onset_ns(self, index: int) -> int:
-        train, stimulus = divmod(index, self.timing.pulses)
-        in_train = (self.timing.pulses - 1) * 10_000_000_000 // self.timing.rate_tenth_hz
-        period = in_train + self.timing.pause_tenth_s * NS_PER_TENTH_S
-        return self.start_ns + train * period + stimulus * 10_000_000_000 // self.timing.rate_tenth_hz
-
-
-def _nearest(value: int, allowed: tuple[int, ...]) -> int:
-    return min(allowed, key=lambda candidate: abs(candidate - value))
+NUMBERS = 0x1000000 - SIMULATOR_SERIALS_FROM
+MAX_PERCENT = 100
+DIDT_AT_FULL_OUTPUT = 160
 
 
 class MagProSimulator:
@@ -109,6 +38,9 @@ class MagProSimulator:
         log_path: its record; the pulse counter goes on from the last total in it.
         settings: what it remembers from before.
         settle_s: wall seconds until a write of 06, 08, 09, 0A or 0B has taken effect.
+
+    Raises:
+        ValueError: a number too large for the serial number's three bytes.
     """
 
     def __init__(
@@ -127,12 +59,15 @@ class MagProSimulator:
         self.total_pulses = last_total(log_path)
         self.stimuli = 0
         self.trains = 0
-        self.speak: Callable[[bytes], None] = lambda _frame: None
+        self.speak: Callable[[bytes], None] = lambda _frames: None
+        self._outgoing = bytearray()
         self._clock = clock
+        if not 0 <= number < NUMBERS:
+            raise ValueError(f"number is {number}; a simulator has one from 0 to {NUMBERS - 1}")
         self._serial = SIMULATOR_SERIALS_FROM + number
         self._log = SimulatorLog(log_path)
         self._settle_s = settle_s
-        self._train: _Train | None = None
+        self._train: Train | None = None
         self._runner: asyncio.Task[None] | None = None
         self._settling: set[asyncio.TimerHandle] = set()
         self._handlers: dict[type, Callable[[Any], None]] = {
@@ -150,7 +85,7 @@ class MagProSimulator:
             ask.AskDelays: self._ask_delays,
             ask.SetDelays: self._set_delays,
             ask.AskTiming: self._ask_timing,
-            ask.SetTiming: self._store_timing,
+            ask.SetTiming: self._set_timing,
             ask.AskCounters: self._ask_counters,
         }
         self._chance = random.Random(number)  # noqa: S311  (which pairs send one frame, which two: no secret)
@@ -182,13 +117,15 @@ class MagProSimulator:
 
     def panel_set_page(self, page: Page) -> None:
         """Choose another page."""
-        self.settings.page = page
+        self.settings = replace(self.settings, page=page)
         self._at_panel(self._say, self._page_state())
 
     def panel_set_mode(self, *, mode: Mode | None = None, wave: Wave | None = None) -> None:
         """Choose another mode or waveform; the status byte of an amplitude frame tells of it."""
-        self.settings.mode = self.settings.mode if mode is None else mode
-        self.settings.wave = self.settings.wave if wave is None else wave
+        settings = self.settings
+        self.settings = replace(
+            settings, mode=settings.mode if mode is None else mode, wave=settings.wave if wave is None else wave
+        )
         self._at_panel(self._say, self._amplitude())
 
     def panel_enable(self, *, enabled: bool) -> None:
@@ -206,7 +143,7 @@ class MagProSimulator:
     def _at_panel(self, act: Callable[[Any], None], what: object) -> None:
         self._give_due()
         act(what)
-        self._log.flush()
+        self._release()
 
     # --- what the host asks -----------------------------------------------------------------------------------------
 
@@ -218,7 +155,7 @@ class MagProSimulator:
         handler = self._handlers.get(type(command))
         if handler is not None:
             handler(command)
-        self._log.flush()
+        self._release()
 
     def _ask_status(self, _command: ask.AskStatus) -> None:
         settings = self.settings
@@ -254,10 +191,10 @@ class MagProSimulator:
         )
 
     def _set_amplitude(self, command: ask.SetAmplitude) -> None:
-        if command.a <= _MAX_PERCENT:
-            self.settings.amplitude_a = command.a
-        if command.b is not None and command.b <= _MAX_PERCENT:
-            self.settings.amplitude_b = command.b
+        if command.a <= MAX_PERCENT:
+            self.settings = replace(self.settings, amplitude_a=command.a)
+        if command.b is not None and command.b <= MAX_PERCENT:
+            self.settings = replace(self.settings, amplitude_b=command.b)
         self._say(self._amplitude())
 
     def _set_enabled(self, command: ask.SetEnabled) -> None:
@@ -275,96 +212,43 @@ class MagProSimulator:
     def _fire_train(self, _command: ask.FireTrain) -> None:
         if not self.enabled or self.running or self.settings.page != Page.TIMING or self.settings.timing.control != 0:
             return
-        self._train = _Train(self._clock.monotonic_ns(), self._clock.utc_ns(), self.settings.timing)
+        self._train = Train(self._clock.monotonic_ns(), self._clock.utc_ns(), self.settings.timing)
         self._say(self._page_state())
         self._runner = asyncio.create_task(self._run(self._train), name="magpro-simulator train")
 
     def _set_train(self, command: ask.SetTrain) -> None:
         timing = self.settings.timing
-        self._store_timing(
+        self._set_timing(
             ask.SetTiming(
-                timing.control,
-                command.rate_tenth_hz,
-                command.pulses,
-                command.trains,
-                command.pause_tenth_s,
-                timing.warning,
+                control=timing.control,
+                rate_tenth_hz=command.rate_tenth_hz,
+                pulses=command.pulses,
+                trains=command.trains,
+                pause_tenth_s=command.pause_tenth_s,
+                warning=timing.warning,
             )
         )
 
     def _set_page(self, command: ask.SetPage) -> None:
-        if command.page in _PAGES_OF_HOST and not self.running:
-            self.settings.page = command.page
+        if command.page in PAGES_OF_HOST and not self.running:
+            self.settings = replace(self.settings, page=command.page)
         self._say(self._page_state())
 
     def _ask_wave(self, _command: ask.AskWave) -> None:
-        settings = self.settings
-        self._say(
-            say.WaveReport(
-                88 if self.model is Model.R30 else self.model,
-                settings.mode,
-                settings.direction,
-                settings.wave,
-                settings.burst_pulses,
-                interval_table(settings.mode).index(settings.interval_tenth_ms),
-                ratio_index(settings.ratio_hundredths),
-            )
-        )
+        self._say(self.settings.wave_report(self.model))
 
     def _set_wave(self, command: ask.SetWave) -> None:
-        """Take effect later; what this model does not have is ignored, other numbers go to the nearest allowed."""
-        if self.running or not self._has_wave(command):
-            return
-
-        def store() -> None:
-            self.settings = replace(
-                self.settings,
-                mode=command.mode,
-                direction=command.direction,
-                wave=command.wave,
-                burst_pulses=min(max(command.burst_pulses, 2), 5),
-                interval_tenth_ms=_nearest(command.interval_tenth_ms, interval_table(command.mode)),
-                ratio_hundredths=_nearest(command.ratio_hundredths, tuple(range(20, 501, 5))),
-            )
-
-        self._settle(store)
-
-    def _has_wave(self, command: ask.SetWave) -> bool:
-        needed = {
-            Wave.BIPHASIC: frozenset(Model),
-            Wave.MONOPHASIC: _WITH_MONO,
-            Wave.HALFSINE: _WITH_OPTION,
-            Wave.BIPHASIC_BURST: _WITH_BURST,
-        }[command.wave]
-        return self.model in needed and (command.mode is Mode.STANDARD or self.model in _WITH_OPTION)
+        if not self.running:
+            self._settle(lambda: self.settings.with_wave(command, self.model))
 
     def _set_delays(self, command: ask.SetDelays | ask.SetDelaysShort) -> None:
         delays = say.Delays(command.trigger_in, command.trigger_out, command.charge_ms)
+        self._settle(lambda: replace(self.settings, delays=delays))
 
-        def store() -> None:
-            self.settings.delays = delays
-
-        self._settle(store)
-
-    def _store_timing(self, command: ask.SetTiming) -> None:
-        """Take effect later, on the Timing page only; numbers go to the nearest allowed."""
-        if self.running or self.settings.page != Page.TIMING:
-            return
-        max_rate_hz = 30 if self.model in {Model.R30, Model.R30_OPTION, Model.R30_OPTION_MONO} else 100
-
-        def store() -> None:
-            burst = self.settings.wave is Wave.BIPHASIC_BURST
-            self.settings.timing = replace(
-                self.settings.timing,
-                control=command.control & 3,
-                rate_tenth_hz=_nearest(command.rate_tenth_hz, rates_tenth_hz(20 if burst else max_rate_hz)),
-                pulses=_nearest(command.pulses, _STIMULI),
-                trains=min(max(command.trains, 1), _MAX_TRAINS),
-                pause_tenth_s=min(max(command.pause_tenth_s, 1), _MAX_PAUSE_TENTH_S),
-                warning=command.warning,
-            )
-
-        self._settle(store)
+    def _set_timing(self, command: ask.SetTiming) -> None:
+        """Take a write of the Timing page, where that page is shown."""
+        if not self.running and self.settings.page == Page.TIMING:
+            self._settle(lambda: self.settings.with_timing(command, self.model))
 
     def _ask_delays(self, _command: ask.AskDelays) -> None:
         self._say(self.settings.delays)
@@ -393,12 +277,21 @@ class MagProSimulator:
     def _say(self, report: say.Report) -> None:
         frame = encode_frame(report.encode())
         self._log.frame(self._clock.utc_ns(), "out", frame.hex())
-        self.speak(frame)
+        self._outgoing += frame
 
-    def _settle(self, store: Callable[[], None]) -> None:
+    def _release(self) -> None:
+        """Write down what happened, then let the host hear of it: the record is never behind the wire."""
+        self._log.flush()
+        if self._outgoing:
+            self.speak(bytes(self._outgoing))
+            self._outgoing.clear()
+
+    def _settle(self, changed: Callable[[], Settings]) -> None:
+        """Let a write take effect after a while, on what the settings are then."""
+
         def done() -> None:
             self._settling.discard(handle)
-            store()
+            self.settings = changed()
 
         handle = asyncio.get_running_loop().call_later(self._settle_s, done)
         self._settling.add(handle)
@@ -410,11 +303,11 @@ class MagProSimulator:
         pulses = settings.burst_pulses if settings.wave is Wave.BIPHASIC_BURST else 1 + pair
         self.total_pulses += pulses
         self.stimuli += 1
-        didt = settings.amplitude_a * _DIDT_AT_FULL_OUTPUT // _MAX_PERCENT
+        didt = settings.amplitude_a * DIDT_AT_FULL_OUTPUT // MAX_PERCENT
         for _ in range(self._chance.choice((1, 2)) if pair else 1):
             frame = encode_frame(say.Stimulus(didt, 0, self._status()).encode())
             self._log.frame(onset_utc_ns, "out", frame.hex())
-            self.speak(frame)
+            self._outgoing += frame
         self._log.pulses(onset_utc_ns, self.total_pulses)
 
     def _give_due(self) -> None:
@@ -436,8 +329,8 @@ class MagProSimulator:
             self._train = None
             self._say(self._page_state())
 
-    async def _run(self, train: _Train) -> None:
+    async def _run(self, train: Train) -> None:
         while self._train is train:
-            self._give_due()
-            self._log.flush()
             await self._clock.sleep_until(train.onset_ns(train.given))
+            self._give_due()
+            self._release()

@@ -92,9 +92,11 @@ class _TcpPort:
         self._simulator = simulator
         self._delay_s = delay_s
         self._holder: _TcpClient | None = None
+        self._clients: set[_TcpClient] = set()
         simulator.speak = self.speak
 
     def plug_in(self, client: _TcpClient) -> None:
+        self._clients.add(client)
         if self._holder is None:
             self._hold(client)
         else:
@@ -104,17 +106,19 @@ class _TcpPort:
         if client.ear is not None:
             client.ear.close()
         client.transport = None
+        self._clients.discard(client)
         if self._holder is client:
             self._holder = None
 
-    def speak(self, frame: bytes) -> None:
+    def speak(self, frames: bytes) -> None:
         transport = self._holder.transport if self._holder is not None else None
         if transport is not None and transport.get_write_buffer_size() < _MAX_UNREAD_BYTES:
-            transport.write(frame)
+            transport.write(frames)
 
     def close(self) -> None:
-        if self._holder is not None and self._holder.transport is not None:
-            self._holder.transport.abort()
+        for client in tuple(self._clients):
+            if client.transport is not None:
+                client.transport.abort()
 
     def _hold(self, client: _TcpClient) -> None:
         self._holder = client
@@ -158,9 +162,9 @@ async def on_pty(simulator: MagProSimulator, answer_delay_s: float = ANSWER_DELA
     os.set_blocking(master, False)
     ear = _Ear(simulator, answer_delay_s)
 
-    def speak(frame: bytes) -> None:
+    def speak(frames: bytes) -> None:
         try:
-            os.write(master, frame)
+            os.write(master, frames)
         except BlockingIOError:
             return
 

@@ -1,0 +1,61 @@
+"""``spoel simulator``: a simulated stimulator in a process of its own, on the maker's wire protocol."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from spoel_common.clock import ScaledClock
+from spoel_local.processes import LauncherError
+from spoel_stimulation.devices.magpro.simulator_ports import run_simulator
+from spoel_stimulation.devices.magpro.values import Model
+
+app = typer.Typer(no_args_is_help=True, help="Run one simulated stimulator; its first line of output says its address.")
+
+
+@app.callback()
+def simulator() -> None:
+    """Run one simulated stimulator; its first line of output says its address."""
+
+
+@app.command(name="magpro-x100")
+def magpro_x100(
+    *,
+    tcp: Annotated[
+        int | None, typer.Option("--tcp", min=0, max=65_535, metavar="PORT", help="0 for any free port.")
+    ] = None,
+    pty: Annotated[bool, typer.Option("--pty", help="Offer a pseudo-terminal.")] = False,
+    log: Annotated[Path | None, typer.Option("--log", help="Append JSON lines of frames and pulses.")] = None,
+    speed: Annotated[float | None, typer.Option("--speed", min=1.0, max=1_000.0)] = None,
+    number: Annotated[int, typer.Option("--number", min=1, help="Its serial number is SIM-NUMBER.")] = 1,
+) -> None:
+    """A MagVenture MagPro X100 with MagOption."""
+    try:
+        clock = _clock(speed)
+        _check_one_door(tcp, pty=pty)
+    except LauncherError as error:
+        sys.stderr.write(f"{error}\n")
+        raise typer.Exit(2) from None
+    asyncio.run(run_simulator(clock, model=Model.X100_OPTION, number=number, log_path=log, tcp_port=tcp))
+
+
+def _check_one_door(tcp: int | None, *, pty: bool) -> None:
+    if (tcp is None) is not pty:
+        raise LauncherError("Say where it is to be reached: --tcp PORT, or --pty; one of the two.")
+
+
+def _clock(speed: float | None) -> ScaledClock:
+    setting = os.environ.get("SPOEL_CLOCK")
+    if not setting:
+        return ScaledClock.starting_now(speed or 1.0)
+    try:
+        clock = ScaledClock.model_validate_json(setting)
+    except ValidationError as error:
+        raise LauncherError(f"SPOEL_CLOCK is not a clock: {error.error_count()} fields are wrong.") from error
+    if speed is not None and speed != clock.speed:
+        raise LauncherError(f"--speed {speed:g} differs from the speed {clock.speed:g} of SPOEL_CLOCK. Leave one out.")
+    return clock

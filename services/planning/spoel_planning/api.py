@@ -1,0 +1,223 @@
+"""HTTP of planning: translate, authorise, call a handler or a read model."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+
+from spoel_common.people import check_role
+from spoel_common.web import ActorDep, CommandDep, RuntimeDep
+from spoel_planning import handlers, queries
+from spoel_planning.answers import (
+    BookingAnswer,
+    CancelledAnswer,
+    CaseAnswer,
+    MeasurementOrderAnswer,
+    MeasurementSignedAnswer,
+    PrescriptionAnswer,
+    PrescriptionSignedAnswer,
+    PrescriptionWithdrawnAnswer,
+    ProtocolAnswer,
+    ProtocolsAnswer,
+    RoomsAnswer,
+    TargetsAnswer,
+    ThresholdAnswer,
+    ThresholdStateAnswer,
+)
+from spoel_planning.commands import (
+    Book,
+    CancelBooking,
+    EstimateThreshold,
+    MeasureHead,
+    OrderMeasurement,
+    Prescribe,
+    SignMeasurementOrder,
+    SignPrescription,
+    WithdrawPrescription,
+)
+from spoel_planning.domain.catalogue import cleared_row, protocol_dose
+from spoel_planning.domain.known import known_case
+from spoel_planning.domain.measuring import not_found_text, session_order, threshold_step
+from spoel_planning.domain.staircase import Finished, Next, NotFound
+from spoel_planning.handlers import PLAN, Clinic
+
+router = APIRouter()
+
+PathId = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*$")]
+
+
+def clinic_of(request: Request) -> Clinic:
+    """Return the clinic's rules and zone, as the composition root set them."""
+    clinic: Clinic = request.app.state.clinic
+    return clinic
+
+
+ClinicDep = Annotated[Clinic, Depends(clinic_of)]
+
+
+@router.get("/protocols", tags=["catalogue"])
+async def get_protocols(actor: ActorDep, clinic: ClinicDep) -> ProtocolsAnswer:
+    """List the protocol catalogue, with sources and what the clinic has cleared."""
+    check_role("read-plan", actor)
+    rules = clinic.rules
+    return ProtocolsAnswer(
+        protocols=[
+            ProtocolAnswer(**dict(each), cleared=cleared_row(protocol_dose(each), rules.cleared) is not None)
+            for each in rules.protocols
+        ]
+    )
+
+
+@router.get("/rooms", tags=["rooms"])
+async def get_rooms(actor: ActorDep, runtime: RuntimeDep) -> RoomsAnswer:
+    """List the rooms whose device has answered."""
+    check_role("read-plan", actor)
+    async with runtime.database.read() as conn:
+        rooms = await queries.list_rooms(conn)
+    return RoomsAnswer(rooms=rooms, known=runtime.knowledge(("stimulation",)))
+
+
+@router.get("/cases/{case_id}", tags=["plan"])
+async def get_case(case_id: PathId, actor: ActorDep, runtime: RuntimeDep) -> CaseAnswer:
+    """Show all that was planned for a case."""
+    check_role("read-plan", actor)
+    async with runtime.database.read() as conn:
+        case = known_case(await queries.find_case(conn, case_id), case_id)
+    plan = (await runtime.units.load(PLAN, case_id)).state
+    return CaseAnswer.of(case, plan, runtime.knowledge())
+
+
+@router.post("/cases/{case_id}/head-measures", status_code=201, response_model=TargetsAnswer, tags=["plan"])
+async def post_head_measures(case_id: PathId, command: MeasureHead, call: CommandDep, clinic: ClinicDep) -> Response:
+    """Record head measures; answers both targets."""
+    return await call.under(command.supervisor_id).run(
+        lambda work: handlers.measure_head(work, clinic, case_id, command)
+    )
+
+
+@router.post(
+    "/cases/{case_id}/measurement-orders", status_code=201, response_model=MeasurementOrderAnswer, tags=["threshold"]
+)
+async def post_measurement_order(
+    case_id: PathId, command: OrderMeasurement, call: CommandDep, clinic: ClinicDep
+) -> Response:
+    """Draft a measurement order."""
+    return await call.run(lambda work: handlers.order_measurement(work, clinic, case_id, command))
+
+
+@router.post(
+    "/cases/{case_id}/measurement-orders/{order_id}/signature",
+    status_code=201,
+    response_model=MeasurementSignedAnswer,
+    tags=["threshold"],
+)
+async def post_measurement_signature(
+    case_id: PathId, order_id: PathId, _command: SignMeasurementOrder, call: CommandDep, clinic: ClinicDep
+) -> Response:
+    """Sign a measurement order."""
+    return await call.run(lambda work: handlers.sign_measurement_order(work, clinic, case_id, order_id))
+
+
+@router.get("/cases/{case_id}/threshold", tags=["threshold"])
+async def get_threshold(
+    case_id: PathId,
+    session_id: Annotated[str, Query(min_length=1, max_length=64)],
+    actor: ActorDep,
+    runtime: RuntimeDep,
+    clinic: ClinicDep,
+) -> ThresholdStateAnswer:
+    """Say what the staircase of a measurement session wants next."""
+    check_role("read-plan", actor)
+    async with runtime.database.read() as conn:
+        known_case(await queries.find_case(conn, case_id), case_id)
+        session = await queries.find_session(conn, session_id)
+    plan = (await runtime.units.load(PLAN, case_id)).state
+    order = session_order(plan, case_id, session, session_id)
+    step = threshold_step(plan, case_id, session, session_id, clinic.rules.threshold)
+    return ThresholdStateAnswer(
+        session_id=session_id,
+        order_id=order.order_id,
+        state="next" if isinstance(step, Next) else "finished" if isinstance(step, Finished) else "not-found",
+        finished=isinstance(step, Finished),
+        next_percent_mso=step.percent_mso if isinstance(step, Next) else None,
+        estimate_percent_mso=step.estimate_percent_mso if isinstance(step, Finished) else None,
+        reason=not_found_text(step.reason) if isinstance(step, NotFound) else None,
+        stimuli_seen=len(session.stimuli) if session is not None else 0,
+        ceiling_percent_mso=order.ceiling_percent_mso,
+        max_stimuli=order.max_stimuli,
+        min_interval_s=order.min_interval_s,
+        known=runtime.knowledge(("stimulation",)),
+    )
+
+
+@router.post("/cases/{case_id}/threshold", status_code=201, response_model=ThresholdAnswer, tags=["threshold"])
+async def post_threshold(case_id: PathId, command: EstimateThreshold, call: CommandDep, clinic: ClinicDep) -> Response:
+    """Take the threshold that a session found."""
+    return await call.under(command.supervisor_id).run(
+        lambda work: handlers.estimate_threshold(work, clinic, case_id, command)
+    )
+
+
+@router.post(
+    "/cases/{case_id}/prescriptions", status_code=201, response_model=PrescriptionAnswer, tags=["prescription"]
+)
+async def post_prescription(case_id: PathId, command: Prescribe, call: CommandDep, clinic: ClinicDep) -> Response:
+    """Draft a prescription; answers its grade and findings."""
+    return await call.run(lambda work: handlers.draft_prescription(work, clinic, case_id, command))
+
+
+@router.post(
+    "/cases/{case_id}/prescriptions/{prescription_id}/versions",
+    status_code=201,
+    response_model=PrescriptionAnswer,
+    tags=["prescription"],
+)
+async def post_version(
+    case_id: PathId, prescription_id: PathId, command: Prescribe, call: CommandDep, clinic: ClinicDep
+) -> Response:
+    """Draft a new version of a prescription; it supersedes the older ones."""
+    return await call.run(lambda work: handlers.draft_version(work, clinic, case_id, prescription_id, command))
+
+
+@router.post(
+    "/cases/{case_id}/prescriptions/{prescription_id}/signature",
+    status_code=201,
+    response_model=PrescriptionSignedAnswer,
+    tags=["prescription"],
+)
+async def post_signature(
+    case_id: PathId, prescription_id: PathId, command: SignPrescription, call: CommandDep, clinic: ClinicDep
+) -> Response:
+    """Sign exactly one version."""
+    return await call.run(lambda work: handlers.sign_prescription(work, clinic, case_id, prescription_id, command))
+
+
+@router.post(
+    "/cases/{case_id}/prescriptions/{prescription_id}/withdrawal",
+    status_code=201,
+    response_model=PrescriptionWithdrawnAnswer,
+    tags=["prescription"],
+)
+async def post_withdrawal(
+    case_id: PathId, prescription_id: PathId, command: WithdrawPrescription, call: CommandDep, clinic: ClinicDep
+) -> Response:
+    """Withdraw a prescription with all its versions."""
+    return await call.run(lambda work: handlers.withdraw_prescription(work, clinic, case_id, prescription_id, command))
+
+
+@router.post("/cases/{case_id}/bookings", status_code=201, response_model=BookingAnswer, tags=["booking"])
+async def post_booking(case_id: PathId, command: Book, call: CommandDep, clinic: ClinicDep) -> Response:
+    """Book a session in a room."""
+    return await call.run(lambda work: handlers.book(work, clinic, case_id, command))
+
+
+@router.post(
+    "/cases/{case_id}/bookings/{session_id}/cancellation",
+    status_code=201,
+    response_model=CancelledAnswer,
+    tags=["booking"],
+)
+async def post_cancellation(
+    case_id: PathId, session_id: PathId, command: CancelBooking, call: CommandDep, clinic: ClinicDep
+) -> Response:
+    """Cancel a booking."""
+    return await call.run(lambda work: handlers.cancel_booking(work, clinic, case_id, session_id, command))

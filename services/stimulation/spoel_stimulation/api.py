@@ -1,0 +1,310 @@
+"""HTTP of a room node: translate, authorise, call a handler or a read model."""
+# ruff: noqa: FAST003 - ``SessionDep`` takes the session's id from the path
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Request, Response
+from pydantic import BaseModel
+
+from spoel_common.errors import SpoelError
+from spoel_common.ids import new_id
+from spoel_common.people import check_role
+from spoel_common.web import ActorDep, CommandCall, CommandDep, RuntimeDep
+from spoel_common.work import Work
+from spoel_stimulation import commands as asked
+from spoel_stimulation import handlers, views
+from spoel_stimulation.domain.session import check_may_halt
+from spoel_stimulation.domain.state import Act, Phase, SessionState
+from spoel_stimulation.events import StopOutcome
+from spoel_stimulation.handlers import DutyAnswer, Look, RoomAnswer, SessionAnswer
+from spoel_stimulation.node import Node
+from spoel_stimulation.runner import Room
+from spoel_stimulation.runner.delivery import RoomFault
+
+EMERGENCY_STOP_PATHS = r"/rooms/[^/]+/emergency-stop"
+"""Paths that nothing is asked of: no token, no key, no body (INV-8)."""
+
+STIMULUS_WAIT_S = 1.5
+TOKEN_TIMEOUT_S = 2.0
+
+INSTRUCTIONS: dict[StopOutcome, dict[str, str]] = {
+    "confirmed": {
+        "nl": "Gestopt: het apparaat is uitgeschakeld en geeft geen pulsen. Zorg voor de patiënt.",
+        "en": "Stopped: the device is disabled and gives no pulses. Look after the patient.",
+    },
+    "sent": {
+        "nl": "Stop verstuurd, niet bevestigd. Til de spoel op en druk op de stopknop van het apparaat.",
+        "en": "Stop sent, not confirmed. Lift the coil and press the device's own stop.",
+    },
+    "not-confirmed": {
+        "nl": "NIET GESTOPT volgens het apparaat. Til de spoel op en druk op de stopknop van het apparaat.",
+        "en": "NOT STOPPED as far as the device says. Lift the coil and press the device's own stop.",
+    },
+}
+
+router = APIRouter()
+
+PathId = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
+
+class EmergencyStopAnswer(BaseModel):
+    """What the emergency stop did: ``confirmed`` is disabled, read back, and no pulse for half a second."""
+
+    room_id: str
+    outcome: StopOutcome
+    instruction: dict[str, str]
+
+
+def node_of(request: Request) -> Node:
+    """Return the node that serves ``request``."""
+    node: Node = request.app.state.node
+    return node
+
+
+NodeDep = Annotated[Node, Depends(node_of)]
+
+
+@dataclass(frozen=True)
+class SessionCall:
+    """A command to a session that was opened here, under the supervision of its grant."""
+
+    call: CommandCall
+    room: Room
+    state: SessionState
+
+    @property
+    def session_id(self) -> str:
+        """The session."""
+        return self.state.session.session_id
+
+    @property
+    def look(self) -> Look:
+        """How to look at the room's surroundings."""
+        return self.room.look
+
+    async def run(
+        self, handler: Callable[[Work], Awaitable[BaseModel]], status: int = 200, *, wake: bool = False
+    ) -> Response:
+        """Do the command, and have the conductor look at what it changed."""
+
+        async def woken(_body: dict[str, Any]) -> None:
+            self.room.wake()
+
+        return await self.call.run(handler, status, effect=woken if wake else None)
+
+
+async def session_call(session_id: PathId, call: CommandDep, node: NodeDep) -> SessionCall:
+    """Return a command to a session.
+
+    Raises:
+        NotFound: the session was not opened on this node.
+    """
+    room = await node.room_of(call.runtime, session_id)
+    state = await views.load_session(call.runtime, session_id)
+    return SessionCall(call.under(state.session.supervisor_id), room, state)
+
+
+SessionDep = Annotated[SessionCall, Depends(session_call)]
+
+
+# --- rooms
+
+
+@router.get("/rooms", tags=["rooms"])
+async def get_rooms(actor: ActorDep, node: NodeDep, runtime: RuntimeDep) -> views.RoomsView:
+    """List the rooms of this node: device, latch, session."""
+    check_role("read-room", actor)
+    return views.RoomsView(rooms=[await views.room_view(runtime, room) for room in node.rooms.values()])
+
+
+@router.get("/rooms/{room_id}", tags=["rooms"])
+async def get_room(room_id: PathId, actor: ActorDep, node: NodeDep, runtime: RuntimeDep) -> views.RoomView:
+    """Show a room: device, latch, session."""
+    check_role("read-room", actor)
+    return await views.room_view(runtime, node.room(room_id))
+
+
+@router.post("/rooms/{room_id}/sessions", status_code=201, response_model=SessionAnswer, tags=["sessions"])
+async def post_session(room_id: PathId, command: asked.OpenSession, call: CommandDep, node: NodeDep) -> Response:
+    """Take a booked session into its room, with the signed order frozen into it."""
+    room = node.room(room_id)
+    return await call.under(command.supervisor_id).run(
+        lambda work: handlers.open_session(work, command, room.look, room.check_supported),
+        location="/sessions/{session_id}",
+    )
+
+
+@router.post("/rooms/{room_id}/reset", response_model=RoomAnswer, tags=["rooms"])
+async def post_reset(room_id: PathId, command: asked.ResetRoom, call: CommandDep, node: NodeDep) -> Response:
+    """Release a latched room, after looking at device and patient."""
+    room = node.room(room_id)
+    return await call.run(lambda work: handlers.reset_room(work, command, room.look), 200)
+
+
+@router.post("/rooms/{room_id}/emergency-stop", tags=["rooms"])
+async def post_emergency_stop(room_id: PathId, request: Request, node: NodeDep) -> EmergencyStopAnswer:
+    """Disarm now. Needs no token, no body and no key; served by this process until the room has its guard."""
+    room = node.room(room_id)
+    outcome = await room.emergency_stop(lambda: _person_of(request))
+    return EmergencyStopAnswer(room_id=room_id, outcome=outcome, instruction=INSTRUCTIONS[outcome])
+
+
+async def _person_of(request: Request) -> str:
+    """Return who pressed the emergency stop, ``unverified`` unless a valid token says so."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        return "unverified"
+    try:
+        async with asyncio.timeout(TOKEN_TIMEOUT_S):
+            return str((await request.app.state.runtime.verifier.verify(token.strip())).person_id)
+    except (SpoelError, TimeoutError):
+        return "unverified"
+
+
+# --- supervision
+
+
+@router.post("/supervision", status_code=201, response_model=DutyAnswer, tags=["supervision"])
+async def post_supervision(command: asked.StartSupervision, call: CommandDep, node: NodeDep) -> Response:
+    """Go on duty as a supervisor, until a moment within a day."""
+    return await call.run(lambda work: handlers.change_duty(work, node.settings.site, command))
+
+
+@router.post("/supervision/end", response_model=DutyAnswer, tags=["supervision"])
+async def post_supervision_end(command: asked.EndSupervision, call: CommandDep, node: NodeDep) -> Response:
+    """Go off duty; sessions under this supervision stop at once."""
+
+    async def look_again(_body: dict[str, Any]) -> None:
+        node.look_again()
+
+    return await call.run(lambda work: handlers.change_duty(work, node.settings.site, command), 200, effect=look_again)
+
+
+# --- sessions
+
+
+@router.get("/sessions/{session_id}", tags=["sessions"])
+async def get_session(session_id: PathId, actor: ActorDep, node: NodeDep, runtime: RuntimeDep) -> views.SessionView:
+    """Show a session: state, progress, parameters in force, latest events."""
+    check_role("read-room", actor)
+    room = await node.room_of(runtime, session_id)
+    return await views.session_view(runtime, room, session_id)
+
+
+@router.post("/sessions/{session_id}/confirm-identity", response_model=SessionAnswer, tags=["sessions"])
+async def post_confirm_identity(command: asked.ConfirmIdentity, its: SessionDep, node: NodeDep) -> Response:
+    """Compare what the patient said with the booking, and what will be done with the order."""
+    strip = await node.strips[its.room.room_id].of(its.session_id) if its.state.may(Act.CONFIRM_IDENTITY) else None
+
+    async def confirm(work: Work) -> SessionAnswer:
+        return await handlers.confirm_identity(work, its.session_id, command, strip, its.look)
+
+    return await its.run(confirm)
+
+
+@router.post("/sessions/{session_id}/arm", status_code=202, response_model=views.ArmView, tags=["sessions"])
+async def post_arm(command: asked.Arm, its: SessionDep) -> Response:
+    """Write and read back every setting of the device, and enable it; ``outcome`` says whether that was done."""
+
+    async def arm(body: dict[str, Any]) -> None:
+        await its.room.arm(its.state, body["event_id"], its.call.actor)
+
+    async def current(body: dict[str, Any]) -> dict[str, Any]:
+        view = await views.arm_view(its.call.runtime, its.room, its.session_id, body["event_id"])
+        return view.model_dump(mode="json")
+
+    return await its.call.run(
+        lambda work: handlers.intend_to_arm(work, its.session_id, command, its.look, its.room.check_supported),
+        202,
+        current,
+        effect=arm,
+    )
+
+
+@router.post("/sessions/{session_id}/start", response_model=SessionAnswer, tags=["sessions"])
+async def post_start(_command: asked.Start, its: SessionDep) -> Response:
+    """Start an armed session: a treatment's trains begin, a measurement takes stimuli."""
+    return await its.run(lambda work: handlers.start(work, its.session_id, its.look), wake=True)
+
+
+@router.post("/sessions/{session_id}/pause", response_model=SessionAnswer, tags=["sessions"])
+async def post_pause(command: asked.Pause, its: SessionDep) -> Response:
+    """No next train; the running one ends."""
+    return await its.run(lambda work: handlers.pause(work, its.session_id, command, its.look), wake=True)
+
+
+@router.post("/sessions/{session_id}/resume", response_model=SessionAnswer, tags=["sessions"])
+async def post_resume(command: asked.Resume, its: SessionDep) -> Response:
+    """Go on after a pause, with coil and ears checked; every start condition is looked at anew."""
+    return await its.run(lambda work: handlers.resume(work, its.session_id, command, its.look), wake=True)
+
+
+@router.post("/sessions/{session_id}/stop", response_model=SessionAnswer, tags=["sessions"])
+async def post_stop(command: asked.Stop, its: SessionDep) -> Response:
+    """Disarm at once and close the session. The device's own stop and lifting the coil come first."""
+    check_may_halt(its.call.actor)
+
+    async def close(work: Work) -> SessionAnswer:
+        return await handlers.stop(work, its.session_id, command, its.look)
+
+    if not its.state.may(Act.STOP):
+        return await its.run(close)
+    async with its.room.halted() as disarmed:
+        response = await its.run(close)
+    if not disarmed and its.state.phase in (Phase.ARMED, Phase.RUNNING, Phase.PAUSED):
+        await its.room.fault(RoomFault("device-fault", "disarm-not-confirmed", "not read back as disabled at a stop"))
+    return response
+
+
+@router.post("/sessions/{session_id}/parameters", response_model=SessionAnswer, tags=["sessions"])
+async def post_parameter(command: asked.ChangeParameter, its: SessionDep) -> Response:
+    """Change intensity or pause within the signed band, from the next train on."""
+    return await its.run(
+        lambda work: handlers.change_parameter(work, its.session_id, command, its.look, its.room.check_supported),
+        wake=True,
+    )
+
+
+# --- stimuli and trains
+
+
+@router.post("/sessions/{session_id}/stimuli", status_code=202, response_model=views.StimulusView, tags=["stimuli"])
+async def post_stimulus(command: asked.Stimulate, its: SessionDep) -> Response:
+    """Deliver one stimulus of a measurement; a repeat tells what became of it and never delivers another."""
+    await its.room.count()
+    train_id = new_id()
+
+    async def fire(body: dict[str, Any]) -> None:
+        await asyncio.wait({its.room.fire(its.session_id, body["train_id"])}, timeout=STIMULUS_WAIT_S)
+
+    async def current(body: dict[str, Any]) -> dict[str, Any]:
+        state = await views.load_session(its.call.runtime, its.session_id)
+        return body | {"outcome": views.train_view(state, body["train_id"]).outcome}
+
+    return await its.call.run(
+        lambda work: handlers.intend_stimulus(work, its.session_id, command, train_id, its.look),
+        202,
+        current,
+        effect=fire,
+    )
+
+
+@router.post(
+    "/sessions/{session_id}/stimuli/{train_id}/answer", status_code=201, response_model=SessionAnswer, tags=["stimuli"]
+)
+async def post_answer(train_id: PathId, command: asked.AnswerStimulus, its: SessionDep) -> Response:
+    """Say what was seen after a stimulus."""
+    return await its.run(lambda work: handlers.answer_stimulus(work, its.session_id, train_id, command, its.look), 201)
+
+
+@router.get("/sessions/{session_id}/trains/{train_id}", tags=["stimuli"])
+async def get_train(
+    session_id: PathId, train_id: PathId, actor: ActorDep, node: NodeDep, runtime: RuntimeDep
+) -> views.TrainView:
+    """Show one train or stimulus, and what became of it."""
+    check_role("read-room", actor)
+    await node.room_of(runtime, session_id)
+    return views.train_view(await views.load_session(runtime, session_id), train_id)

@@ -1,0 +1,180 @@
+"""The conductor: the trains of a session, one after the other, each authorised before it leaves (INV-1).
+
+The host times the pauses between trains, by clock time; the device times what is inside one (INV-11).
+"""
+
+import asyncio
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from spoel_common.clock import Clock
+from spoel_common.errors import SpoelError
+from spoel_common.ids import new_id
+from spoel_stimulation.devices.adapter import DeviceError
+from spoel_stimulation.domain.refusals import TransitionNotAllowed
+from spoel_stimulation.domain.state import Phase, SessionState
+from spoel_stimulation.domain.trains import device_pattern, next_train
+from spoel_stimulation.events import TreatmentOrder
+from spoel_stimulation.runner.delivery import RoomFault, UnaccountedPulses
+from spoel_stimulation.runner.settings import device_settings
+
+if TYPE_CHECKING:
+    from spoel_stimulation.runner.room import Room
+
+DATABASE_PAUSE_S = 0.5
+
+_log = structlog.get_logger(__name__)
+
+
+class Conductor:
+    """Conducts the session of one room.
+
+    Args:
+        room: the room.
+        clock: clock time.
+    """
+
+    def __init__(self, room: "Room", clock: Clock) -> None:
+        self._room = room
+        self._clock = clock
+        self._woken = asyncio.Event()
+        self._attempted: str | None = None
+
+    def wake(self) -> None:
+        """Look at the session again."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Conduct, until cancelled."""
+        while True:
+            await self._woken.wait()
+            self._woken.clear()
+            try:
+                await self._conduct()
+            except SQLAlchemyError as error:
+                _log.error("conductor.database-failed", room=self._room.room_id, reason=str(error))
+                await asyncio.sleep(DATABASE_PAUSE_S)
+                self.wake()
+
+    async def _conduct(self) -> None:
+        """Deliver trains while there is a running treatment whose next one is due."""
+        while self._room.holds == 0 and self._room.link.up:
+            state = await self._room.journal.open_session()
+            if state is None or state.phase is not Phase.RUNNING or state.session.kind != "treatment":
+                return
+            if state.open_train is not None:
+                if not await self._discard_unsent(state):
+                    return
+                continue
+            if not await self._step(state):
+                return
+
+    async def _step(self, state: SessionState) -> bool:
+        """Wait for the next train's moment and deliver it; False when somebody has to wake the conductor."""
+        order = state.order
+        assert isinstance(order, TreatmentOrder)  # noqa: S101 - a treatment's
+        train = next_train(state, device_pattern(order, self._room.limits.max_autonomous_s))
+        if train is None:
+            await self._finish(state)
+            return False
+        if not await self._until(train.due_at):
+            return True
+        try:
+            async with self._room.delivery.busy:
+                await self._authorise_and_deliver(state)
+        except TransitionNotAllowed:
+            return True
+        except UnaccountedPulses as error:
+            await self._room.unaccounted(error)
+        except RoomFault as error:
+            await self._room.fault(error)
+        except DeviceError as error:
+            await self._room.fault(RoomFault("device-fault", error.slug, error.detail))
+        except SpoelError as refusal:
+            await self._room.interlock(state, refusal)
+        return True
+
+    async def _authorise_and_deliver(self, state: SessionState) -> None:
+        room = self._room
+        await self._freshen()
+        await room.delivery.set_percent_mso(state.percent_mso)
+        await room.delivery.count()
+        self._attempted = new_id()
+        after = await room.journal.authorise(state, self._attempted)
+        self._attempted = None
+        await room.delivery.deliver(after, after.trains[-1], device_settings(after, room.limits.max_autonomous_s))
+
+    async def _freshen(self) -> None:
+        """Ask the device's status where what is known of it is getting old (INV-4)."""
+        if self._room.look().device.status_age_s > self._room.limits.max_status_age_s / 2:
+            await self._room.device.refresh_status()
+
+    async def _discard_unsent(self, state: SessionState) -> bool:
+        """Record an authorised train that was never sent, as after a commit that looked failed; else leave it."""
+        train = state.open_train
+        if train is None or train.train_id != self._attempted or not await self._room.delivery.idle(0):
+            return False
+        await self._room.delivery.discard(state, train)
+        return True
+
+    async def _finish(self, state: SessionState) -> None:
+        disarmed = await self._room.stop_device()
+        await self._room.journal.persist(lambda: self._room.journal.complete(state))
+        if not disarmed:
+            fault = RoomFault("device-fault", "disarm-not-confirmed", "not read back as disabled after the last train")
+            await self._room.fault(fault)
+
+    async def _until(self, due_at: datetime | None) -> bool:
+        """Wait for a moment of clock time; False if woken before."""
+        while due_at is not None:
+            left_ns = round(due_at.timestamp() * 1e6) * 1_000 - self._clock.utc_ns()
+            if left_ns <= 0:
+                break
+            target_ns = self._clock.monotonic_ns() + left_ns
+            if await self._woken_before(target_ns):
+                return False
+        return True
+
+    async def _woken_before(self, target_ns: int) -> bool:
+        sleeping = asyncio.create_task(self._clock.sleep_until(target_ns))
+        waking = asyncio.create_task(self._woken.wait())
+        try:
+            await asyncio.wait({sleeping, waking}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleeping.cancel()
+            waking.cancel()
+        if self._woken.is_set():
+            self._woken.clear()
+            return True
+        return False
+
+    async def deliver_stimulus(self, session_id: str, train_id: str) -> None:
+        """Deliver one authorised stimulus of a measurement."""
+        room = self._room
+        state = await room.journal.open_session()
+        train = None if state is None else state.open_train
+        if state is None or train is None or train.train_id != train_id:
+            _log.error("conductor.stimulus-gone", room=room.room_id, session=session_id, train=train_id)
+            return
+        try:
+            async with room.delivery.busy:
+                await self._set_or_discard(state, train.percent_mso)
+                await room.delivery.deliver(state, train, device_settings(state, room.limits.max_autonomous_s))
+        except RoomFault as error:
+            await room.fault(error)
+
+    async def _set_or_discard(self, state: SessionState, percent_mso: int) -> None:
+        """Set the stimulus's intensity.
+
+        Raises:
+            RoomFault: the device did not take it; the stimulus is recorded as not sent.
+        """
+        try:
+            await self._room.delivery.set_percent_mso(percent_mso)
+        except DeviceError as error:
+            if state.open_train is not None:
+                await self._room.delivery.discard(state, state.open_train)
+            raise RoomFault("device-fault", error.slug, error.detail) from error

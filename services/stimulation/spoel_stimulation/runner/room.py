@@ -1,0 +1,348 @@
+"""One room: its device, its session, and everything that may stop either.
+
+Stopping never waits for the database, the broker or a lock: the bar is raised, the device is disarmed, and only then
+is anything written down (INV-8).
+"""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from spoel_common.clock import Clock
+from spoel_common.errors import SpoelError
+from spoel_common.people import Actor
+from spoel_common.sealing import KeyPair
+from spoel_common.work import UnitsOfWork
+from spoel_stimulation import commands as asked
+from spoel_stimulation.devices.adapter import (
+    Counters,
+    DeviceError,
+    DeviceIdentity,
+    NotSupported,
+    ReadBack,
+    TrainSettings,
+    Unasked,
+)
+from spoel_stimulation.domain.conditions import Limits
+from spoel_stimulation.domain.refusals import BeyondDeviceCapability, RoomRefusal
+from spoel_stimulation.domain.state import Phase, SessionState
+from spoel_stimulation.events import DeviceSettings, InterlockReason, Known, StopOutcome
+from spoel_stimulation.handlers import Surroundings, record_armed
+from spoel_stimulation.runner.conductor import Conductor
+from spoel_stimulation.runner.delivery import Accounted, Delivery, RoomFault, UnaccountedPulses
+from spoel_stimulation.runner.journal import Journal, interlock_of
+from spoel_stimulation.runner.link import DeviceLink, RoomDevice
+from spoel_stimulation.runner.settings import device_settings
+
+HALT_TIMEOUT_S = 5.0
+QUIET_S = 0.5
+RECHECK_PAUSE_S = 0.5
+FAILURES_KEPT = 100
+
+_log = structlog.get_logger(__name__)
+
+
+class Failure(NamedTuple):
+    """Why a command with an effect on the device had none."""
+
+    slug: str
+    detail: str
+
+
+class Room:
+    """One treatment room of this node.
+
+    Args:
+        room_id: its name.
+        site: the site's name.
+        device: the adapter of its device.
+        units: units of work on the node's journal.
+        clock: clock time.
+        knowledge: returns how old the knowledge of each feed is.
+        limits: limits of this node.
+        key: the room's key for identity strips.
+    """
+
+    def __init__(  # noqa: PLR0913 - the parts of a room, the rest by name
+        self,
+        room_id: str,
+        site: str,
+        device: RoomDevice,
+        units: UnitsOfWork,
+        clock: Clock,
+        *,
+        knowledge: Callable[[], tuple[Known, ...]],
+        limits: Limits,
+        key: KeyPair,
+    ) -> None:
+        self.room_id = room_id
+        self.site = site
+        self.key = key
+        self.limits = limits
+        self.link = DeviceLink(room_id, device)
+        self.journal = Journal(units, room_id, self.look)
+        self.delivery = Delivery(device, self.journal, clock)
+        self._units = units
+        self._knowledge = knowledge
+        self._conductor = Conductor(self, clock)
+        self._first_answer = True
+        self._recheck = asyncio.Event()
+        self._background: set[asyncio.Task[None]] = set()
+        self.arming: set[str] = set()
+        self.failures: OrderedDict[str, Failure] = OrderedDict()
+        self.holds = 0
+
+    @property
+    def device(self) -> RoomDevice:
+        """The adapter of the room's device."""
+        return self.link.device
+
+    async def run(self) -> None:
+        """Keep the link, conduct sessions and watch the interlocks, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.link.run(self), name=f"{self.room_id} link")
+            tasks.create_task(self._conductor.run(), name=f"{self.room_id} conductor")
+            tasks.create_task(self._watch_interlocks(), name=f"{self.room_id} interlocks")
+
+    async def close(self) -> None:
+        """Disarm and let go of the device; what is open is closed at the next start."""
+        self.delivery.bar()
+        await self.device.close()
+        for task in list(self._background):
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+
+    def look(self) -> Surroundings:
+        """Return the surroundings of a decision at this moment."""
+        device = self.link.facts(self.delivery.counted)
+        return Surroundings(self.site, self.room_id, device, self._knowledge(), self.limits)
+
+    # --- asked by people, after the conditions were checked in a unit of work
+
+    def check_supported(self, state: SessionState) -> None:
+        """Refuse a session that the device cannot deliver as it stands; nothing is sent (INV-2).
+
+        Raises:
+            BeyondDeviceCapability: says what is beyond.
+        """
+        try:
+            self.device.capability.check(device_settings(state, self.limits.max_autonomous_s))
+        except NotSupported as error:
+            raise BeyondDeviceCapability(error.detail) from error
+
+    async def arm(self, state: SessionState, event_id: str, by: Actor) -> None:
+        """Stage and arm the device, then record it under the id that was promised; failures are remembered."""
+        self.arming.add(event_id)
+        await asyncio.shield(self._spawn(self._arm(state, event_id, by), "arming"))
+
+    async def _arm(self, state: SessionState, event_id: str, by: Actor) -> None:
+        settings = device_settings(state, self.limits.max_autonomous_s)
+        try:
+            async with self.delivery.busy:
+                read_back = await self.delivery.stage_and_arm(settings)
+                await self._record_armed(state, event_id, by, settings, read_back)
+        except DeviceError as error:
+            self._failed(event_id, error.slug, error.detail)
+            await self.fault(RoomFault("device-fault", error.slug, error.detail))
+        except SpoelError as error:
+            self._failed(event_id, error.slug, error.detail)
+            await self.stop_device()
+        except SQLAlchemyError as error:
+            self._failed(event_id, "unavailable", f"The journal did not take it ({type(error).__name__}). Arm again.")
+            await self.stop_device()
+        finally:
+            self.arming.discard(event_id)
+
+    async def _record_armed(
+        self, state: SessionState, event_id: str, by: Actor, settings: TrainSettings, found: ReadBack
+    ) -> None:
+        session_id = state.session.session_id
+        command = asked.RecordArmed(
+            settings=DeviceSettings.model_validate({"set": found.set_point, "read_back": found.read_back}),
+            coil_model=self.look().device.coil_model,
+            percent_mso=settings.percent_mso,
+        )
+        async with self._units.begin(by, session_id) as work:
+            await record_armed(work, session_id, event_id, command, self.look)
+
+    def _failed(self, event_id: str, slug: str, detail: str) -> None:
+        self.failures[event_id] = Failure(slug, detail)
+        while len(self.failures) > FAILURES_KEPT:
+            self.failures.popitem(last=False)
+        _log.warning("room.not-armed", room=self.room_id, problem=slug, detail=detail)
+
+    def wake(self) -> None:
+        """Have the conductor look at the session: something about it has changed."""
+        self._conductor.wake()
+
+    def look_again(self) -> None:
+        """Have the interlocks looked at: something that is known of others has changed (INV-4)."""
+        self._recheck.set()
+
+    async def count(self) -> None:
+        """Ask the device's pulse counter for the decision to come; a failure shows in the decision."""
+        try:
+            async with self.delivery.busy:
+                await self.delivery.count()
+        except UnaccountedPulses as error:
+            await self.unaccounted(error)
+        except DeviceError as error:
+            _log.warning("room.not-counted", room=self.room_id, detail=error.detail)
+
+    def fire(self, session_id: str, train_id: str) -> asyncio.Task[None]:
+        """Deliver an authorised stimulus, in the background."""
+        return self._spawn(self._conductor.deliver_stimulus(session_id, train_id), f"stimulus {train_id}")
+
+    @asynccontextmanager
+    async def halted(self) -> AsyncIterator[bool]:
+        """Raise the bar, disarm, and wait for the running train's record; yields whether the device is disarmed."""
+        self.holds += 1
+        try:
+            disarmed = await self.stop_device()
+            await self.delivery.idle(HALT_TIMEOUT_S)
+            yield disarmed
+        finally:
+            self.holds -= 1
+            self.wake()
+
+    async def stop_device(self) -> bool:
+        """Let no train leave and disarm; True if the device reads back as disabled."""
+        self.delivery.bar()
+        return await self.device.disarm()
+
+    # --- the emergency stop
+
+    async def emergency_stop(self, person: Callable[[], Awaitable[str]]) -> StopOutcome:
+        """Disarm first; then see whether it holds; the record follows in the background (INV-8).
+
+        Args:
+            person: says who asked, if anybody signed in; awaited only after the device was disarmed.
+        """
+        self.holds += 1
+        outcome = await self._stop_and_see()
+        self._spawn(self._record_emergency(outcome, person), "emergency stop")
+        return outcome
+
+    async def _stop_and_see(self) -> StopOutcome:
+        """Confirmed: read back as disabled and no pulse for half a second of wall time."""
+        if not await self.stop_device():
+            return "not-confirmed"
+        disarmed_at_s = time.monotonic()
+        await asyncio.sleep(QUIET_S)
+        last_s, status = self.device.last_stimulus_monotonic_s, self.device.status
+        if status is None or not self.link.up:
+            return "sent"
+        if status.enabled or (last_s is not None and last_s > disarmed_at_s):
+            return "not-confirmed"
+        return "confirmed"
+
+    async def _record_emergency(self, outcome: StopOutcome, person: Callable[[], Awaitable[str]]) -> None:
+        try:
+            name = await person()
+            await self.delivery.idle(HALT_TIMEOUT_S)
+            await self.journal.persist(lambda: self.journal.emergency(outcome, name))
+        finally:
+            self.holds -= 1
+            self.wake()
+
+    # --- what goes wrong
+
+    async def fault(self, fault: RoomFault) -> None:
+        """Disarm, then record a fault, latch the room and interrupt its session."""
+        await self.stop_device()
+        await self.journal.persist(lambda: self.journal.fault(fault.reason, fault.kind, fault.detail))
+
+    async def unaccounted(self, found: UnaccountedPulses) -> None:
+        """Disarm, then record pulses that no train accounts for, latch the room and interrupt its session."""
+        await self.stop_device()
+        self.delivery.accounted = self.delivery.accounted._replace(total_pulses=found.total_pulses)
+        accounted = self.delivery.accounted
+        await self.journal.persist(lambda: self.journal.unauthorised_pulses(found.pulses, accounted))
+
+    async def interlock(self, state: SessionState, refusal: SpoelError) -> None:
+        """Disarm, then interrupt or close the session."""
+        reason: InterlockReason = interlock_of(refusal) if isinstance(refusal, RoomRefusal) else "device-fault"
+        _log.warning("room.interlock", room=self.room_id, reason=reason, detail=refusal.detail)
+        disarmed = await self.stop_device()
+        await self.journal.persist(lambda: self.journal.interlock(state, reason))
+        if not disarmed:
+            await self.fault(RoomFault("device-fault", "disarm-not-confirmed", "not read back as disabled at a stop"))
+
+    # --- what the link tells
+
+    async def device_answered(self, identity: DeviceIdentity, counters: Counters) -> None:
+        """Record what a device that is connected and disarmed says, before it may be used (INV-1, INV-7)."""
+        self.delivery.bar()
+        await self.delivery.idle(HALT_TIMEOUT_S)
+        first, key = self._first_answer, self.key.public_key
+        await self.journal.persist(lambda: self.journal.connected(identity, key, counters.pulses, first=first))
+        self._first_answer = False
+        self.delivery.accounted = Accounted(identity.serial, counters.pulses)
+
+    async def device_did(self, unasked: Unasked) -> None:
+        """Bar and disarm at once; record when the running train, if there is one, is recorded (HZ-08)."""
+        self.delivery.bar()
+        self._spawn(self._deal_with(unasked), f"unasked {unasked.kind}")
+
+    async def link_lost(self, detail: str) -> None:
+        """Bar at once, and record the loss if a session is open; without one, only the room's state shows it."""
+        self.delivery.bar()
+        self._spawn(self._record_loss(detail), "link lost")
+
+    async def _record_loss(self, detail: str) -> None:
+        if await self.journal.persist(self.journal.open_session) is not None:
+            await self.journal.persist(lambda: self.journal.fault("link-lost", "link-lost", detail))
+
+    async def _deal_with(self, unasked: Unasked) -> None:
+        if not unasked.disarmed:
+            await self.stop_device()
+        await self.delivery.idle(HALT_TIMEOUT_S)
+        if unasked.kind == "change":
+            await self.fault(RoomFault("unasked-change", "unasked-change", unasked.detail))
+            return
+        known = self.delivery.accounted.total_pulses
+        total = unasked.device_total_pulses
+        if total is None:
+            total = known + unasked.pulses
+        if total > known:
+            await self.unaccounted(UnaccountedPulses(total - known, total))
+
+    # --- interlocks
+
+    async def _watch_interlocks(self) -> None:
+        while True:
+            await self._recheck.wait()
+            self._recheck.clear()
+            try:
+                await self._check_interlocks()
+            except SQLAlchemyError as error:
+                _log.error("room.interlocks-not-checked", room=self.room_id, reason=str(error))
+                await asyncio.sleep(RECHECK_PAUSE_S)
+                self._recheck.set()
+
+    async def _check_interlocks(self) -> None:
+        state = await self.journal.open_session()
+        if state is None or state.phase not in (Phase.ARMED, Phase.RUNNING, Phase.PAUSED):
+            return
+        try:
+            await self.journal.check_going_on(state)
+        except SpoelError as refusal:
+            async with self.halted():
+                await self.interlock(state, refusal)
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=f"{self.room_id} {name}")
+        self._background.add(task)
+        task.add_done_callback(self._forget)
+        return task
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._background.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("room.task-failed", room=self.room_id, task=task.get_name(), exc_info=task.exception())

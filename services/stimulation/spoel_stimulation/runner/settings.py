@@ -1,0 +1,25 @@
+"""From an order to what the device is told. The device's own number of trains is always 1 (INV-11)."""
+
+from spoel_stimulation.devices.adapter import TrainSettings
+from spoel_stimulation.domain.state import SessionState
+from spoel_stimulation.domain.trains import SINGLE_PULSE_INTERVAL_S, device_pattern
+from spoel_stimulation.events import TreatmentOrder
+
+
+def device_settings(state: SessionState, max_autonomous_s: float) -> TrainSettings:
+    """Return the settings of one train at the intensity in force; of one pulse for a measurement.
+
+    Raises:
+        TrainBeyondLimits: a train is too long for one start command.
+    """
+    order = state.order
+    if isinstance(order, TreatmentOrder):
+        pattern = device_pattern(order, max_autonomous_s)
+        return TrainSettings.of_pattern(pattern, state.percent_mso, order.waveform, order.current_direction)
+    return TrainSettings(
+        waveform=order.waveform,
+        current_direction=order.current_direction,
+        rate_hz=1.0 / SINGLE_PULSE_INTERVAL_S,
+        stimuli=1,
+        percent_mso=state.percent_mso,
+    )

@@ -1,0 +1,61 @@
+"""Settings of a room node."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from spoel_common.settings import Name, Settings
+
+RoomId = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=40)]
+
+
+class RoomSetting(BaseModel):
+    """One treatment room.
+
+    Attributes:
+        room_id: its name, for example ``room-1``.
+        device: which adapter speaks with its device.
+        address: of the device: a serial port's path, or ``socket://host:port``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    room_id: RoomId
+    device: Literal["magpro"] = "magpro"
+    address: Annotated[str, Field(pattern=r"^(/dev/\S+|socket://\S+)$")]
+
+
+class StimulationSettings(Settings):
+    """What a room node reads at start.
+
+    Attributes:
+        rooms: its rooms, as a JSON list.
+        max_knowledge_age_s: oldest knowledge of intake and planning on which a session may start, in wall seconds.
+        max_status_age_s: oldest status of the device on which a train may start, in wall seconds.
+        max_autonomous_s: longest that a device may run on its own after one start command.
+    """
+
+    service: Literal["stimulation"] = "stimulation"
+    store: Name = "node-1"
+    port: int = Field(default=8103, ge=0, le=65_535)
+    database_url: str = "sqlite:///.spoel/stimulation.db"
+    rooms: tuple[RoomSetting, ...] = ()
+    max_knowledge_age_s: float = Field(default=60.0, gt=0, le=3_600)
+    max_status_age_s: float = Field(default=2.0, gt=0, le=10)
+    max_autonomous_s: float = Field(default=10.0, gt=0, le=60)
+
+    @field_validator("database_url")
+    @classmethod
+    def _the_journal_is_sqlite(cls, url: str) -> str:
+        if not url.startswith("sqlite"):
+            raise ValueError("a room node's journal is SQLite, next to the device: give sqlite:///path")
+        return url
+
+    @field_validator("rooms")
+    @classmethod
+    def _rooms_differ(cls, rooms: tuple[RoomSetting, ...]) -> tuple[RoomSetting, ...]:
+        for field in ("room_id", "address"):
+            values = [getattr(room, field) for room in rooms]
+            if len(set(values)) != len(values):
+                raise ValueError(f"two rooms have the same {field}")
+        return rooms

@@ -1,0 +1,239 @@
+"""What all tests may ask for: real databases and a real NATS, started once, with a fresh place in them for each test.
+
+* ``sqlite_url``, ``postgres_url``: the address of an empty database of this test's own.
+* ``database_url``: either of them, the test runs twice.
+* ``database``: likewise, open and with the tables of ``migrations_v1``; ``other_database``: a second one of that kind.
+* ``nats_server``: one server for all tests; ``nats_url``, ``nats_settings`` lead to it.
+* ``own_nats``: a server that the test may stop, kill and start again.
+* ``site``: a site name of this test's own; its streams are deleted behind it.
+* ``broker``: a connection named ``test``; ``connect(name)`` opens more of them.
+"""
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import asyncpg
+import nats
+import pytest
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from tests.postgres_server import PostgresServer
+
+from spoel_common.messaging import Broker, NatsSettings
+from spoel_common.store import Database, migrations_v1
+from spoel_local.nats_server import NatsServer
+
+_TEMPLATE = "spoel_template"
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    server = PostgresServer()
+    try:
+        server.start()
+        asyncio.run(_make_template(server))
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def postgres_url(postgres_server) -> Iterator[str]:
+    yield from _postgres_database(postgres_server, "template1")
+
+
+@pytest.fixture
+def sqlite_url(tmp_path) -> str:
+    return f"sqlite:///{tmp_path}/{next(_numbers)}.db"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request) -> str:
+    return request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")
+
+
+@pytest.fixture
+def new_sqlite(tmp_path) -> Callable[[], str]:
+    return lambda: f"sqlite:///{tmp_path}/{next(_numbers)}.db"
+
+
+@pytest.fixture
+def new_postgres(postgres_server) -> Iterator[Callable[[], str]]:
+    """Return a function that makes a database with tables and returns its address."""
+    made: list[Iterator[str]] = []
+
+    def make() -> str:
+        made.append(_postgres_database(postgres_server, _TEMPLATE))
+        return next(made[-1])
+
+    yield make
+    for database in made:
+        next(database, None)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def new_database(request) -> Callable[[], str]:
+    return request.getfixturevalue("new_sqlite" if request.param == "sqlite" else "new_postgres")
+
+
+@pytest.fixture
+async def open_database() -> AsyncIterator[Callable[[str], Awaitable[Database]]]:
+    """Return a function that opens a database and makes its tables where it is new."""
+    opened: list[Database] = []
+
+    async def open_one(url: str) -> Database:
+        database = await Database.open(url)
+        opened.append(database)
+        if database.dialect == "sqlite" and not database.path.exists():
+            async with database.write() as conn:
+                await conn.run_sync(_make_tables)
+        return database
+
+    yield open_one
+    for database in opened:
+        await database.close()
+
+
+@pytest.fixture
+async def database(open_database, new_database) -> Database:
+    return await open_database(new_database())
+
+
+@pytest.fixture
+async def other_database(open_database, new_database) -> Database:
+    return await open_database(new_database())
+
+
+@pytest.fixture(scope="session")
+def nats_server(tmp_path_factory) -> Iterator[NatsServer]:
+    server = NatsServer.start(tmp_path_factory.mktemp("nats"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def nats_url(nats_server) -> str:
+    return nats_server.url
+
+
+@pytest.fixture
+def nats_settings(nats_server) -> NatsSettings:
+    return NatsSettings(servers=(nats_server.url,), monitor_url=nats_server.monitor_url)
+
+
+class OwnNats:
+    """A server that a test may stop, kill and start again at the same address, with what it stored."""
+
+    def __init__(self, folder) -> None:
+        self._folder = folder
+        self.server = NatsServer.start(folder)
+        self.settings = NatsSettings(servers=(self.server.url,), monitor_url=self.server.monitor_url)
+
+    def kill(self) -> None:
+        self.server.kill()
+
+    def stop(self) -> None:
+        self.server.stop()
+
+    def start(self) -> None:
+        self.server = NatsServer.start(self._folder, self.server.port, self.server.monitor_port)
+
+
+@pytest.fixture
+def own_nats(tmp_path) -> Iterator[OwnNats]:
+    own = OwnNats(tmp_path / "nats")
+    yield own
+    own.stop()
+
+
+@pytest.fixture
+async def site(request) -> AsyncIterator[str]:
+    name = f"t{next(_numbers)}"
+    yield name
+    if "nats_server" in request.fixturenames:
+        await _delete_streams(request.getfixturevalue("nats_server").url, f"spoel_{name}_")
+
+
+@pytest.fixture
+async def connect(nats_settings) -> AsyncIterator[Callable[[str], Awaitable[Broker]]]:
+    opened: list[Broker] = []
+
+    async def open_one(name: str, settings: NatsSettings = nats_settings) -> Broker:
+        opened.append(await Broker.connect(settings, name))
+        return opened[-1]
+
+    yield open_one
+    for one in opened:
+        await one.close()
+
+
+@pytest.fixture
+async def broker(connect) -> Broker:
+    return await connect("test")
+
+
+@pytest.fixture
+def eventually() -> Callable[..., Awaitable[None]]:
+    """Return a function that waits until a condition holds, or fails with what it was told to show."""
+
+    async def wait(condition: Callable[[], object], within_s: float = 10.0, show: Callable[[], object] = str) -> None:
+        deadline_s = time.monotonic() + within_s
+        while True:
+            found = condition()
+            if isinstance(found, Awaitable):
+                found = await found
+            if found:
+                return
+            if time.monotonic() > deadline_s:
+                pytest.fail(f"did not happen within {within_s} s: {show()}")
+            await asyncio.sleep(0.01)
+
+    return wait
+
+
+async def _make_template(server: PostgresServer) -> None:
+    await _on_server(server, f"CREATE DATABASE {_TEMPLATE}")
+    database = await Database.open(server.url(_TEMPLATE))
+    async with database.write() as conn:
+        await conn.run_sync(_make_tables)
+    await database.close()
+
+
+def _make_tables(connection) -> None:
+    migrations_v1.upgrade(Operations(MigrationContext.configure(connection)))
+
+
+def _postgres_database(server: PostgresServer, template: str) -> Iterator[str]:
+    name = f"test_{next(_numbers)}"
+    _in_thread(_on_server(server, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY"))
+    yield server.url(name)
+    _in_thread(_on_server(server, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+def _in_thread(work: Coroutine[None, None, None]) -> None:
+    """Run ``work`` to its end, also where a loop runs in this thread."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, work).result(timeout=30)
+
+
+async def _on_server(server: PostgresServer, statement: str) -> None:
+    conn = await asyncpg.connect(server.url("postgres"), timeout=10)
+    try:
+        await conn.execute(statement)
+    finally:
+        await conn.close()
+
+
+async def _delete_streams(url: str, prefix: str) -> None:
+    client = await nats.connect(url)
+    try:
+        jetstream = client.jetstream()
+        for stream in await jetstream.streams_info():
+            if stream.config.name.startswith(prefix):
+                await jetstream.delete_stream(stream.config.name)
+    finally:
+        await client.close()

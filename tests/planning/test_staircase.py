@@ -1,0 +1,116 @@
+"""The search for the motor threshold on virtual patients."""
+
+import random
+from math import erf, sqrt
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.planning.story import RULES, deliver
+
+from spoel_planning.domain.known import SeenStimulus
+from spoel_planning.domain.staircase import Finished, Next, NotFound, next_stimulus
+
+STAIRCASE = RULES.threshold.staircase
+
+
+def step_after(stimuli, ceiling=90, most=75):
+    return next_stimulus(stimuli, ceiling, most, STAIRCASE)
+
+
+def stimulus(percent_mso: int, response: str) -> SeenStimulus:
+    return SeenStimulus(train_id=f"train-{percent_mso}", percent_mso=percent_mso, response=response)
+
+
+@pytest.mark.requirement("PL-03")
+@given(st.floats(min_value=25, max_value=85))
+def test_it_converges_on_any_threshold(threshold):
+    stimuli = deliver(threshold)
+    step = step_after(stimuli)
+    assert isinstance(step, Finished)
+    assert abs(step.estimate_percent_mso - threshold) <= 1.5
+    assert len(stimuli) <= 35
+
+
+@pytest.mark.requirement("ST-02")
+@pytest.mark.hazard("HZ-12")
+@given(st.floats(min_value=1, max_value=100), st.integers(min_value=30, max_value=100))
+def test_it_never_asks_for_more_than_the_ceiling(threshold, ceiling):
+    stimuli = deliver(threshold, ceiling)
+    assert all(each.percent_mso <= ceiling for each in stimuli)
+    if threshold > ceiling:
+        assert step_after(stimuli, ceiling) == NotFound("no-response-at-ceiling")
+
+
+@given(st.integers(min_value=0, max_value=10_000), st.integers(min_value=35, max_value=80))
+def test_a_patient_who_answers_by_chance_is_found_within_a_tenth(seed, threshold):
+    draw = random.Random(seed)
+    spread = 0.03 * threshold
+
+    def moves(percent_mso: int) -> bool:
+        return draw.random() < 0.5 * (1 + erf((percent_mso - threshold) / spread / sqrt(2)))
+
+    step = step_after(deliver(threshold, 100, noise=moves), 100)
+    assert isinstance(step, Finished)
+    assert step.estimate_percent_mso == pytest.approx(threshold, rel=0.1)
+
+
+@given(st.lists(st.sampled_from(["yes", "no", "repeat"]), max_size=80), st.integers(min_value=30, max_value=100))
+def test_whatever_is_answered_it_ends_within_the_order(answers, ceiling):
+    stimuli = []
+    for answer in answers:
+        step = step_after(stimuli, ceiling, 60)
+        if not isinstance(step, Next):
+            break
+        assert 1 <= step.percent_mso <= ceiling
+        stimuli.append(stimulus(step.percent_mso, answer))
+    assert len(stimuli) <= 60
+
+
+@pytest.mark.requirement("PL-03")
+def test_it_starts_weak_and_steps_up_until_the_first_movement():
+    assert step_after([]) == Next(30)
+    assert step_after([stimulus(30, "no")]) == Next(35)
+    assert step_after([stimulus(30, "no"), stimulus(35, "no")]) == Next(40)
+
+
+def test_after_the_first_movement_it_goes_against_every_answer_with_smaller_steps():
+    up = [stimulus(30, "no"), stimulus(35, "no"), stimulus(40, "yes")]
+    assert step_after(up) == Next(36)
+    assert step_after([*up, stimulus(36, "no")]) == Next(38)
+    assert step_after([*up, stimulus(36, "no"), stimulus(38, "yes")]) == Next(37)
+
+
+def test_a_repeat_asks_for_the_same_again():
+    assert step_after([stimulus(30, "no"), stimulus(35, "repeat")]) == Next(35)
+
+
+def test_a_stimulus_at_another_intensity_answers_nothing():
+    assert step_after([stimulus(30, "no"), stimulus(60, "yes")]) == Next(35)
+
+
+def test_repeats_count_against_the_most_stimuli():
+    stimuli = [stimulus(30, "repeat")] * 10
+    assert step_after(stimuli, most=10) == NotFound("too-many-stimuli")
+
+
+def test_no_movement_at_the_ceiling_is_not_a_threshold():
+    assert step_after([stimulus(30, "no"), stimulus(32, "no")], ceiling=32) == NotFound("no-response-at-ceiling")
+
+
+def test_a_start_above_the_ceiling_is_lowered_to_it():
+    assert step_after([], ceiling=25) == Next(25)
+
+
+def test_movement_at_the_lowest_intensity_is_not_a_threshold():
+    assert step_after(deliver(1)) == NotFound("response-at-lowest")
+
+
+def test_stimuli_after_the_end_change_nothing():
+    stimuli = deliver(47)
+    assert step_after([*stimuli, stimulus(90, "no"), stimulus(20, "yes")]) == step_after(stimuli)
+
+
+@pytest.mark.hazard("HZ-06")
+def test_a_half_is_rounded_down():
+    assert all(step_after(deliver(threshold)).estimate_percent_mso <= threshold for threshold in range(25, 86))

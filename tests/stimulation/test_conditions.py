@@ -1,0 +1,286 @@
+"""Start conditions: each one missing, in turn, refuses with its own kind of problem, and nothing is decided."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from spoel_common.errors import NotAllowed, RegistrationNotVerified
+from spoel_common.people import Actor, Role
+from spoel_stimulation import commands as asked
+from spoel_stimulation.domain import refusals, session
+from spoel_stimulation.domain.conditions import NEEDED_SERVICES, OrderFacts
+from spoel_stimulation.domain.room import Latch, RoomState
+from spoel_stimulation.domain.state import SessionState
+from spoel_stimulation.events import ThresholdKey
+from tests.stimulation.story import (
+    CLINICIAN,
+    KEY,
+    NOW,
+    OPERATOR,
+    PATTERN_CTBS,
+    REGISTRATIONS,
+    SESSION,
+    SUPERVISOR,
+    TECHNICIAN,
+    Story,
+    booking,
+    device,
+    facts,
+    known,
+    measurement_order,
+    on_duty,
+    treatment_order,
+)
+
+OPEN = asked.OpenSession(session_id=SESSION)
+LATCHED = RoomState(latch=Latch(reason="device-fault", detail="train incomplete"))
+
+
+def opened(changed_facts, by=OPERATOR, command=OPEN):
+    return session.open_session(SessionState(), command, by, changed_facts)
+
+
+def with_order(**changes):
+    return OrderFacts(**({"treatment": treatment_order(), "newest_version": 1} | changes))
+
+
+@pytest.mark.requirement("ST-02")
+def test_a_session_opens_when_every_condition_holds():
+    (event,) = opened(facts())
+    assert event.treatment_order == treatment_order()
+    assert (event.operator_id, event.operator_role) == ("petra", "tms-professional")
+    assert [item.source for item in event.known] == ["/spoel/local/intake/main", "/spoel/local/planning/main"]
+
+
+MISSING = {
+    "no booking": ({"booking": None}, refusals.BookingUnknown),
+    "booking of another room": ({"booking": booking(room_id="room-2")}, refusals.WrongRoom),
+    "cancelled booking": ({"booking": booking(cancelled=True)}, refusals.BookingCancelled),
+    "no consent": ({"consent": None}, refusals.ConsentMissing),
+    "consent withdrawn": ({"consent": "withdrawn"}, refusals.ConsentWithdrawn),
+    "no indication": ({"indication": None}, refusals.IndicationMissing),
+    "not indicated": ({"indication": "not-indicated"}, refusals.IndicationMissing),
+    "no signed order": ({"order": OrderFacts()}, refusals.OrderNotSigned),
+    "booked version not signed": ({"order": with_order(treatment=None, newest_version=None)}, refusals.OrderNotSigned),
+    "newer version signed": ({"order": with_order(newest_version=2)}, refusals.OrderSuperseded),
+    "order withdrawn": ({"order": with_order(withdrawn=True)}, refusals.OrderWithdrawn),
+    "no registration": ({"registrations": {}}, RegistrationNotVerified),
+    "latched room": ({"room": LATCHED}, refusals.RoomLatchedRefusal),
+    "room busy": ({"busy_with": "session-0"}, refusals.RoomBusy),
+    "patient in another room": ({"patient_busy_in": "room-2"}, refusals.RoomBusy),
+    "device away": ({"device": device(ready=False, problem="away")}, refusals.DeviceNotReady),
+    "old device status": ({"device": device(status_age_s=2.1)}, refusals.DeviceNotReady),
+    "knows nothing": ({"known": ()}, refusals.StaleKnowledge),
+    "never heard of planning": ({"known": known()[:1]}, refusals.StaleKnowledge),
+    "old intake": ({"known": known(intake_s=60.1)}, refusals.StaleKnowledge),
+    "old planning": ({"known": known(planning_s=1e9)}, refusals.StaleKnowledge),
+}
+
+
+@pytest.mark.invariant("INV-4")
+@pytest.mark.requirement("ST-02")
+@pytest.mark.parametrize("missing", MISSING)
+def test_a_missing_condition_refuses_to_open(missing):
+    changes, refusal = MISSING[missing]
+    with pytest.raises(refusal) as caught:
+        opened(facts(**changes))
+    assert caught.value.detail
+    assert type(caught.value) is refusal
+
+
+@pytest.mark.invariant("INV-4")
+@pytest.mark.parametrize("missing", [name for name in MISSING if name not in ("room busy", "patient in another room")])
+@pytest.mark.parametrize("act", ["arm", "start", "resume"])
+def test_a_missing_condition_refuses_to_arm_start_and_resume(act, missing):
+    changes, refusal = MISSING[missing]
+    story = {"arm": Story().identified, "start": Story().armed, "resume": Story().paused}[act]()
+    changed = {"device": device(enabled=act != "arm")} | changes
+    if missing == "old device status":
+        changed["device"] = device(enabled=True, status_age_s=2.1)
+    with pytest.raises(refusal):
+        do(act, story, facts(**changed))
+
+
+def do(act, story, around):
+    if act == "arm":
+        session.check_arm(story.state, asked.Arm(ear_protection=True), OPERATOR, around)
+    elif act == "start":
+        session.start(story.state, OPERATOR, around)
+    else:
+        session.resume(story.state, asked.Resume(ear_protection=True), OPERATOR, around)
+
+
+@pytest.mark.parametrize("act", ["start", "resume"])
+def test_a_device_that_is_not_armed_is_not_started(act):
+    story = {"start": Story().armed, "resume": Story().paused}[act]()
+    with pytest.raises(refusals.DeviceNotReady):
+        do(act, story, facts())
+
+
+@pytest.mark.hazard("HZ-18")
+@pytest.mark.requirement("ST-11")
+def test_arming_and_resuming_without_ear_protection_is_refused():
+    with pytest.raises(refusals.EarProtectionMissing):
+        session.check_arm(Story().identified().state, asked.Arm(), OPERATOR, facts())
+    with pytest.raises(refusals.EarProtectionMissing):
+        session.resume(
+            Story().paused().state, asked.Resume(ear_protection=False), OPERATOR, facts(device=device(enabled=True))
+        )
+
+
+@pytest.mark.requirement("ST-01")
+@pytest.mark.hazard("HZ-17")
+@pytest.mark.parametrize(
+    ("supervisor_id", "roster"),
+    [
+        (None, on_duty()),
+        ("nobody", on_duty()),
+        ("sanne", on_duty(until=NOW)),
+        ("sanne", None),
+        ("tom", on_duty(TECHNICIAN)),
+    ],
+)
+def test_a_technician_without_a_named_supervisor_on_duty_is_refused(supervisor_id, roster):
+    command = asked.OpenSession(session_id=SESSION, supervisor_id=supervisor_id)
+    around = facts(**({"roster": roster} if roster else {}))
+    with pytest.raises(refusals.SupervisionMissing):
+        opened(around, TECHNICIAN, command)
+
+
+@pytest.mark.requirement("ST-01")
+def test_a_technician_works_under_a_supervisor_on_duty():
+    command = asked.OpenSession(session_id=SESSION, supervisor_id="sanne")
+    (event,) = opened(facts(roster=on_duty()), TECHNICIAN, command)
+    assert (event.operator_role, event.supervisor_id) == ("tms-technician", "sanne")
+
+
+@pytest.mark.requirement("ST-01")
+def test_a_supervisor_without_a_registration_supervises_nobody():
+    command = asked.OpenSession(session_id=SESSION, supervisor_id="sanne")
+    with pytest.raises(refusals.SupervisionMissing):
+        opened(facts(roster=on_duty(), registrations={}), TECHNICIAN, command)
+
+
+@pytest.mark.parametrize("by", [CLINICIAN, SUPERVISOR, Actor(person_id="x", roles=frozenset({Role.AUDITOR}))])
+def test_other_roles_do_not_run_sessions(by):
+    with pytest.raises(NotAllowed):
+        opened(facts(registrations=REGISTRATIONS), by)
+
+
+def test_another_person_does_not_go_on_with_somebodys_session():
+    colleague = OPERATOR.model_copy(update={"person_id": "paul"})
+    with pytest.raises(refusals.NotTheOperator):
+        session.start(Story().armed().state, colleague, facts(device=device(enabled=True)))
+
+
+@pytest.mark.hazard("HZ-04")
+@pytest.mark.parametrize("field", KEY)
+def test_every_field_of_the_thresholds_key_changed_in_turn_is_refused(field):
+    other = "monophasic" if field == "waveform" else "reverse" if field == "current_direction" else "another"
+    measured = ThresholdKey.model_validate(KEY | {field: other})
+    with pytest.raises(refusals.ThresholdKeyMismatch) as caught:
+        opened(facts(order=None).model_copy(update={"order": with_order(threshold_key=measured)}))
+    assert caught.value.facts["fields"] == [field]
+
+
+@pytest.mark.hazard("HZ-04")
+@pytest.mark.parametrize(("field", "there"), [("model", "MagPro R30"), ("coil_model", "MCF-B65")])
+def test_another_stimulator_or_coil_in_the_room_is_refused(field, there):
+    with pytest.raises(refusals.ThresholdKeyMismatch):
+        opened(facts(device=device(**{field: there})))
+    with pytest.raises(refusals.ThresholdKeyMismatch):
+        do("start", Story().armed(), facts(device=device(enabled=True, **{field: there})))
+
+
+@pytest.mark.hazard("HZ-05")
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"percent_mso": 61},
+        {"ceiling_percent_mso": 61},
+        {"floor_percent_mso": 41},
+        {"pulses": 2999},
+        {"percent_rmt": 121.0},
+    ],
+)
+def test_an_order_whose_figures_contradict_each_other_is_refused(wrong):
+    with pytest.raises(refusals.OrderInconsistent):
+        opened(facts(order=treatment_order(**wrong)))
+
+
+@pytest.mark.invariant("INV-11")
+def test_a_train_too_long_for_one_start_command_is_refused():
+    with pytest.raises(refusals.TrainBeyondLimits):
+        opened(facts(order=treatment_order(PATTERN_CTBS)))
+
+
+@pytest.mark.hazard("HZ-22")
+@pytest.mark.parametrize(
+    ("now", "holds"),
+    [
+        (datetime(2026, 11, 21, 22, 59, 59, tzinfo=UTC), False),
+        (datetime(2026, 11, 21, 23, 0, tzinfo=UTC), True),
+        (datetime(2026, 11, 22, 22, 59, 59, tzinfo=UTC), True),
+        (datetime(2026, 11, 22, 23, 0, tzinfo=UTC), False),
+    ],
+)
+def test_a_measurement_order_holds_on_its_local_day(now, holds):
+    around = facts("measurement", now=now)
+    if holds:
+        assert opened(around)[0].measurement_order == measurement_order()
+        return
+    with pytest.raises(refusals.MeasurementOrderExpired):
+        opened(around)
+
+
+def test_summer_time_moves_the_local_day():
+    order = measurement_order(valid_on=date(2026, 7, 1))
+    assert opened(facts("measurement", order, now=datetime(2026, 6, 30, 22, 0, tzinfo=UTC)))
+
+
+@pytest.mark.invariant("INV-4")
+def test_knowledge_at_the_limit_is_still_good_and_its_age_is_recorded():
+    (event,) = opened(facts(known=known(60.0, 59.9994)))
+    assert [item.age_s for item in event.known] == [60.0, 59.999]
+    assert NEEDED_SERVICES == ("intake", "planning")
+
+
+GOING_ON = {
+    "consent withdrawn": ({"consent": "withdrawn"}, "consent-withdrawn"),
+    "not indicated any more": ({"indication": "not-indicated"}, "indication-ended"),
+    "newer version": ({"order": with_order(newest_version=2)}, "order-superseded"),
+    "order withdrawn": ({"order": with_order(withdrawn=True)}, "order-withdrawn"),
+    "registration ended": ({"registrations": {}}, "registration-ended"),
+}
+
+
+@pytest.mark.invariant("INV-4")
+@pytest.mark.parametrize("known_end", GOING_ON)
+@pytest.mark.parametrize("phase", ["armed", "running", "paused"])
+def test_a_known_end_stops_an_armed_session_at_once(known_end, phase):
+    changes, interlock = GOING_ON[known_end]
+    state = getattr(Story(), phase)().state
+    with pytest.raises(refusals.RoomRefusal) as caught:
+        session.check_going_on(state, facts(**changes))
+    assert caught.value.interlock == interlock
+
+
+@pytest.mark.invariant("INV-4")
+@pytest.mark.hazard("HZ-17")
+def test_the_end_of_supervision_stops_a_technicians_session():
+    story = Story(by=TECHNICIAN, supervisor_id="sanne", roster=on_duty()).running()
+    with pytest.raises(refusals.SupervisionMissing) as caught:
+        session.check_going_on(story.state, facts(roster=on_duty(until=NOW - timedelta(seconds=1))))
+    assert caught.value.interlock == "supervision-ended"
+
+
+def test_old_knowledge_does_not_stop_a_running_session():
+    session.check_going_on(Story().running().state, facts(known=known(3_600, 3_600)))
+    story = Story().running()
+    assert session.authorise_train(
+        story.state, asked.AuthoriseTrain(train_id="t"), facts(device=device(enabled=True), known=known(900, 900))
+    )
+
+
+def test_what_is_not_armed_has_nothing_to_stop():
+    session.check_going_on(Story().identified().state, facts(consent="withdrawn"))
