@@ -6,6 +6,7 @@
 * ``nats_server``: one server for all tests; ``nats_url``, ``nats_settings`` lead to it.
 * ``own_nats``: a server that the test may stop, kill and start again.
 * ``site``: a site name of this test's own; its streams are deleted behind it.
+* ``background``: runs something beside the test; ``eventually``: waits for a condition.
 * ``broker``: a connection named ``test``; ``connect(name)`` opens more of them.
 """
 
@@ -174,6 +175,22 @@ async def connect(nats_settings) -> AsyncIterator[Callable[[str], Awaitable[Brok
 @pytest.fixture
 async def broker(connect) -> Broker:
     return await connect("test")
+
+
+@pytest.fixture
+async def background() -> AsyncIterator[Callable[[Coroutine[None, None, None]], asyncio.Task[None]]]:
+    """Return a function that runs a coroutine beside the test; an error in it fails the test."""
+    tasks: list[asyncio.Task[None]] = []
+
+    def start(work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        tasks.append(asyncio.create_task(work))
+        return tasks[-1]
+
+    yield start
+    for task in tasks:
+        task.cancel()
+    ended = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [error for error in ended if not isinstance(error, asyncio.CancelledError | None)] == []
 
 
 @pytest.fixture

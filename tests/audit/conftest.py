@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -89,45 +90,22 @@ def new_log() -> type[Log]:
 
 
 @pytest.fixture
-async def sqlite_log(tmp_path):
-    database = await Database.open(f"sqlite:///{tmp_path / 'log.db'}")
-    await migrate(database, "spoel_audit")
-    yield Log(database)
-    await database.close()
+async def sqlite_log(sqlite_url):
+    async with opened(sqlite_url) as log:
+        yield log
 
 
 @pytest.fixture
-async def log(database):
-    await migrate(database, "spoel_audit")
-    return Log(database)
+async def log(database_url):
+    async with opened(database_url) as log:
+        yield log
 
 
-# --- TEMPORARY until tests/conftest.py has it
-import importlib.util, asyncpg  # noqa
-
-
-@pytest.fixture(scope="session")
-def pg():
-    spec = importlib.util.spec_from_file_location("pgs", "/work/main/tests/postgres_server.py")
-    mod = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(mod)
-    server = mod.PostgresServer()
-    server.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-async def database(request, tmp_path):
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path / 'log.db'}"
-    else:
-        server = request.getfixturevalue("pg")
-        name = "t" + new_id().replace("-", "")
-        conn = await asyncpg.connect(server.url("postgres"))
-        await conn.execute(f"CREATE DATABASE {name}")
-        await conn.close()
-        url = server.url(name)
+@asynccontextmanager
+async def opened(url):
     database = await Database.open(url)
-    yield database
-    await database.close()
+    try:
+        await migrate(database, "spoel_audit")
+        yield Log(database)
+    finally:
+        await database.close()

@@ -1,5 +1,6 @@
 """Attempts to change the log: the database refuses them, and separate code finds what gets past the database."""
 
+import itertools
 import sqlite3
 from contextlib import closing
 
@@ -33,37 +34,38 @@ async def contents(log):
 
 @pytest.mark.requirement("AU-04")
 @pytest.mark.invariant("INV-10")
-@pytest.mark.parametrize("table", COLUMNS)
-async def test_the_database_refuses_to_change_or_delete(log, new_feed, table):
+async def test_the_database_refuses_to_change_or_delete(log, new_feed):
     await log.append(new_feed("intake").events(3))
     before = await contents(log)
-    for attempt in ATTEMPTS:
+    for attempt, (table, column) in itertools.product(ATTEMPTS, COLUMNS.items()):
         with pytest.raises(DBAPIError, match="append-only"):
-            await execute(log, attempt.format(table=table, column=COLUMNS[table]))
+            await execute(log, attempt.format(table=table, column=column))
     assert await contents(log) == before
 
 
+REPLACEMENTS = {
+    "sqlite": [
+        "INSERT OR REPLACE INTO {table} SELECT * FROM {table} WHERE sequence = 1",
+        "INSERT OR IGNORE INTO {table} SELECT * FROM {table} WHERE sequence = 1",
+        "REPLACE INTO {table} SELECT * FROM {table}",
+        "INSERT INTO {table} SELECT * FROM {table} WHERE true ON CONFLICT DO UPDATE SET sequence = 9",
+        "UPDATE OR REPLACE {table} SET sequence = 1 WHERE sequence = 2",
+    ],
+    "postgresql": [
+        "TRUNCATE {table} CASCADE",
+        "INSERT INTO {table} SELECT * FROM {table} ON CONFLICT (sequence) DO UPDATE SET sequence = 9",
+    ],
+}
+
+
 @pytest.mark.requirement("AU-04")
-@pytest.mark.parametrize("table", COLUMNS)
-async def test_the_database_refuses_to_replace_or_to_empty(log, new_feed, table):
+@pytest.mark.invariant("INV-10")
+async def test_the_database_refuses_to_replace_or_to_empty(log, new_feed):
     await log.append(new_feed("intake").events(3))
     before = await contents(log)
-    attempts = {
-        "sqlite": [
-            f"INSERT OR REPLACE INTO {table} SELECT * FROM {table} WHERE sequence = 1",
-            f"INSERT OR IGNORE INTO {table} SELECT * FROM {table} WHERE sequence = 1",
-            f"REPLACE INTO {table} SELECT * FROM {table}",
-            f"INSERT INTO {table} SELECT * FROM {table} WHERE true ON CONFLICT DO UPDATE SET sequence = 9",
-            f"UPDATE OR REPLACE {table} SET sequence = 1 WHERE sequence = 2",
-        ],
-        "postgresql": [
-            f"TRUNCATE {table} CASCADE",
-            f"INSERT INTO {table} SELECT * FROM {table} ON CONFLICT (sequence) DO UPDATE SET sequence = 9",
-        ],
-    }
-    for attempt in attempts[log.database.dialect]:
+    for attempt, table in itertools.product(REPLACEMENTS[log.database.dialect], COLUMNS):
         with pytest.raises(DBAPIError, match=r"append-only|no gaps|each event once"):
-            await execute(log, attempt)
+            await execute(log, attempt.format(table=table))
     assert await contents(log) == before
 
 
@@ -76,12 +78,12 @@ async def test_an_entry_is_not_replaced_by_way_of_its_event_id(log, new_feed):
 
 
 @pytest.mark.requirement("AU-07")
-@pytest.mark.parametrize("sequence", [5, 2, 0, -1])
-async def test_the_database_refuses_a_sequence_that_is_not_the_next(log, new_feed, sequence):
+async def test_the_database_refuses_a_sequence_that_is_not_the_next(log, new_feed):
     await log.append(new_feed("intake").events(3))
-    copied = f"SELECT {sequence}, 'other', entry, leaf_hash FROM log_entry WHERE sequence = 0"
-    with pytest.raises(IntegrityError, match="no gaps"):
-        await execute(log, f"INSERT INTO log_entry {copied}")
+    for sequence in (5, 4, 2, 0, -1):
+        copied = f"SELECT {sequence}, 'other', entry, leaf_hash FROM log_entry WHERE sequence = 0"
+        with pytest.raises(IntegrityError, match="no gaps"):
+            await execute(log, f"INSERT INTO log_entry {copied}")
 
 
 async def test_content_needs_an_entry(log):
@@ -95,9 +97,7 @@ async def test_a_changed_tree_or_a_lost_guard_is_found_at_the_readiness_check(lo
     await log.append(new_feed("intake").events(3))
     assert await find_fault(log.database) is None
     await execute(log, "UPDATE log_tree SET size = 2")
-    assert "changed from outside" in await find_fault(log.database)
-    await execute(log, "UPDATE log_tree SET size = 5")
-    assert "5 leaves, the log 3 entries" in await find_fault(log.database)
+    assert "2 leaves, the log 3 entries" in await find_fault(log.database)
     await execute(log, "UPDATE log_tree SET size = 3")
     if log.database.dialect == "sqlite":
         await execute(log, "DROP TRIGGER log_entry_next")

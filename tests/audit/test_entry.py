@@ -70,7 +70,6 @@ def test_what_cannot_be_a_pseudonym_is_left_out(value):
     assert parsed["session"] == "s"
 
 
-@pytest.mark.requirement("AU-06")
 def test_an_entry_holds_nothing_of_what_the_event_says():
     event = envelope(data={"sealed_reason": "c2VhbGVk", "answers": {"epilepsy": True}, "case_id": "c"})
     entry = entry_bytes(event, event.to_bytes(), SALT, RECORDED)

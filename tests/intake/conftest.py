@@ -1,6 +1,10 @@
 """Cases at each stage of their way."""
 
+import asyncio
+import shutil
+
 import pytest
+import pytest_asyncio
 import structlog
 from tests.intake.service import running_intake
 from tests.intake.story import NURSE, PROFESSIONAL, Story, given, indication, referral, screen, with_reason
@@ -36,9 +40,31 @@ def _quiet_logs():
     structlog.reset_defaults()
 
 
+@pytest.fixture(scope="session")
+def staffed(tmp_path_factory):
+    """Return the file of a database with a staff register and nothing else."""
+    folder = tmp_path_factory.mktemp("staffed")
+    asyncio.run(_make_staffed(folder))
+    return folder / "intake.db"
+
+
 @pytest.fixture
-async def intake(tmp_path):
+async def intake(tmp_path, staffed):
     """Intake as it runs, on SQLite, without NATS, with a staff register."""
+    shutil.copy(staffed, tmp_path)
     async with running_intake(tmp_path) as service:
-        await service.verify_staff("nurse", "physician", "professional", "supervisor")
         yield service
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_intake(tmp_path_factory, staffed):
+    """One intake for all tests of a file: for files whose requests are refused and store nothing."""
+    folder = tmp_path_factory.mktemp("shared")
+    shutil.copy(staffed, folder)
+    async with running_intake(folder) as service:
+        yield service
+
+
+async def _make_staffed(folder):
+    async with running_intake(folder) as service:
+        await service.verify_staff("nurse", "physician", "professional", "supervisor")

@@ -3,9 +3,12 @@
 import copy
 
 import pytest
+import pytest_asyncio
 from tests.intake.service import create_app_for, decision_body, facts_body, patient_body, referral_body, screen_body
 
 from spoel_common.ids import new_id
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 TABLES = ("events", "vault", "patient_channels", "cases", "staff", "idempotency")
 
@@ -24,12 +27,12 @@ def changed(path, value):
     return body
 
 
-@pytest.fixture
-async def unchanged(intake):
+@pytest_asyncio.fixture(loop_scope="module")
+async def unchanged(shared_intake):
     """Check at the end that the test stored nothing."""
-    before = {table: await intake.rows(table) for table in TABLES}
+    before = {table: await shared_intake.rows(table) for table in TABLES}
     yield
-    assert {table: await intake.rows(table) for table in TABLES} == before
+    assert {table: await shared_intake.rows(table) for table in TABLES} == before
 
 
 def problem_of(answer, status, slug):
@@ -71,8 +74,8 @@ def problem_of(answer, status, slug):
         ("external_id", "Jansen, geb. 1971"),
     ],
 )
-async def test_a_referral_of_another_shape_is_refused(intake, unchanged, path, value):
-    answer = await intake.post("/referrals", changed(path, value), "hospital")
+async def test_a_referral_of_another_shape_is_refused(shared_intake, unchanged, path, value):
+    answer = await shared_intake.post("/referrals", changed(path, value), "hospital")
     problem = problem_of(answer, 422, "validation-failed")
     assert problem["errors"]
     for personal in ("999911120", "Aardappel", "Wilhelmina", "1971"):
@@ -80,8 +83,8 @@ async def test_a_referral_of_another_shape_is_refused(intake, unchanged, path, v
 
 
 @pytest.mark.parametrize("bsn", ["999998620", "000000000", "123", "99991112O"])
-async def test_a_broken_bsn_is_refused_and_never_repeated(intake, unchanged, bsn):
-    answer = await intake.post("/referrals", changed("patient.bsn", bsn), "hospital")
+async def test_a_broken_bsn_is_refused_and_never_repeated(shared_intake, unchanged, bsn):
+    answer = await shared_intake.post("/referrals", changed("patient.bsn", bsn), "hospital")
     problem_of(answer, 422, "bsn-invalid")
     assert bsn not in answer.text
 
@@ -96,51 +99,55 @@ async def test_a_broken_bsn_is_refused_and_never_repeated(intake, unchanged, bsn
         ("external_id", "order/999911120/1", "personal-data-in-field"),
     ],
 )
-async def test_what_cannot_be_true_or_may_not_be_there_is_refused(intake, unchanged, path, value, slug):
-    problem_of(await intake.post("/referrals", changed(path, value), "hospital"), 422, slug)
+async def test_what_cannot_be_true_or_may_not_be_there_is_refused(shared_intake, unchanged, path, value, slug):
+    problem_of(await shared_intake.post("/referrals", changed(path, value), "hospital"), 422, slug)
 
 
 @pytest.mark.parametrize(
     "body",
     [b"", b"{", b"[]", b"null", b'{"a": 1, "a": 2}', b'{"a": NaN}', b"\xff\xfe", b'{"a": "\\u0000"}', b"[" * 5_000],
 )
-async def test_a_body_that_is_no_json_object_is_refused(intake, unchanged, body):
+async def test_a_body_that_is_no_json_object_is_refused(shared_intake, unchanged, body):
     headers = {"Authorization": "Bearer hospital", "Idempotency-Key": new_id(), "Content-Type": "application/json"}
-    answer = await intake.http.post("/referrals", content=body, headers=headers)
+    answer = await shared_intake.http.post("/referrals", content=body, headers=headers)
     assert answer.status_code in {400, 422}
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-async def test_a_body_over_the_limit_is_refused(intake, unchanged):
-    answer = await intake.post("/referrals", {"question": "x" * 1_048_576}, "hospital")
+async def test_a_body_over_the_limit_is_refused(shared_intake, unchanged):
+    answer = await shared_intake.post("/referrals", {"question": "x" * 1_048_576}, "hospital")
     problem_of(answer, 413, "body-too-large")
 
 
-async def test_a_body_of_another_type_is_refused(intake, unchanged):
+async def test_a_body_of_another_type_is_refused(shared_intake, unchanged):
     headers = {"Authorization": "Bearer hospital", "Idempotency-Key": new_id(), "Content-Type": "application/xml"}
-    problem_of(await intake.http.post("/referrals", content=b"<a/>", headers=headers), 415, "unsupported-media-type")
+    problem_of(
+        await shared_intake.http.post("/referrals", content=b"<a/>", headers=headers), 415, "unsupported-media-type"
+    )
 
 
-async def test_a_command_without_a_key_or_token_is_refused(intake, unchanged):
-    without_key = await intake.http.post(
+async def test_a_command_without_a_key_or_token_is_refused(shared_intake, unchanged):
+    without_key = await shared_intake.http.post(
         "/referrals", json=referral_body(), headers={"Authorization": "Bearer hospital"}
     )
     problem_of(without_key, 400, "idempotency-key-missing")
-    without_token = await intake.http.post("/referrals", json=referral_body(), headers={"Idempotency-Key": new_id()})
+    without_token = await shared_intake.http.post(
+        "/referrals", json=referral_body(), headers={"Idempotency-Key": new_id()}
+    )
     problem_of(without_token, 401, "token-missing")
-    problem_of(await intake.post("/referrals", referral_body(), "nobody"), 401, "token-invalid")
+    problem_of(await shared_intake.post("/referrals", referral_body(), "nobody"), 401, "token-invalid")
 
 
-async def test_a_key_with_another_body_is_refused(intake):
+async def test_a_key_with_another_body_is_refused(shared_intake):
     key = new_id()
-    await intake.post("/referrals", referral_body(), "hospital", key=key)
-    before = await intake.events()
+    await shared_intake.post("/referrals", referral_body(), "hospital", key=key)
+    before = await shared_intake.events()
     problem_of(
-        await intake.post("/referrals", referral_body(question="Anders."), "hospital", key=key),
+        await shared_intake.post("/referrals", referral_body(question="Anders."), "hospital", key=key),
         422,
         "idempotency-key-reused",
     )
-    assert await intake.events() == before
+    assert await shared_intake.events() == before
 
 
 COMMANDS = {
@@ -173,20 +180,24 @@ EVERYBODY = {
 }  # fmt: skip
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def case_id(shared_intake):
+    return (await shared_intake.refer(patient=patient_body(bsn="123456782")))["case_id"]
+
+
 @pytest.mark.invariant("INV-5")
 @pytest.mark.parametrize("path", COMMANDS)
-async def test_a_command_is_refused_to_every_role_that_may_not_do_it(intake, path):
+async def test_a_command_is_refused_to_every_role_that_may_not_do_it(shared_intake, case_id, path):
     body, may = COMMANDS[path]
-    ids = await intake.refer(patient=patient_body(bsn="123456782"))
-    before = await intake.events()
+    before = await shared_intake.events()
     for who in sorted(EVERYBODY - may):
-        answer = await intake.post(path.replace("{case}", ids["case_id"]), body, who)
+        answer = await shared_intake.post(path.replace("{case}", case_id), body, who)
         assert answer.status_code == 403, (who, answer.text)
         assert "role-not-allowed" in answer.text
-    assert await intake.events() == before
+    assert await shared_intake.events() == before
 
 
-def test_every_command_of_the_service_is_in_this_table(tmp_path):
+async def test_every_command_of_the_service_is_in_this_table(tmp_path):
 
     posts = {
         path.replace("{case_id}", "{case}").replace("{item}", "medication").replace("{person_id}", "new")
@@ -197,14 +208,14 @@ def test_every_command_of_the_service_is_in_this_table(tmp_path):
 
 
 @pytest.mark.parametrize("query", [{"limit": 0}, {"limit": 201}, {"limit": "x"}, {"after": "a b"}])
-async def test_an_impossible_page_is_refused(intake, query):
-    problem_of(await intake.get("/referrals", "nurse", **query), 422, "validation-failed")
+async def test_an_impossible_page_is_refused(shared_intake, query):
+    problem_of(await shared_intake.get("/referrals", "nurse", **query), 422, "validation-failed")
 
 
-async def test_an_id_with_a_character_that_no_id_has_is_refused(intake):
-    problem_of(await intake.get("/cases/a%00b", "nurse"), 422, "validation-failed")
+async def test_an_id_with_a_character_that_no_id_has_is_refused(shared_intake):
+    problem_of(await shared_intake.get("/cases/a%00b", "nurse"), 422, "validation-failed")
 
 
-async def test_a_method_that_is_not_there_is_refused(intake):
-    answer = await intake.http.delete("/referrals", headers={"Authorization": "Bearer hospital"})
+async def test_a_method_that_is_not_there_is_refused(shared_intake):
+    answer = await shared_intake.http.delete("/referrals", headers={"Authorization": "Bearer hospital"})
     problem_of(answer, 405, "method-not-allowed")

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass, field
 
 import httpx
-from tests.planning.story import DEVICE, KEY, NOW
+from tests.planning.story import DEVICE, KEY, NOW, deliver
 
 from spoel_common.clock import ScaledClock
 from spoel_common.events import Envelope
@@ -12,6 +12,7 @@ from spoel_common.identity import TokenInvalid
 from spoel_common.ids import new_id
 from spoel_common.people import Actor, Profession, Role
 from spoel_common.runtime import Runtime
+from spoel_common.store import AggregateRef
 from spoel_planning.foreign_events import FOREIGN_EVENTS
 from spoel_planning.projections import apply_foreign
 
@@ -69,8 +70,11 @@ class Clinic:
         headers = {"Authorization": f"Bearer {by}", "Idempotency-Key": key or new_id()}
         return await self.http.post(path, json=body if body is not None else {}, headers=headers)
 
-    async def get(self, path: str, by: str = "pro", **params):
-        return await self.http.get(path, params=params, headers={"Authorization": f"Bearer {by}"})
+    async def get(self, path: str, by: str = "pro"):
+        return await self.http.get(path, headers={"Authorization": f"Bearer {by}"})
+
+    async def threshold_state(self, session_id: str, case_id: str = "case-1") -> dict:
+        return (await self.get(f"/cases/{case_id}/threshold?session_id={session_id}")).json()
 
     async def done(self, path: str, body: dict | None = None, by: str = "pro") -> dict:
         """Post, and expect that it is done."""
@@ -90,25 +94,26 @@ class Clinic:
         assert await self.runtime.store.head() == before
         return problem
 
-    async def hear(self, event_type: str, subject: str, data: dict, at=NOW) -> None:
-        """Let an event of another service arrive."""
+    async def hear(self, event_type: str, subject: str, *datas: dict, at=NOW) -> None:
+        """Let events of another service arrive, together."""
         service = event_type.split(".")[1]
-        version = self.versions[subject] = self.versions.get(subject, 0) + 1
-        envelope = Envelope(
-            id=new_id(),
-            source=f"/spoel/local/{service}/main",
-            type=event_type,
-            subject=subject,
-            time=at,
-            aggregatetype="any",
-            aggregateversion=version,
-            correlationid="c",
-            actorid="a",
-            site="local",
-            data=data,
-        )
         async with self.runtime.database.write() as conn:
-            await apply_foreign(conn, envelope, FOREIGN_EVENTS.decode(envelope), envelope.to_bytes())
+            for data in datas:
+                version = self.versions[subject] = self.versions.get(subject, 0) + 1
+                envelope = Envelope(
+                    id=new_id(),
+                    source=f"/spoel/local/{service}/main",
+                    type=event_type,
+                    subject=subject,
+                    time=at,
+                    aggregatetype="any",
+                    aggregateversion=version,
+                    correlationid="c",
+                    actorid="a",
+                    site="local",
+                    data=data,
+                )
+                await apply_foreign(conn, envelope, FOREIGN_EVENTS.decode(envelope), envelope.to_bytes())
 
     async def hear_case(self, name: str, case_id: str = "case-1", patient_id: str = "patient-1", **data) -> None:
         data = {"case_id": case_id, "patient_id": patient_id, **data}
@@ -151,19 +156,22 @@ class Clinic:
         await self.hear_case("indication-decided", case_id, patient_id, decision="indicated")
         await self.hear_case("consent-given", case_id, patient_id)
 
-    async def hear_stimulus(self, session_id: str, order_id: str, percent_mso: int, response: str, **changes) -> None:
-        data = {
-            "session_id": session_id,
-            "case_id": "case-1",
-            "patient_id": "patient-1",
-            "room_id": "room-1",
-            "train_id": new_id(),
-            "measurement_order_id": order_id,
-            "percent_mso": percent_mso,
-            "response": response,
-            **changes,
-        }
-        await self.hear("spoel.stimulation.stimulus-answered.v1", session_id, data)
+    async def hear_stimuli(self, session_id: str, order_id: str, *stimuli: tuple[int, str]) -> None:
+        """Let answers arrive: intensity and what was seen."""
+        datas = [
+            {
+                "session_id": session_id,
+                "case_id": "case-1",
+                "patient_id": "patient-1",
+                "room_id": "room-1",
+                "train_id": new_id(),
+                "measurement_order_id": order_id,
+                "percent_mso": percent_mso,
+                "response": response,
+            }
+            for percent_mso, response in stimuli
+        ]
+        await self.hear("spoel.stimulation.stimulus-answered.v1", session_id, *datas)
 
     async def hear_closed(self, session_id: str, at, outcome: str = "completed") -> None:
         data = {
@@ -173,7 +181,7 @@ class Clinic:
             "room_id": "room-1",
             "outcome": outcome,
         }
-        await self.hear("spoel.stimulation.session-closed.v1", session_id, data, at)
+        await self.hear("spoel.stimulation.session-closed.v1", session_id, data, at=at)
 
     async def sign_measurement(self, case_id: str = "case-1", **changes) -> str:
         """Draft and sign a measurement order; return its id."""
@@ -183,20 +191,19 @@ class Clinic:
         await self.done(f"/cases/{case_id}/measurement-orders/{order_id}/signature", by="sup")
         return order_id
 
-    async def measure_threshold(self, threshold: int = 50, case_id: str = "case-1", patient_id: str = "patient-1"):
-        """Order, sign, book, deliver what is asked for, take the threshold, close the session."""
-        order_id = await self.sign_measurement(case_id)
+    async def book_measurement(self, **changes) -> tuple[str, str]:
+        """Sign a measurement order and book a session under it; return the ids of both."""
+        order_id = await self.sign_measurement(**changes)
         body = {"room_id": "room-1", "kind": "measurement", "measurement_order_id": order_id}
-        session_id = (await self.done(f"/cases/{case_id}/bookings", body))["session_id"]
-        ids = {"case_id": case_id, "patient_id": patient_id}
-        while True:
-            state = (await self.get(f"/cases/{case_id}/threshold", session_id=session_id)).json()
-            if state["state"] != "next":
-                break
-            percent_mso = state["next_percent_mso"]
-            response = "yes" if percent_mso >= threshold else "no"
-            await self.hear_stimulus(session_id, order_id, percent_mso, response, **ids)
-        taken = await self.done(f"/cases/{case_id}/threshold", {"session_id": session_id})
+        return order_id, (await self.done("/cases/case-1/bookings", body))["session_id"]
+
+    async def measure_threshold(self, threshold: int = 50) -> dict:
+        """Order, sign, book, deliver, take the threshold, close the session."""
+        order_id, session_id = await self.book_measurement()
+        await self.hear_stimuli(
+            session_id, order_id, *((each.percent_mso, each.response) for each in deliver(threshold))
+        )
+        taken = await self.done("/cases/case-1/threshold", {"session_id": session_id})
         await self.hear_closed(session_id, at=NOW)
         return taken
 
@@ -207,3 +214,10 @@ class Clinic:
         path = f"/cases/{case_id}/prescriptions/{drafted['prescription_id']}/signature"
         await self.done(path, {"version": 1}, by="sup")
         return drafted["prescription_id"]
+
+
+async def event_names(clinic: Clinic, aggregate: str = "plan", subject: str = "case-1") -> list[str]:
+    """What happened to an aggregate, in order."""
+    async with clinic.runtime.database.read() as conn:
+        events = await clinic.runtime.store.load(conn, AggregateRef(aggregate, subject))
+    return [event.type.removeprefix("spoel.planning.").removesuffix(".v1") for event in events]

@@ -1,6 +1,8 @@
 """Plans and clinics at each stage of their way."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 import httpx
 import pytest
@@ -40,14 +42,10 @@ def signed(drafted) -> Story:
     return drafted
 
 
-@pytest.fixture
-async def quiet_clinic(tmp_path) -> AsyncIterator[Clinic]:
-    """A service that has heard of nobody yet."""
+@asynccontextmanager
+async def open_clinic(database_url: str, data_dir: Path) -> AsyncIterator[Clinic]:
     settings = PlanningSettings(
-        database_url=f"sqlite:///{tmp_path}/planning.db",
-        data_dir=tmp_path,
-        nats_url="nats://127.0.0.1:1",
-        clock=fixed_clock(),
+        database_url=database_url, data_dir=data_dir, nats_url="nats://127.0.0.1:1", clock=fixed_clock()
     )
     app = create_app(settings, verifier=Tokens())
     transport = httpx.ASGITransport(app)
@@ -56,6 +54,22 @@ async def quiet_clinic(tmp_path) -> AsyncIterator[Clinic]:
         httpx.AsyncClient(transport=transport, base_url="http://planning") as http,
     ):
         yield Clinic(http, app.state.runtime)
+
+
+@pytest.fixture
+async def quiet_clinic(tmp_path, sqlite_url) -> AsyncIterator[Clinic]:
+    """A service that has heard of nobody yet."""
+    async with open_clinic(sqlite_url, tmp_path) as clinic:
+        yield clinic
+
+
+@pytest.fixture
+async def clinic_on_both(tmp_path, database_url) -> AsyncIterator[Clinic]:
+    """A service on SQLite and one on PostgreSQL, the test runs twice; it knows staff, two rooms and a case."""
+    async with open_clinic(database_url, tmp_path) as clinic:
+        await clinic.hear_everything()
+        await clinic.hear_room("room-2")
+        yield clinic
 
 
 @pytest.fixture

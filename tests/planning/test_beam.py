@@ -3,7 +3,7 @@
 from math import atan, cos, degrees, hypot, radians, sin
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.planning.story import CASE, RULES, head
 
@@ -104,6 +104,7 @@ def test_plausible_measures_that_do_not_fit_each_other_are_refused():
 plausible_arcs = st.floats(min_value=32, max_value=42)
 
 
+@settings(deadline=None)
 @given(plausible_arcs, plausible_arcs, st.floats(min_value=50, max_value=64))
 def test_every_target_lies_on_a_head(nasion_inion, tragus_tragus, circumference):
     target = beam_target(of(tragus_tragus, nasion_inion, circumference), RULES.head)

@@ -4,7 +4,7 @@ from datetime import timedelta
 from functools import reduce
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.planning.story import NOW
 
@@ -66,6 +66,7 @@ lengths = st.integers(min_value=1, max_value=120)
 
 
 @pytest.mark.requirement("PL-08")
+@settings(deadline=None)
 @given(st.lists(st.tuples(starts, lengths), max_size=30))
 def test_whatever_is_asked_no_two_sessions_share_a_moment(asked):
     calendar = Calendar()

@@ -1,7 +1,7 @@
 """Grades against the published limits: tables, interpolation, pauses, and what nobody may override."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.planning.story import RULES
 
@@ -92,6 +92,7 @@ def test_between_rows_and_columns_the_next_stricter_one_counts(hz, percent, row,
     assert (cell.hz, cell.percent_rmt) == (row, column)
 
 
+@settings(deadline=None)
 @given(st.floats(min_value=0.3, max_value=25), st.floats(min_value=50, max_value=120))
 def test_a_stronger_train_is_never_graded_milder(hz, percent):
     severity = ["within", "beyond-stricter-table", "beyond-longest-tested", "not-covered", "beyond-limit"]

@@ -1,7 +1,7 @@
 """Prescriptions: dose, grade, override, versions and signatures."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.planning.story import NOW, PROFESSIONAL, RULES, SUPERVISOR, Story, later, prescribe
 
@@ -95,6 +95,7 @@ def test_the_order_sets_whole_percents_rounded_down(with_threshold):
 
 
 @pytest.mark.hazard("HZ-05")
+@settings(deadline=None)
 @given(
     st.integers(min_value=1, max_value=100),
     st.floats(min_value=1, max_value=130),

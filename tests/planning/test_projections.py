@@ -1,7 +1,5 @@
 """Read models: repeats and foreign orders of arrival lead to the same knowledge."""
 
-import itertools
-
 import pytest
 
 from spoel_planning import queries
@@ -17,16 +15,16 @@ def test_every_foreign_event_has_a_handler():
 
 
 @pytest.mark.invariant("INV-3")
-@pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
+@pytest.mark.parametrize("order", ["0123", "3210", "1302", "2031"])
 async def test_any_order_between_aggregates_gives_the_same_knowledge(quiet_clinic, order):
     acts = [
-        lambda: quiet_clinic.hear_room(),
+        quiet_clinic.hear_room,
         lambda: quiet_clinic.hear_registration("pro"),
-        lambda: quiet_clinic.hear_stimulus("s-1", "order-1", 30, "no"),
+        lambda: quiet_clinic.hear_stimuli("s-1", "order-1", (30, "no")),
         lambda: quiet_clinic.hear_treatable("case-1", "patient-1"),
     ]
     for index in order:
-        await acts[index]()
+        await acts[int(index)]()
     async with quiet_clinic.runtime.database.read() as conn:
         assert (await queries.find_case(conn, "case-1")).consent == "given"
         assert len(await queries.list_rooms(conn)) == 1
@@ -42,9 +40,8 @@ async def test_a_case_knows_consent_before_its_referral(quiet_clinic):
 
 
 async def test_stimuli_are_ordered_by_their_sessions_versions(quiet_clinic):
-    for percent_mso in (30, 35, 40):
-        await quiet_clinic.hear_stimulus("s-1", "order-1", percent_mso, "no")
-    await quiet_clinic.hear_stimulus("s-2", "order-1", 30, "no")
+    await quiet_clinic.hear_stimuli("s-1", "order-1", (30, "no"), (35, "no"), (40, "no"))
+    await quiet_clinic.hear_stimuli("s-2", "order-1", (30, "no"))
     async with quiet_clinic.runtime.database.read() as conn:
         session = await queries.find_session(conn, "s-1")
     assert [each.percent_mso for each in session.stimuli] == [30, 35, 40]

@@ -4,7 +4,7 @@ import random
 from math import erf, sqrt
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.planning.story import RULES, deliver
 
@@ -23,6 +23,7 @@ def stimulus(percent_mso: int, response: str) -> SeenStimulus:
 
 
 @pytest.mark.requirement("PL-03")
+@settings(deadline=None)
 @given(st.floats(min_value=25, max_value=85))
 def test_it_converges_on_any_threshold(threshold):
     stimuli = deliver(threshold)
@@ -34,6 +35,7 @@ def test_it_converges_on_any_threshold(threshold):
 
 @pytest.mark.requirement("ST-02")
 @pytest.mark.hazard("HZ-12")
+@settings(deadline=None)
 @given(st.floats(min_value=1, max_value=100), st.integers(min_value=30, max_value=100))
 def test_it_never_asks_for_more_than_the_ceiling(threshold, ceiling):
     stimuli = deliver(threshold, ceiling)
@@ -42,6 +44,7 @@ def test_it_never_asks_for_more_than_the_ceiling(threshold, ceiling):
         assert step_after(stimuli, ceiling) == NotFound("no-response-at-ceiling")
 
 
+@settings(deadline=None)
 @given(st.integers(min_value=0, max_value=10_000), st.integers(min_value=35, max_value=80))
 def test_a_patient_who_answers_by_chance_is_found_within_a_tenth(seed, threshold):
     draw = random.Random(seed)
@@ -55,6 +58,7 @@ def test_a_patient_who_answers_by_chance_is_found_within_a_tenth(seed, threshold
     assert step.estimate_percent_mso == pytest.approx(threshold, rel=0.1)
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["yes", "no", "repeat"]), max_size=80), st.integers(min_value=30, max_value=100))
 def test_whatever_is_answered_it_ends_within_the_order(answers, ceiling):
     stimuli = []

@@ -35,16 +35,30 @@ REGISTRATIONS = {
 }
 STRIP = IdentityStrip(given_name="Zoë", family_name="van den Berg", birth_date=date(1980, 2, 29))
 SAID = asked.ConfirmIdentity(
-    given_name="Zoe", family_name="Van den Berg", birth_date=date(1980, 2, 29), side_or_site="left", protocol_id="hf-10hz"
+    given_name="Zoe",
+    family_name="Van den Berg",
+    birth_date=date(1980, 2, 29),
+    side_or_site="left",
+    protocol_id="hf-10hz",
 )
 
 PATTERN_10HZ = Pattern(bursts_per_train=40, pulses_per_burst=1, burst_interval_s=0.1, trains=75, train_interval_s=30.0)
 PATTERN_ITBS = Pattern(
-    pulses_per_burst=3, pulse_interval_s=0.02, bursts_per_train=10, burst_interval_s=0.2, trains=20, train_interval_s=10.0
+    pulses_per_burst=3,
+    pulse_interval_s=0.02,
+    bursts_per_train=10,
+    burst_interval_s=0.2,
+    trains=20,
+    train_interval_s=10.0,
 )
 PATTERN_1HZ = Pattern(pulses_per_burst=1, bursts_per_train=30, burst_interval_s=1.0, trains=1, train_interval_s=30.0)
 PATTERN_CTBS = Pattern(
-    pulses_per_burst=3, pulse_interval_s=0.02, bursts_per_train=200, burst_interval_s=0.2, trains=1, train_interval_s=60.0
+    pulses_per_burst=3,
+    pulse_interval_s=0.02,
+    bursts_per_train=200,
+    burst_interval_s=0.2,
+    trains=1,
+    train_interval_s=60.0,
 )
 
 KEY = {
@@ -127,12 +141,12 @@ def device(**changes):
     return DeviceFacts.model_validate(described | changes)
 
 
-def facts(kind="treatment", order=None, **changes):
+def facts(kind="treatment", signed=None, **changes):
     """Return facts under which every condition holds."""
     if kind == "treatment":
-        orders = OrderFacts(treatment=order or treatment_order(), newest_version=1)
+        orders = OrderFacts(treatment=signed or treatment_order(), newest_version=1)
     else:
-        orders = OrderFacts(measurement=order or measurement_order())
+        orders = OrderFacts(measurement=signed or measurement_order())
     described = {
         "now": NOW,
         "room_id": ROOM,
@@ -146,10 +160,6 @@ def facts(kind="treatment", order=None, **changes):
         **changes,
     }
     return Facts(**described)
-
-
-def armed_facts(kind="treatment", order=None, **changes):
-    return facts(kind, order, device=device(enabled=True), **changes)
 
 
 def on_duty(person=SUPERVISOR, until=NOW + timedelta(hours=8)):

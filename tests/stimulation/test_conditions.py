@@ -3,15 +3,6 @@
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-
-from spoel_common.errors import NotAllowed, RegistrationNotVerified
-from spoel_common.people import Actor, Role
-from spoel_stimulation import commands as asked
-from spoel_stimulation.domain import refusals, session
-from spoel_stimulation.domain.conditions import NEEDED_SERVICES, OrderFacts
-from spoel_stimulation.domain.room import Latch, RoomState
-from spoel_stimulation.domain.state import SessionState
-from spoel_stimulation.events import ThresholdKey
 from tests.stimulation.story import (
     CLINICIAN,
     KEY,
@@ -31,6 +22,15 @@ from tests.stimulation.story import (
     on_duty,
     treatment_order,
 )
+
+from spoel_common.errors import NotAllowed, RegistrationNotVerified
+from spoel_common.people import Actor, Role
+from spoel_stimulation import commands as asked
+from spoel_stimulation.domain import refusals, session
+from spoel_stimulation.domain.conditions import NEEDED_SERVICES, OrderFacts
+from spoel_stimulation.domain.room import Latch, RoomState
+from spoel_stimulation.domain.state import SessionState
+from spoel_stimulation.events import ThresholdKey
 
 OPEN = asked.OpenSession(session_id=SESSION)
 LATCHED = RoomState(latch=Latch(reason="device-fault", detail="train incomplete"))
@@ -179,7 +179,7 @@ def test_every_field_of_the_thresholds_key_changed_in_turn_is_refused(field):
     other = "monophasic" if field == "waveform" else "reverse" if field == "current_direction" else "another"
     measured = ThresholdKey.model_validate(KEY | {field: other})
     with pytest.raises(refusals.ThresholdKeyMismatch) as caught:
-        opened(facts(order=None).model_copy(update={"order": with_order(threshold_key=measured)}))
+        opened(facts(order=with_order(threshold_key=measured)))
     assert caught.value.facts["fields"] == [field]
 
 
@@ -205,13 +205,13 @@ def test_another_stimulator_or_coil_in_the_room_is_refused(field, there):
 )
 def test_an_order_whose_figures_contradict_each_other_is_refused(wrong):
     with pytest.raises(refusals.OrderInconsistent):
-        opened(facts(order=treatment_order(**wrong)))
+        opened(facts(signed=treatment_order(**wrong)))
 
 
 @pytest.mark.invariant("INV-11")
 def test_a_train_too_long_for_one_start_command_is_refused():
     with pytest.raises(refusals.TrainBeyondLimits):
-        opened(facts(order=treatment_order(PATTERN_CTBS)))
+        opened(facts(signed=treatment_order(PATTERN_CTBS)))
 
 
 @pytest.mark.hazard("HZ-22")

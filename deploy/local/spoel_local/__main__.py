@@ -1,7 +1,6 @@
 """The command ``spoel``."""
 
 import importlib.metadata
-import json
 import sys
 import time
 from collections.abc import Iterator
@@ -14,11 +13,8 @@ from rich.console import Console
 
 from spoel_common.clock import ScaledClock
 from spoel_common.people import Role
-from spoel_local import bench as benchmarks
-from spoel_local import contracts as event_contracts
-from spoel_local import simulators
+from spoel_local import developer, simulators
 from spoel_local.demo import run as demo_run
-from spoel_local.generated_pages import write_pages
 from spoel_local.installation import Installation, initialise
 from spoel_local.instance import Instance, read_instance
 from spoel_local.launcher import Launcher, Options, Ports, running
@@ -32,7 +28,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Spoel on one machine: everything that is needed to try it. Not a certified medical device.",
 )
-DEVELOPMENT = "Development, in a checkout"
 
 _WATCH_S = 0.2
 _INTERRUPTED_STATUS = 130
@@ -229,58 +224,7 @@ def token(
 app.add_typer(simulators.app, name="simulator")
 
 
-@app.command(rich_help_panel=DEVELOPMENT)
-def bench(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Which; all without one.")] = None,
-    *,
-    as_json: AsJson = False,
-    check: Annotated[bool, typer.Option("--check", help="Exit status 1 where a target is missed.")] = False,
-) -> None:
-    """Measure, each against a bare baseline in the same run."""
-    folder = Path("bench")
-    met = True
-    with _errors_in_words():
-        for name in names or benchmarks.names(folder):
-            report = benchmarks.run(folder, name)
-            met = met and all(result["met"] is not False for result in report["results"])
-            typer.echo(json.dumps(report) if as_json else _in_lines(name, report["results"]))
-    raise typer.Exit(0 if met or not check else 1)
-
-
-def _in_lines(name: str, results: list[dict[str, object]]) -> str:
-    lines = [
-        f"  {row['what']}: {row['value']} {row['unit']}, ratio {row['ratio']}, target {row['target']}"
-        for row in results
-    ]
-    return "\n".join([name, *lines])
-
-
-@app.command(rich_help_panel=DEVELOPMENT)
-def contracts(
-    *, check: Annotated[bool, typer.Option("--check", help="Write nothing; exit status 1 if stale.")] = False
-) -> None:
-    """Write the JSON Schema and a sample of every event version under contracts/."""
-    folder = Path("contracts")
-    with _errors_in_words():
-        lines = (
-            event_contracts.check_contracts(folder)
-            if check
-            else [f"wrote {p}" for p in event_contracts.write_contracts(folder)]
-        )
-    for line in lines:
-        typer.echo(line)
-    raise typer.Exit(1 if check and lines else 0)
-
-
-@app.command(rich_help_panel=DEVELOPMENT)
-def pages(
-    *, check: Annotated[bool, typer.Option("--check", help="Write nothing; exit status 1 if stale.")] = False
-) -> None:
-    """Write the generated pages under docs/."""
-    stale = write_pages(Path(), only_check=check)
-    for path in stale:
-        typer.echo(f"{path}: stale. Run 'spoel pages'." if check else f"wrote {path}")
-    raise typer.Exit(1 if check and stale else 0)
+app.add_typer(developer.app, rich_help_panel="In a checkout")
 
 
 @contextmanager
@@ -290,7 +234,7 @@ def _errors_in_words() -> Iterator[None]:
         yield
     except Interrupted:
         raise typer.Exit(_INTERRUPTED_STATUS) from None
-    except (LauncherError, event_contracts.ContractBroken, benchmarks.BenchmarkMissing) as error:
+    except LauncherError as error:
         sys.stderr.write(f"{error}\n")
         raise typer.Exit(1) from None
     except OSError as error:

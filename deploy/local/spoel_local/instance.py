@@ -148,7 +148,8 @@ def only_instance(data_dir: Path) -> Iterator[None]:
     Raises:
         AlreadyRuns: another process has it.
     """
-    with (data_dir / LOCK_NAME).open("w") as lock:
+    descriptor = os.open(data_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
+    with os.fdopen(descriptor, "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

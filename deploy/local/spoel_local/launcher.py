@@ -30,7 +30,7 @@ from spoel_local.instance import (
 )
 from spoel_local.nats_config import SERVICES, inbox_prefix, server_config
 from spoel_local.nats_server import binary
-from spoel_local.postgres import make_databases, server_url, sqlite_stores
+from spoel_local.postgres import make_databases, read_server, sqlite_stores
 from spoel_local.processes import Child, LauncherError, Program, Supervisor, start_ticks
 from spoel_local.status import why_not_ready
 
@@ -189,7 +189,7 @@ class Launcher:
         if self.options.database_url is None:
             stores = sqlite_stores(self.data_dir)
         else:
-            stores = asyncio.run(make_databases(server_url(self.options.database_url), self.installation))
+            stores = asyncio.run(make_databases(read_server(self.options.database_url), self.installation))
         journal = f"sqlite:///{self.data_dir}/stimulation/journal.sqlite"
         stores["stimulation"] = StoreLocation(service="stimulation", store=NODE_STORE, url=journal)
         return {service: stores[service] for service in SERVICES}

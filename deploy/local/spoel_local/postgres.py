@@ -7,16 +7,17 @@ no other, and an idle transaction is ended, since it would hold back the horizon
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import asyncpg
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
 
 from spoel_local.installation import DATABASE_SERVICES, Installation
 from spoel_local.instance import StoreLocation
 from spoel_local.processes import LauncherError
 
 _TIMEOUT_S = 10.0
+_SCHEMES = ("postgresql", "postgres", "postgresql+asyncpg")
 _NAME = re.compile(r"spoel_[a-z]+")
 _PASSWORD = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -25,73 +26,98 @@ class DatabaseServerRefused(LauncherError):
     """The database server cannot be reached, or does not let us make what is needed."""
 
 
-def server_url(text: str) -> URL:
-    """Read ``--database-url``: a PostgreSQL server, with a user that may create roles and databases.
+class Server(NamedTuple):
+    """A PostgreSQL server and somebody who may make roles and databases in it.
+
+    Attributes:
+        address: host and port; to be shown.
+        dsn: for a connection; never to be shown, since it may hold a password.
+    """
+
+    address: str
+    dsn: str
+
+
+def read_server(url: str) -> Server:
+    """Read ``--database-url``.
 
     Raises:
-        DatabaseServerRefused: another kind of URL.
+        DatabaseServerRefused: it is not the URL of a PostgreSQL server.
     """
-    try:
-        url = make_url(text)
-    except ArgumentError:
-        url = None
-    if url is None or url.get_backend_name() != "postgresql" or not url.host:
+    parts = urlsplit(url)
+    if parts.scheme not in _SCHEMES or not parts.hostname:
         raise DatabaseServerRefused(
             "--database-url names a PostgreSQL server: postgresql://user:password@host:port/postgres. "
             "Leave it out to keep everything in SQLite files."
         )
-    return url.set(drivername="postgresql", database=url.database or "postgres", port=url.port or 5432)
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    database = parts.path if parts.path.strip("/") else "/postgres"
+    dsn = parts._replace(scheme="postgresql", path=database).geturl()
+    return Server(address=f"{host}:{parts.port or 5432}", dsn=dsn)
 
 
-async def make_databases(url: URL, installation: Installation) -> dict[str, StoreLocation]:
+async def make_databases(server: Server, installation: Installation) -> dict[str, StoreLocation]:
     """Make the services' roles and databases where they are missing, and return where each service's is.
 
     Raises:
         DatabaseServerRefused: the server refuses, or a role is there with a password that is not this installation's.
     """
     try:
-        connection = await asyncpg.connect(_dsn(url), timeout=_TIMEOUT_S)
+        connection = await asyncpg.connect(server.dsn, timeout=_TIMEOUT_S)
     except (OSError, TimeoutError, asyncpg.PostgresError) as error:
-        shown = url.render_as_string(hide_password=True)
-        raise DatabaseServerRefused(f"The database server {shown} cannot be used: {error}.") from error
+        raise DatabaseServerRefused(f"The database server at {server.address} cannot be used: {error}.") from error
     try:
         for service in DATABASE_SERVICES:
-            password = installation.database_password(service).read_text(encoding="ascii").strip()
-            await _make_role(connection, f"spoel_{service}", password)
+            await _make_role(connection, f"spoel_{service}", _read(installation.database_password(service)))
             await _make_database(connection, f"spoel_{service}")
     except asyncpg.InsufficientPrivilegeError as error:
         raise DatabaseServerRefused(
-            f"The user {url.username} may not make roles and databases: {error}. Give another in --database-url."
+            f"The user of --database-url may not make roles and databases: {error}. Give another."
         ) from error
     finally:
         await connection.close(timeout=_TIMEOUT_S)
-    stores = {service: _location(url, installation, service) for service in DATABASE_SERVICES}
+    stores = {service: _location(server, installation, service) for service in DATABASE_SERVICES}
     for store in stores.values():
-        await _check_password(store)
+        await (await connect(store)).close(timeout=_TIMEOUT_S)
     return stores
 
 
-def with_password(store: StoreLocation, driver: str | None = None) -> str:
-    """Return a store's URL with its password, for a connection; never to be printed or passed on."""
-    url = make_url(store.url)
-    if driver is not None:
-        url = url.set(drivername=driver)
-    if store.password_file is not None:
-        url = url.set(password=_read_password(store.password_file))
-    return url.render_as_string(hide_password=False)
+async def connect(store: StoreLocation) -> asyncpg.Connection:
+    """Connect to a service's own database as its own role.
+
+    Raises:
+        DatabaseServerRefused: the server does not answer, or the role has another password.
+    """
+    password = None if store.password_file is None else _read(store.password_file)
+    try:
+        return await asyncpg.connect(store.url, password=password, timeout=_TIMEOUT_S)
+    except asyncpg.InvalidPasswordError as error:
+        raise DatabaseServerRefused(
+            f"The database role of {store.service} is already on this server with another password: it belongs to "
+            f"another installation. Use that installation's --data-dir, or another server ({store.url})."
+        ) from error
+    except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+        raise DatabaseServerRefused(f"{store.url} cannot be used: {error}.") from error
 
 
-def _read_password(path: Path) -> str:
+def sqlite_stores(data_dir: Path, services: Sequence[str] = DATABASE_SERVICES) -> dict[str, StoreLocation]:
+    """Return the SQLite files in which the services keep their events where no server is given."""
+    folder = data_dir.resolve()
+    return {
+        service: StoreLocation(service=service, store="main", url=f"sqlite:///{folder}/{service}/{service}.sqlite")
+        for service in services
+    }
+
+
+def _read(path: Path) -> str:
     return path.read_text(encoding="ascii").strip()
 
 
-def _location(url: URL, installation: Installation, service: str) -> StoreLocation:
-    name = f"spoel_{service}"
-    own = URL.create("postgresql", username=name, host=url.host, port=url.port, database=name)
+def _location(server: Server, installation: Installation, service: str) -> StoreLocation:
     return StoreLocation(
         service=service,
         store="main",
-        url=own.render_as_string(hide_password=False),
+        url=f"postgresql://spoel_{service}@{server.address}/spoel_{service}",
         password_file=installation.database_password(service),
     )
 
@@ -116,30 +142,3 @@ async def _make_database(connection: asyncpg.Connection, name: str) -> None:
     await connection.execute(f"GRANT {name} TO CURRENT_USER")
     await connection.execute(f"CREATE DATABASE {name} OWNER {name}")
     await connection.execute(f"REVOKE ALL ON DATABASE {name} FROM PUBLIC")
-
-
-async def _check_password(store: StoreLocation) -> None:
-    try:
-        connection = await asyncpg.connect(with_password(store), timeout=_TIMEOUT_S)
-    except asyncpg.InvalidPasswordError as error:
-        raise DatabaseServerRefused(
-            f"The database role of {store.service} is already on this server with another password: it belongs to "
-            f"another installation. Use that installation's --data-dir, or another server ({store.url})."
-        ) from error
-    except (OSError, TimeoutError, asyncpg.PostgresError) as error:
-        raise DatabaseServerRefused(f"{store.url} cannot be used: {error}.") from error
-    await connection.close(timeout=_TIMEOUT_S)
-
-
-def _dsn(url: URL) -> str:
-    return url.render_as_string(hide_password=False)
-
-
-def sqlite_stores(data_dir: Path, services: Sequence[str] = DATABASE_SERVICES) -> dict[str, StoreLocation]:
-    """Return the SQLite files in which the services keep their events where no server is given."""
-    return {
-        service: StoreLocation(
-            service=service, store="main", url=f"sqlite:///{data_dir.resolve()}/{service}/{service}.sqlite"
-        )
-        for service in services
-    }

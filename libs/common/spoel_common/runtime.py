@@ -178,7 +178,7 @@ class Runtime:
         """
         oldest: dict[str, FeedKnowledge] = {}
         for feed in (feed for consumer in self.consumers for feed in consumer.knowledge()):
-            if services is not None and StoreName.from_source(feed.source).service not in services:
+            if services is not None and _service_of(feed) not in services:
                 continue
             known = oldest.get(feed.source)
             if known is None or feed.age_s > known.age_s:
@@ -236,7 +236,8 @@ class Runtime:
         self.verifier = self._given_verifier or self._open_verifier()
         if self._resources is not None:
             await self._open.enter_async_context(self._resources(self))
-        self.supervisor.start("broker", self._attach, may_end=True)
+        if settings.nats_url:
+            self.supervisor.start("broker", self._attach, may_end=True)
         self.supervisor.start("idempotency-cleaning", self._clean_idempotency)
         for task_name, task in self._tasks.items():
             self.supervisor.start(task_name, partial(task, self))
@@ -286,7 +287,7 @@ class Runtime:
 
     async def _check_broker(self) -> Check:
         if self.broker is None or not self.broker.connected:
-            servers = ", ".join(self.settings.nats_url)
+            servers = ", ".join(self.settings.nats_url) or "no server"
             return Check("broker", ok=False, detail=f"NATS is not connected at {servers}; check SPOEL_NATS_URL")
         return Check("broker", ok=True, detail="NATS is connected")
 
@@ -327,6 +328,10 @@ class Runtime:
     async def _stop(self) -> None:
         await self.supervisor.stop(self.settings.stop_timeout_s)
         await self._open.aclose()
+
+
+def _service_of(feed: FeedKnowledge) -> str:
+    return feed.source.split("/")[3]  # /spoel/<site>/<service>/<store>, or /* for a store never seen
 
 
 async def _open_database(settings: Settings) -> Database:

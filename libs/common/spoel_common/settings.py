@@ -73,7 +73,7 @@ class Settings(ProcessSettings):
         store: name of this event database within the service.
         database_url: ``sqlite:///path`` or ``postgresql://user@host/name``.
         database_password_file: file with the database password, where the URL has none.
-        nats_url: NATS servers, comma-separated.
+        nats_url: NATS servers, comma-separated; an empty tuple, possible in code only, leaves NATS out (tests).
         nats_monitor_url: monitoring address of the NATS server, at which its durability is checked.
         nats_nkey_file: file with the NKey seed of this service's NATS user.
         nats_inbox_prefix: prefix of reply subjects; one of its own for each NATS user.
@@ -188,7 +188,7 @@ def exit_with(error: CannotStart) -> NoReturn:
     raise SystemExit(CONFIGURATION_EXIT_STATUS) from None
 
 
-_WHAT_TO_DO = "Set them in the environment (docs/settings.md lists them all) and start again."
+_WHAT_TO_DO = "Set them in the environment and start again."
 
 
 def _name_of(kind: type[ProcessSettings], loc: tuple[int | str, ...]) -> str:

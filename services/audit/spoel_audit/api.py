@@ -17,11 +17,11 @@ from spoel_audit.foreign_events import SESSION_EVENTS
 from spoel_audit.queries import (
     EventFilter,
     count_aside,
-    count_by_source,
     knows_session,
     read_entries,
     read_event,
     read_log,
+    read_log_by_source,
     read_page,
     read_session_events,
 )
@@ -269,8 +269,7 @@ async def get_entries(
 async def get_status(runtime: RuntimeDep) -> Status:
     """Show how far the log is, how old its knowledge of each store is, and what waits."""
     async with runtime.database.read() as conn:
-        log = await read_log(conn)
-        per_source = await count_by_source(conn)
+        log, per_source = await read_log_by_source(conn)
         aside = await count_aside(conn)
     return Status(
         size=log.size,

@@ -3,7 +3,7 @@
 Taking an event into the log needs none of this: the log accepts every valid envelope.
 """
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -16,8 +16,6 @@ class TrainAuthorised(ForeignEvent):
     service: ClassVar[str] = "stimulation"
     event_name: ClassVar[str] = "train-authorised"
 
-    train_id: str
-
 
 class TrainDelivered(ForeignEvent):
     """How a train ended.
@@ -29,8 +27,6 @@ class TrainDelivered(ForeignEvent):
     service: ClassVar[str] = "stimulation"
     event_name: ClassVar[str] = "train-delivered"
 
-    train_id: str
-    outcome: Literal["complete", "partial", "none"]
     pulses: int = Field(ge=0)
 
 
@@ -44,7 +40,6 @@ class TrainOutcomeUnknown(ForeignEvent):
     service: ClassVar[str] = "stimulation"
     event_name: ClassVar[str] = "train-outcome-unknown"
 
-    train_id: str
     pulses_at_most: int = Field(ge=0)
 
 
@@ -53,8 +48,6 @@ class ParameterChanged(ForeignEvent):
 
     service: ClassVar[str] = "stimulation"
     event_name: ClassVar[str] = "parameter-changed"
-
-    parameter: str
 
 
 SESSION_EVENTS: Catalogue[ForeignEvent] = Catalogue(

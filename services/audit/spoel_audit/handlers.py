@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from spoel_audit.domain import Arrival, LogRecord, event_name, take_in
@@ -25,6 +25,14 @@ _COUNT_EVENTS = text(
 def random_salt() -> bytes:
     """Return 32 bytes from the operating system's random source."""
     return os.urandom(SALT_BYTES)
+
+
+class LogDamaged(OSError):
+    """The tree's state is not that of the log's entries: nothing can be appended until a person has looked.
+
+    An ``OSError``, like every failure underneath that no event is to blame for: the feeds wait and say why, and no
+    event is parked.
+    """
 
 
 class Sequencer:
@@ -52,6 +60,7 @@ class Sequencer:
 
         Raises:
             EntryTooLarge: an event's entry does not fit into an entry bundle.
+            LogDamaged: the tree's state was changed from outside.
             sqlalchemy.exc.IntegrityError: the log already has an event with one of these ids.
         """
         if not arrivals:
@@ -72,7 +81,13 @@ class Sequencer:
     async def _locked_log(conn: AsyncConnection) -> CompactRange:
         state = select(log_tree.c.size, log_tree.c.peaks).where(log_tree.c.id == TREE_ROW).with_for_update()
         size, peaks = (await conn.execute(state)).one()
-        return CompactRange.from_bytes(size, peaks)
+        last = (await conn.execute(select(func.max(log_entry.c.sequence)))).scalar_one()
+        if size != (0 if last is None else last + 1):
+            raise LogDamaged(f"the tree has {size} leaves, the log's last sequence is {last}")
+        try:
+            return CompactRange.from_bytes(size, peaks)
+        except ValueError as error:
+            raise LogDamaged(f"the tree's state cannot be read: {error}") from error
 
 
 def _entry_row(record: LogRecord) -> dict[str, Any]:

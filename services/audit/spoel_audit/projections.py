@@ -4,13 +4,14 @@ Order, holes and repeats are the inbox's: an event whose predecessor is missing 
 the log are changed in one transaction.
 """
 
+from collections.abc import Sequence
+
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from spoel_audit.domain import Arrival
 from spoel_audit.handlers import Sequencer
 from spoel_audit.queries import LOG_PROJECTION
-from spoel_common.events import Envelope, EventData, ForeignEvent
-from spoel_common.messaging import Projection
+from spoel_common.messaging import Projection, Received
 
 LOGGED_SERVICES = ("intake", "planning", "stimulation")
 
@@ -21,7 +22,7 @@ def log_projection(sequencer: Sequencer) -> Projection:
     Its version never changes: the log is not built again, it only grows.
     """
 
-    async def apply(conn: AsyncConnection, envelope: Envelope, _: EventData | ForeignEvent | None, raw: bytes) -> None:
-        await sequencer.append(conn, [Arrival(envelope, raw)])
+    async def apply_batch(conn: AsyncConnection, events: Sequence[Received]) -> None:
+        await sequencer.append(conn, [Arrival(event.envelope, event.raw) for event in events])
 
-    return Projection(name=LOG_PROJECTION, version=1, services=LOGGED_SERVICES, catalogue=None, apply=apply)
+    return Projection(name=LOG_PROJECTION, version=1, services=LOGGED_SERVICES, catalogue=None, apply_batch=apply_batch)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Row, and_, func, select
+from sqlalchemy import ColumnElement, Row, and_, func, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from spoel_audit.domain import event_name
@@ -134,10 +134,25 @@ async def knows_session(conn: AsyncConnection, session_id: str, size: int) -> bo
     return (await conn.execute(wanted)).first() is not None
 
 
-async def count_by_source(conn: AsyncConnection) -> dict[str, int]:
-    """Return how many events of each store are in the log."""
-    counts = select(log_feed.c.source, log_feed.c.events).order_by(log_feed.c.source)
-    return {row.source: row.events for row in await conn.execute(counts)}
+async def read_log_by_source(conn: AsyncConnection) -> tuple[CompactRange, dict[str, int]]:
+    """Return the log's tree and how many events of each store are in it: in one statement, so that they agree."""
+    tree, feed = log_tree.c, log_feed.c
+    wanted = (
+        select(tree.size, tree.peaks, feed.source, feed.events)
+        .join_from(log_tree, log_feed, true(), isouter=True)
+        .where(tree.id == TREE_ROW)
+        .order_by(feed.source)
+    )
+    rows = (await conn.execute(wanted)).all()
+    log = CompactRange.from_bytes(rows[0].size, rows[0].peaks)
+    return log, {row.source: row.events for row in rows if row.source is not None}
+
+
+async def read_sizes(conn: AsyncConnection) -> tuple[int, int]:
+    """Return the size that the tree's state has, and the number of entries by their last sequence."""
+    entries = select(func.coalesce(func.max(log_entry.c.sequence) + 1, 0)).scalar_subquery()
+    size, count = (await conn.execute(select(log_tree.c.size, entries).where(log_tree.c.id == TREE_ROW))).one()
+    return size, count
 
 
 class Aside(NamedTuple):

@@ -1,10 +1,9 @@
 """What must hold of the log before the service calls itself ready."""
 
-from sqlalchemy import bindparam, func, select, text
+from sqlalchemy import bindparam, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from spoel_audit.queries import read_log
-from spoel_audit.tables import log_entry
+from spoel_audit.queries import read_sizes
 from spoel_common.store import Database
 
 _GUARDED = ("log_entry", "log_content", "log_index")
@@ -28,11 +27,7 @@ async def find_fault(database: Database) -> str | None:
         missing = await _missing_guards(database, conn)
         if missing:
             return f"the database lacks, or does not always fire, the triggers {', '.join(missing)}: restore them"
-        try:
-            size = (await read_log(conn)).size
-        except ValueError as error:
-            return f"the tree's state was changed from outside: {error}"
-        entries = (await conn.execute(select(func.coalesce(func.max(log_entry.c.sequence) + 1, 0)))).scalar_one()
+        size, entries = await read_sizes(conn)
     if size != entries:
         return f"the tree has {size} leaves, the log {entries} entries: one of them was changed from outside"
     return None

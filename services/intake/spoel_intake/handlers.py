@@ -94,9 +94,6 @@ async def refer(
 ) -> ReferralAnswer:
     """Take in a referral of a person who may or may not be known here."""
     check_role("refer", work.actor)
-    bsn = given.bsn.get_secret_value()
-    if bsn and bsn in (referral.external_id or ""):
-        raise PersonalDataInField("external_id holds the BSN; it is published in clear. Send the order's own number.")
     entry, _ = await _file_of(work, intake, given)
     return await _receive(work, intake, referral, entry, channel)
 
@@ -110,7 +107,8 @@ async def refer_known(
         PatientUnknown: no such patient, or an EHR that did not send this patient in.
     """
     check_role("refer", work.actor)
-    query = sa.select(vault.c.public_key).where(vault.c.patient_id == patient_id)
+    is_readable = vault.c.wrapped_private_key.is_not(None)
+    query = sa.select(vault.c.public_key).where(vault.c.patient_id == patient_id, is_readable)
     if work.actor.roles <= {Role.EHR}:
         sent_in = (patient_channels.c.patient_id == patient_id) & (patient_channels.c.person_id == work.actor.person_id)
         query = query.where(sa.exists().where(sent_in))
@@ -188,6 +186,7 @@ async def _receive(
     work: Work, intake: Intake, referral: Referral, entry: VaultEntry, channel: Channel
 ) -> ReferralAnswer:
     await _refuse_second_case(work, entry.patient_id)
+    await _refuse_bsn_in_clear(work, intake, referral, entry.patient_id)
     case_id = new_id()
     event_id = work.new_event_id()
     sealed = seal(referral.question, entry.public_key, event_id, ReferralReceived.event_type())
@@ -211,6 +210,14 @@ async def _refuse_second_case(work: Work, patient_id: str) -> None:
             "This patient already has an open case; one person has one active course. Go on with that case, or close "
             "it first."
         )
+
+
+async def _refuse_bsn_in_clear(work: Work, intake: Intake, referral: Referral, patient_id: str) -> None:
+    if referral.external_id is None:
+        return
+    file = await intake.vault.open(work.conn, patient_id, work.actor, "check external_id")
+    if file.identity.bsn in referral.external_id:
+        raise PersonalDataInField("external_id holds the BSN; it is published in clear. Send the order's own number.")
 
 
 async def _file_of(work: Work, intake: Intake, given: PatientIdentity) -> tuple[VaultEntry, bool]:

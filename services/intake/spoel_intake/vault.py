@@ -7,7 +7,6 @@ is found again by a keyed hash of the BSN (HMAC-SHA256), which tells nothing wit
 """
 
 import base64
-import binascii
 import hmac
 import os
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from spoel_common.people import Actor
 from spoel_common.sealing import generate_key_pair, open_sealed, seal
+from spoel_common.store import upsert
 from spoel_intake.bsn import Bsn
 from spoel_intake.domain.patient import Identity
 from spoel_intake.domain.refusals import PatientErased
@@ -73,7 +73,7 @@ class VaultKeys:
         """
         try:
             kek = base64.b64decode(text, validate=True)
-        except binascii.Error as error:
+        except ValueError as error:
             raise ValueError("the key-encryption key is not base64") from error
         return cls.derive(kek)
 
@@ -126,7 +126,7 @@ class Vault:
         own = hmac.digest(self._keys.index, b"fingerprint", sha256).hex()
         noted = (await conn.execute(sa.select(vault_key.c.fingerprint))).scalar_one_or_none()
         if noted is None:
-            await conn.execute(sa.insert(vault_key), {"fingerprint": own})
+            await upsert(conn, vault_key, [{"fingerprint": own}])
         elif noted != own:
             raise OtherKeyEncryptionKey
 

@@ -20,6 +20,7 @@ from spoel_stimulation.events import (
     SessionOpened,
     ThresholdKey,
     TrainDelivered,
+    TrainOutcomeUnknown,
     TreatmentOrder,
 )
 from spoel_stimulation.foreign_events import (
@@ -82,7 +83,7 @@ bookings = _table(
 cancelled_bookings = _table("cancelled_bookings", "session_id")
 open_sessions = _table("open_sessions", "room_id", "session_id", "case_id", "patient_id")
 stimuli = _table("stimuli", "train_id", "order_id")
-counters = _table("counters", "room_id", "serial", "total_pulses:int")
+counters = _table("counters", "room_id", "serial", "total_pulses:int", "uncertain_pulses:int")
 
 
 async def _put(conn: AsyncConnection, table: sa.Table, **values: object) -> None:
@@ -157,6 +158,10 @@ async def keep(conn: AsyncConnection, event: EventData) -> None:
             await conn.execute(sa.delete(open_sessions).where(open_sessions.c.session_id == event.session_id))
         case TrainDelivered(outcome="none"):
             await conn.execute(sa.delete(stimuli).where(stimuli.c.train_id == event.train_id))
+        case TrainOutcomeUnknown():
+            uncertain = counters.c.uncertain_pulses + event.pulses_at_most
+            of_room = sa.update(counters).where(counters.c.room_id == event.room_id)
+            await conn.execute(of_room.values(uncertain_pulses=uncertain))
         case _:
             pass
 
@@ -168,15 +173,16 @@ async def keep_stimulus(conn: AsyncConnection, train_id: str, order_id: str) -> 
 
 async def keep_counter(conn: AsyncConnection, room_id: str, serial: str, total_pulses: int) -> None:
     """Keep the device's pulse counter up to which every pulse is accounted for."""
-    await _put(conn, counters, room_id=room_id, serial=serial, total_pulses=total_pulses)
+    await _put(conn, counters, room_id=room_id, serial=serial, total_pulses=total_pulses, uncertain_pulses=0)
 
 
 # --- questions
 
 
 async def counter_of(conn: AsyncConnection, room_id: str, serial: str) -> int | None:
-    """Return the pulse counter up to which every pulse of this device is accounted for."""
-    query = sa.select(counters.c.total_pulses).where(counters.c.room_id == room_id, counters.c.serial == serial)
+    """Return the highest pulse counter that trains account for, those of unknown outcome taken as delivered."""
+    highest = counters.c.total_pulses + counters.c.uncertain_pulses
+    query = sa.select(highest).where(counters.c.room_id == room_id, counters.c.serial == serial)
     return (await conn.execute(query)).scalar_one_or_none()
 
 

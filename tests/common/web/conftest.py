@@ -13,7 +13,7 @@ import httpx
 import pytest
 import structlog
 from fastapi import FastAPI
-from tests.common.web.trial_service import ANNA, BERT, MIGRATION, NOBODY_LISTENS, Tokens, Trial, TrialSettings, router
+from tests.common.web.trial_service import ANNA, BERT, MIGRATION, Tokens, Trial, TrialSettings, router
 
 from spoel_common.logging import configure_logging
 from spoel_common.runtime import Runtime
@@ -46,7 +46,7 @@ def trial_package(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> TrialSettings:
-    return TrialSettings(database_url=f"sqlite:///{tmp_path}/trial.db", data_dir=tmp_path, nats_url=NOBODY_LISTENS)
+    return TrialSettings(database_url=f"sqlite:///{tmp_path}/trial.db", data_dir=tmp_path, nats_url=())
 
 
 @pytest.fixture

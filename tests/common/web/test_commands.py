@@ -53,7 +53,7 @@ async def test_a_key_counts_for_one_person_and_one_path(client, signed_in, trial
     response = await client.post("/counters/c/contested", json={"number": 3}, headers=signed_in(key=KEY))
     assert response.status_code == 201
     assert len(ids) == 2
-    assert trial.handled == 2
+    assert trial.handled == 3
 
 
 @pytest.mark.parametrize("key", [None, "", "with space", "x" * 256, "é".encode(), "tab\there"])

@@ -7,8 +7,11 @@ import pytest
 from fastapi import Request
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import OperationalError
+from tests.common.web.trial_service import router
 
 from spoel_common.errors import SpoelError
+from spoel_common.runtime import Runtime
+from spoel_common.web import create_app
 from spoel_common.web.app import as_refusal
 
 PREFIX = "urn:spoel:problem:"
@@ -234,3 +237,14 @@ async def test_a_body_that_does_not_end_is_given_up(client, signed_in, monkeypat
 async def test_a_stop_needs_no_token_key_or_decent_body(client, trial, content, headers):
     assert (await client.post("/stop/room-1", content=content, headers=headers)).status_code == 200
     assert trial.stops == 1
+
+
+async def test_while_no_key_of_the_issuer_is_known_it_says_to_try_again(settings, trial_package, served, signed_in):
+    settings = settings.model_copy(update={"issuer": "http://127.0.0.1:1"})
+    async with served(create_app(Runtime(settings, trial_package), title="Trial", routers=[router])) as client:
+        token = "eyJhbGciOiJFZDI1NTE5Iiwia2lkIjoiYSJ9.e30.AAAA"
+        response = await client.get("/counters/x", headers=signed_in(token))
+        problem_of(response, 503, "identity-unavailable")
+        assert response.headers["retry-after"] == "1"
+        forged = await client.get("/counters/x", headers=signed_in("not.a.token"))
+        problem_of(forged, 401, "token-invalid")

@@ -27,7 +27,7 @@ down_revision = None
 def upgrade() -> None:
     migrations_v1.upgrade(op)
 """
-NOBODY_LISTENS = "nats://127.0.0.1:1"
+NOBODY_LISTENS = ("nats://127.0.0.1:1",)
 
 
 class TrialSettings(Settings):

@@ -96,6 +96,20 @@ class Room:
 
 
 @pytest.fixture
+def until():
+    """Return a wait for a condition, of at most ten seconds."""
+
+    async def wait(condition):
+        for _ in range(2_000):
+            if condition():
+                return
+            await asyncio.sleep(0.005)
+        raise TimeoutError("the condition did not come true")
+
+    return wait
+
+
+@pytest.fixture
 def ten_hz():
     return TrainSettings(rate_hz=10.0, stimuli=40, percent_mso=55)
 

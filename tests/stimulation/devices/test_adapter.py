@@ -14,7 +14,7 @@ from spoel_stimulation.devices.adapter import (
     SettingNotTaken,
     TrainSettings,
 )
-from spoel_stimulation.devices.magpro import adapter as adapter_module
+from spoel_stimulation.devices.magpro import conversation
 from spoel_stimulation.devices.magpro.simulator import MagProSimulator
 from spoel_stimulation.devices.magpro.simulator_state import Settings
 from spoel_stimulation.devices.magpro.values import BURST_INTERVALS_TENTH_MS, Direction, Mode, Model, Page, Wave
@@ -118,7 +118,7 @@ class WithHalfAmplitude(MagProSimulator):
     ],
 )
 async def test_a_setting_that_reads_back_otherwise_is_not_armed(open_room, monkeypatch, ten_hz, kind, word):
-    monkeypatch.setattr(adapter_module, "SETTLE_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(conversation, "SETTLE_TIMEOUT_S", 0.1)
     async with open_room(kind=kind) as room:
         await room.adapter.connect()
         with pytest.raises(SettingNotTaken, match=word):
@@ -219,7 +219,7 @@ class StaysDisabled(MagProSimulator):
 
 
 async def test_a_device_that_stays_disabled_is_not_armed(open_room, monkeypatch, ten_hz):
-    monkeypatch.setattr(adapter_module, "ARM_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(conversation, "ENABLE_TIMEOUT_S", 0.1)
     async with open_room(kind=StaysDisabled) as room:
         await room.adapter.connect()
         await room.adapter.stage(ten_hz)
@@ -227,11 +227,10 @@ async def test_a_device_that_stays_disabled_is_not_armed(open_room, monkeypatch,
             await room.adapter.arm()
 
 
-async def test_disarm_during_a_train_makes_it_partial(room, ten_hz):
+async def test_disarm_during_a_train_makes_it_partial(room, until, ten_hz):
     await room.arm(ten_hz)
     train = asyncio.create_task(room.adapter.run_train(ten_hz))
-    while room.simulator.total_pulses < 5:
-        await asyncio.sleep(0.005)
+    await until(lambda: room.simulator.total_pulses >= 5)
     assert await room.adapter.disarm()
     result = await train
     assert result.outcome == "partial"
@@ -249,11 +248,39 @@ async def test_a_disarm_overtakes_an_arm_under_way(room, ten_hz):
     assert not room.simulator.enabled
 
 
-async def test_the_rest_of_a_train_that_nobody_follows_is_stopped(room, ten_hz):
+@pytest.mark.invariant("INV-9")
+async def test_two_starts_at_once_are_one(room, ten_hz):
+    await room.arm(ten_hz)
+    outcomes = await asyncio.gather(
+        room.adapter.run_train(ten_hz), room.adapter.run_train(ten_hz), return_exceptions=True
+    )
+    assert outcomes[0].outcome == "complete"
+    assert isinstance(outcomes[1], NotReady)
+    assert (room.starts(), room.simulator.total_pulses) == (1, 40)
+
+
+@pytest.mark.parametrize("turns", range(0, 60, 4))
+async def test_nothing_starts_after_a_disarm_whenever_it_comes(room, ten_hz, turns):
+    """A disarm at any turn of the event loop wins over staging, arming and starting."""
+
+    async def treat():
+        await room.arm(ten_hz)
+        return await room.adapter.run_train(ten_hz)
+
+    treating = asyncio.create_task(treat())
+    await asyncio.sleep(0.002 * turns)
+    assert await room.adapter.disarm()
+    disarmed_at = len(room.bodies_in())
+    (result,) = await asyncio.gather(treating, return_exceptions=True)
+    assert isinstance(result, NotReady | RefusedByDevice) or result.outcome in {"partial", "complete"}
+    assert not {"04", "0201"} & set(room.bodies_in()[disarmed_at:])
+    assert not room.simulator.enabled
+
+
+async def test_the_rest_of_a_train_that_nobody_follows_is_stopped(room, until, ten_hz):
     await room.arm(ten_hz)
     train = asyncio.create_task(room.adapter.run_train(ten_hz))
-    while room.simulator.total_pulses < 3:
-        await asyncio.sleep(0.005)
+    await until(lambda: room.simulator.total_pulses >= 3)
     train.cancel()
     unasked = await room.unasked()
     assert (unasked.kind, unasked.disarmed) == ("pulse", True)

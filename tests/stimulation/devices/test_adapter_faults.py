@@ -7,13 +7,9 @@ import pytest
 
 from spoel_stimulation.devices.adapter import BadChecksum, LinkLost, NotReady, SettingNotTaken
 from spoel_stimulation.devices.magpro import adapter as adapter_module
+from spoel_stimulation.devices.magpro import conversation
 from spoel_stimulation.devices.magpro.simulator import MagProSimulator
 from spoel_stimulation.devices.magpro.values import Mode, Page, Wave
-
-
-async def pulses(room, number):
-    while room.simulator.total_pulses < number:
-        await asyncio.sleep(0.005)
 
 
 @pytest.mark.hazard("HZ-08")
@@ -25,8 +21,9 @@ async def pulses(room, number):
         (lambda device: device.panel_set_page(Page.MAIN), "page main instead of timing"),
         (lambda device: device.panel_set_mode(mode=Mode.TWIN), "mode twin instead of standard"),
         (lambda device: device.panel_set_mode(wave=Wave.BIPHASIC_BURST), "waveform biphasic_burst instead of biphasic"),
+        (lambda device: device.panel_set_coil(0), "coil none instead of Cool-B65"),
     ],
-    ids=["amplitude", "page", "mode", "waveform"],
+    ids=["amplitude", "page", "mode", "waveform", "coil"],
 )
 async def test_a_change_at_the_panel_disarms_and_is_told(room, ten_hz, touch, word, armed):
     await room.adapter.stage(ten_hz)
@@ -110,10 +107,10 @@ async def test_a_change_that_the_device_does_not_tell_of_is_found_before_the_sta
 
 
 @pytest.mark.hazard("HZ-08")
-async def test_a_change_at_the_panel_during_a_train_stops_it(room, ten_hz):
+async def test_a_change_at_the_panel_during_a_train_stops_it(room, until, ten_hz):
     await room.arm(ten_hz)
     train = asyncio.create_task(room.adapter.run_train(ten_hz))
-    await pulses(room, 3)
+    await until(lambda: room.simulator.total_pulses >= 3)
     room.simulator.panel_set_amplitude(90)
     result = await train
     assert result.outcome == "partial"
@@ -124,10 +121,10 @@ async def test_a_change_at_the_panel_during_a_train_stops_it(room, ten_hz):
 
 @pytest.mark.invariant("INV-9")
 @pytest.mark.invariant("INV-11")
-async def test_a_cut_cable_makes_the_outcome_unknown_and_the_device_ends_after_one_train(room, ten_hz):
+async def test_a_cut_cable_makes_the_outcome_unknown_and_the_device_ends_after_one_train(room, until, ten_hz):
     await room.arm(ten_hz)
     train = asyncio.create_task(room.adapter.run_train(ten_hz))
-    await pulses(room, 3)
+    await until(lambda: room.simulator.total_pulses >= 3)
     room.cable.cut()
     result = await train
     assert (result.outcome, result.pulses) == ("unknown", None)
@@ -136,8 +133,7 @@ async def test_a_cut_cable_makes_the_outcome_unknown_and_the_device_ends_after_o
     assert not await room.adapter.disarm()
     with pytest.raises(LinkLost):
         await room.adapter.counters()
-    while room.simulator.running:
-        await asyncio.sleep(0.01)
+    await until(lambda: not room.simulator.running)
     await asyncio.sleep(0.05)
     assert room.simulator.total_pulses == ten_hz.pulses
     assert room.starts() == 1
@@ -158,7 +154,8 @@ async def test_after_a_cut_the_device_can_be_connected_and_used_again(room, ten_
 def hurried(monkeypatch):
     monkeypatch.setattr(adapter_module, "START_TIMEOUT_S", 0.2)
     monkeypatch.setattr(adapter_module, "END_MARGIN_S", 0.3)
-    monkeypatch.setattr(adapter_module, "DISARM_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(conversation, "DISABLE_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(conversation, "DISABLE_ATTEMPT_S", 0.1)
 
 
 class DeafAfter(MagProSimulator):
@@ -228,6 +225,7 @@ async def test_a_counter_that_means_something_else_never_makes_a_train_known(ope
         await room.arm(ten_hz)
         with pytest.raises(NotReady, match="nobody here asked for"):
             await room.adapter.run_train(ten_hz)
+        assert (await room.unasked()).kind == "pulse"
         await room.arm(ten_hz)
         result = await room.adapter.run_train(ten_hz)
         assert result.outcome == "unknown"
@@ -244,12 +242,14 @@ async def test_a_silent_device_is_noticed(open_room, hurried, ten_hz):
         assert not room.simulator.enabled
 
 
-async def test_damaged_answers_are_told_from_silence(room, ten_hz):
-    room.cable.noisy = True
-    with pytest.raises(BadChecksum, match="damaged frames"):
-        await room.adapter.counters()
-    room.cable.noisy = False
-    assert (await room.adapter.counters()).pulses == 0
+async def test_damaged_answers_are_told_from_silence(open_room):
+    async with open_room(adapter_options={"answer_timeout_s": 0.2}) as room:
+        await room.adapter.connect()
+        room.cable.noisy = True
+        with pytest.raises(BadChecksum, match="damaged frames"):
+            await room.adapter.counters()
+        room.cable.noisy = False
+        assert (await room.adapter.counters()).pulses == 0
 
 
 async def test_closing_disarms(room, ten_hz):

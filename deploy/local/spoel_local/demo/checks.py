@@ -14,13 +14,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import asyncpg
-
 from spoel_audit.verify import check_event, recompute_root
 from spoel_local.demo.people import People
 from spoel_local.demo.report import Check
 from spoel_local.instance import Instance, StoreLocation
-from spoel_local.postgres import with_password
+from spoel_local.postgres import connect
 
 AUDITOR = "auditor"
 _CATCH_UP_S = 30.0
@@ -61,7 +59,7 @@ async def read_events(instance: Instance) -> list[StoredEvent]:
 async def _rows(store: StoreLocation) -> list[tuple[str, str, str, int, str, bytes]]:
     if store.url.startswith("sqlite"):
         return await asyncio.to_thread(_sqlite_rows, Path(store.url.removeprefix("sqlite:///")))
-    connection = await asyncpg.connect(with_password(store), timeout=10)
+    connection = await connect(store)
     try:
         return [tuple(row) for row in await connection.fetch(_EVENTS)]
     finally:

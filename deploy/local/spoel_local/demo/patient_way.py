@@ -22,6 +22,8 @@ EHR, CLINICIAN, PHYSICIAN, PROFESSIONAL, SUPERVISOR = (
 
 LOCAL_ZONE = ZoneInfo("Europe/Amsterdam")
 SESSION_TIMEOUT_S = 100.0
+WHOLE = "last-train-ended"
+"""Why a session closed that was delivered to its end."""
 _FHIR = "application/fhir+json"
 _STATIONARY = {
     "stimulator_model": "MagPro X100+Option",
@@ -211,11 +213,7 @@ class Way:
     async def _stimulate(self, session: str, percent_mso: int) -> None:
         operator, step = self.treatment.operator, f"stimulus at {percent_mso} %"
         path = f"/sessions/{session}/stimuli"
-        train = await self.people.tell(operator, "stimulation", path, {"percent_mso": percent_mso}, step)
-        train_path = f"/sessions/{session}/trains/{train['train_id']}"
-        await self.people.until(
-            operator, "stimulation", train_path, lambda answer: answer["outcome"] != "accepted", step
-        )
+        train = await self.people.insist(operator, "stimulation", path, {"percent_mso": percent_mso}, step)
         response = "yes" if self.patient.twitches(percent_mso) else "no"
         answer_path = f"{path}/{train['train_id']}/answer"
         await self.people.tell(operator, "stimulation", answer_path, {"response": response}, f"answer to {step}")
@@ -259,6 +257,7 @@ class Way:
         else:
             await self.pause_and_resume()
         await self.until_closed()
+        await self.check_whole()
 
     async def until_closed(self) -> None:
         """The session's last train ends, and the session with it."""
@@ -268,6 +267,20 @@ class Way:
             f"session closed ({self.closed['reason']}): {progress['pulses_delivered']} of {progress['pulses_planned']} "
             f"pulses in {progress['trains_done']} trains"
         )
+
+    async def check_whole(self) -> None:
+        """Refuse a session that ended otherwise than with its last train, and say what the room says of it."""
+        if self.closed["state"] == "closed" and self.closed["reason"] == WHOLE:
+            return
+        room = await self.people.ask(
+            self.treatment.operator, "stimulation", f"/rooms/{self.treatment.room_id}", "state of the room"
+        )
+        trains = self.closed["progress"]["trains_done"]
+        message = (
+            f"{self.patient.label}: the session is {self.closed['state']} ({self.closed['reason']}) after {trains} "
+            f"trains; latch of {self.treatment.room_id}: {room['latch']}."
+        )
+        raise Refused(Failure(step="treat", message=message))
 
     async def lower_intensity(self) -> None:
         """The operator lowers the intensity within the signed band."""

@@ -139,26 +139,6 @@ class People:
                 raise Refused(Failure(step=step, message=message, request=f"POST {request.url}", problem=answer))
             await asyncio.sleep(_AGAIN_AFTER_S)
 
-    async def insist(self, person: str, service: str, path: str, body: JsonObject, step: str) -> JsonObject:
-        """POST a command with an effect on a device, and repeat it under the same key until its outcome is known.
-
-        A repeat never acts again; it answers with what has become of the first.
-
-        Raises:
-            Refused: at once, or because it failed, or its outcome is unknown, or did not come in time.
-        """
-        headers = {"Idempotency-Key": new_id(), "Content-Type": "application/json"}
-        request = self._request(person, service, "POST", path, headers=headers, content=json.dumps(body))
-        deadline = time.monotonic() + ANSWERS_WITHIN_S
-        while True:
-            answer = await self._insist(request, step)
-            if answer["outcome"] == "done":
-                return answer
-            if answer["outcome"] != "accepted" or time.monotonic() > deadline:
-                message = f"{step}: POST {request.url} was accepted, and its outcome is {_shorten(answer)}"
-                raise Refused(Failure(step=step, message=message, request=f"POST {request.url}", problem=answer))
-            await asyncio.sleep(_AGAIN_AFTER_S)
-
     async def until(
         self,
         person: str,
@@ -181,7 +161,7 @@ class People:
             if time.monotonic() > deadline:
                 message = f"{step}: still not so after {timeout_s:g} s. The last answer was {_shorten(answer)}"
                 raise Refused(Failure(step=step, message=message, request=f"GET {self._services[service]}{path}"))
-            await asyncio.sleep(_AGAIN_AFTER_S)
+            await asyncio.sleep(_LOOK_AFTER_S)
 
     def _request(self, person: str, service: str, method: str, path: str, **parts: Any) -> httpx.Request:  # noqa: ANN401 - handed on to httpx
         request = self._client.build_request(method, self._services[service] + path, **parts)

@@ -4,14 +4,17 @@ import asyncio
 import re
 import time
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import httpx
 import nats.errors
 import structlog
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from pydantic import BaseModel, ConfigDict, field_validator
+
+from spoel_common.cancellation import keeping_cancellation
 
 _log = structlog.get_logger(__name__)
 
@@ -53,6 +56,21 @@ class NatsSettings(BaseModel):
         return value
 
 
+class _Client(Client):
+    """The client, but a cancellation that arrives together with an answer is not lost."""
+
+    async def request(
+        self,
+        subject: str,
+        payload: bytes = b"",
+        timeout: float = 0.5,  # noqa: ASYNC109 - the signature is the client's
+        old_style: bool = False,  # noqa: FBT001, FBT002 - likewise
+        headers: dict[str, Any] | None = None,
+    ) -> Msg:
+        async with keeping_cancellation():
+            return await super().request(subject, payload, timeout, old_style, headers)
+
+
 class Broker:
     """One connection to NATS, shared by a service's relay, watermarks and consumers.
 
@@ -66,7 +84,7 @@ class Broker:
             raise ValueError(f"broker name {name!r}: letters, digits, - and _ only; consumers are named after it")
         self.settings = settings
         self.name = name
-        self._client = Client()
+        self._client = _Client()
         self._keeper: asyncio.Task[None] | None = None
         self._last_error = ""
         self._up = asyncio.Event()
@@ -151,7 +169,7 @@ class Broker:
             await self._watch()
             _log.warning("nats-client-replaced", name=self.name)
             await self._client.close()
-            self._client = Client()
+            self._client = _Client()
 
     async def _watch(self) -> None:
         connected_s = time.monotonic()

@@ -92,7 +92,8 @@ class Pull:
             if left_s <= 0:
                 break
             try:
-                message = await asyncio.wait_for(self._messages.get(), min(left_s, _HEARTBEAT_S))
+                async with asyncio.timeout(min(left_s, _HEARTBEAT_S)):
+                    message = await self._messages.get()
             except TimeoutError:
                 continue
             self._sort(message, batch)

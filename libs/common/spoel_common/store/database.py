@@ -18,6 +18,8 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
+from spoel_common.cancellation import keeping_cancellation
+
 Dialect = Literal["sqlite", "postgresql"]
 
 BUSY_TIMEOUT_S = 10.0
@@ -88,7 +90,7 @@ class Database:
     def _open_postgresql(cls, url: URL) -> Self:
         url = url.set(drivername="postgresql+asyncpg")
         options = {"server_settings": _POSTGRES_SESSION, "timeout": 10, "command_timeout": 60}
-        writer = create_async_engine(url, pool_size=_POSTGRES_POOL, pool_pre_ping=True, connect_args=options)
+        writer = create_async_engine(url, pool_size=_POSTGRES_POOL, connect_args=options)
         reader = writer.execution_options(postgresql_readonly=True)
         dedicated = create_async_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=options)
         return cls("postgresql", writer, reader, dedicated, None)
@@ -97,25 +99,30 @@ class Database:
     async def write(self) -> AsyncIterator[AsyncConnection]:
         """Open one write transaction: committed at the end of the block, rolled back on any exception."""
         callbacks: list[Callable[[], None]] = []
-        async with self._writer.begin() as conn:
-            self._after_commit[conn] = callbacks
-            try:
-                yield conn
-            finally:
-                del self._after_commit[conn]
-        for callback in callbacks:
-            callback()
+        async with keeping_cancellation() as check_cancelled:
+            async with self._writer.begin() as conn:
+                check_cancelled()
+                self._after_commit[conn] = callbacks
+                try:
+                    yield conn
+                finally:
+                    del self._after_commit[conn]
+                check_cancelled()
+            for callback in callbacks:
+                callback()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """Open one read transaction; it cannot write."""
-        async with self._reader.connect() as conn:
+        async with keeping_cancellation() as check_cancelled, self._reader.connect() as conn:
+            check_cancelled()
             yield conn
 
     @asynccontextmanager
     async def dedicated(self) -> AsyncIterator[AsyncConnection]:
         """Open a connection outside the pool, in autocommit: for a session's advisory locks (PostgreSQL only)."""
-        async with self._dedicated.connect() as conn:
+        async with keeping_cancellation() as check_cancelled, self._dedicated.connect() as conn:
+            check_cancelled()
             yield conn
 
     def after_commit(self, conn: AsyncConnection, callback: Callable[[], None]) -> None:

@@ -22,7 +22,7 @@ class Operations(Protocol):
 _EVENTS = {
     "sqlite": """
         CREATE TABLE events (
-            position INTEGER PRIMARY KEY AUTOINCREMENT,
+            position INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
             xid INTEGER NOT NULL DEFAULT 0,
             id TEXT NOT NULL UNIQUE,
             aggregate_type TEXT NOT NULL,
@@ -142,7 +142,7 @@ _OTHERS = (
 )
 
 _TYPES = {
-    "sqlite": {"bytes": "BLOB", "moment": "TEXT", "serial": "INTEGER PRIMARY KEY AUTOINCREMENT"},
+    "sqlite": {"bytes": "BLOB", "moment": "TEXT", "serial": "INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT"},
     "postgresql": {
         "bytes": "BYTEA",
         "moment": "TIMESTAMPTZ",

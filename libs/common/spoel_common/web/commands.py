@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, NamedTuple
+from urllib.parse import quote
 
 from fastapi import Depends, Header, Request, Response
 from pydantic import BaseModel
@@ -33,6 +34,7 @@ TWIN_WAIT_S = 5.0
 REPLAY_HEADER = "Idempotency-Replayed"
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
+_PLACE = re.compile(r"\{([a-z_]+)\}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 Body = dict[str, Any]
@@ -159,7 +161,7 @@ class CommandCall:
         async with begin as work:
             result = await handler(work)
             body = result.model_dump_json(by_alias=True)
-            answer = Answer(status, body, location and location.format_map(json.loads(body)))
+            answer = Answer(status, body, location and _filled(location, json.loads(body)))
             try:
                 await idempotency.keep(
                     work.conn,
@@ -172,6 +174,15 @@ class CommandCall:
             except IntegrityError as error:
                 raise _TwinWasFaster from error
         return answer
+
+
+def _filled(template: str, body: Body) -> str:
+    """Put fields of the answer into the places that name them; other braces stay as they are."""
+
+    def value(match: re.Match[str]) -> str:
+        return quote(str(body[match[1]]), safe="") if match[1] in body else match[0]
+
+    return _PLACE.sub(value, template)
 
 
 async def command_call(

@@ -31,6 +31,7 @@ PREFIX = "/fhir/R4"
 
 router = APIRouter(prefix=PREFIX, tags=["fhir"])
 
+_BODY = {"requestBody": {"required": True, "content": {MEDIA_TYPE: {"schema": {"type": "object"}}}}}
 ResourceId = Annotated[str, Path(pattern=r"^[A-Za-z0-9.-]{1,64}$")]
 Json = dict[str, Any]
 Handler = Callable[[Work], Awaitable[BaseModel]]
@@ -51,7 +52,7 @@ async def get_metadata(request: Request) -> Response:
     return JSONResponse(capability_statement(_base(request)), media_type=MEDIA_TYPE)
 
 
-@router.post("/Patient", status_code=201)
+@router.post("/Patient", status_code=201, openapi_extra=_BODY)
 async def create_patient(
     request: Request,
     call: CommandDep,
@@ -88,7 +89,7 @@ async def vread_patient(
     return _shown(await _patient(runtime, intake, patient_id, actor))
 
 
-@router.post("/ServiceRequest", status_code=201)
+@router.post("/ServiceRequest", status_code=201, openapi_extra=_BODY)
 async def create_service_request(
     request: Request,
     call: CommandDep,

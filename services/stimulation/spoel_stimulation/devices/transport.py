@@ -73,9 +73,13 @@ class Transport:
         except (OSError, TimeoutError) as error:
             raise LinkLost(f"{self.address} takes no data ({error!r})") from error
 
+    def abort(self) -> None:
+        """Break off at once, so that nothing that still waits to be sent goes out later. Never raises."""
+        self._serial.abort()
+
     async def close(self) -> None:
         """Close at once; what was not yet sent is dropped. Never raises."""
-        self._serial.abort()
+        self.abort()
         try:
             async with asyncio.timeout(WRITE_TIMEOUT_S):
                 await self._serial.wait_closed()

@@ -8,7 +8,8 @@ not contradict each other.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from spoel_common.clock import Clock
@@ -29,19 +30,16 @@ from spoel_stimulation.devices.adapter import (
 from spoel_stimulation.devices.magpro import commands as ask
 from spoel_stimulation.devices.magpro import reports as say
 from spoel_stimulation.devices.magpro.capability import Capability, capability_of
+from spoel_stimulation.devices.magpro.conversation import Conversation, counters_of
 from spoel_stimulation.devices.magpro.identity import check_use, identify
 from spoel_stimulation.devices.magpro.link import ANSWER_TIMEOUT_S, MagProLink
 from spoel_stimulation.devices.magpro.outcome import Ending, train_result
-from spoel_stimulation.devices.magpro.staging import Answers, WireSettings, differences, to_wire
-from spoel_stimulation.devices.magpro.values import Model, Page
+from spoel_stimulation.devices.magpro.staging import WireSettings, differences, to_wire
+from spoel_stimulation.devices.magpro.values import Model
 from spoel_stimulation.devices.magpro.view import Expected, Heard, View
 from spoel_stimulation.devices.magpro.watch import Watch
 from spoel_stimulation.devices.transport import is_loopback
 
-SETTLE_TIMEOUT_S = 1.5
-SETTLE_STEP_S = 0.05
-ARM_TIMEOUT_S = 2.0
-DISARM_TIMEOUT_S = 2.0
 START_TIMEOUT_S = 1.5
 END_MARGIN_S = 3.0
 POLL_S = 0.5
@@ -74,12 +72,14 @@ class MagProAdapter:
         self._clinical = clinical
         self._poll_s = poll_s
         self._answer_timeout_s = answer_timeout_s
-        self._link: MagProLink | None = None
+        self._talk: Conversation | None = None
         self._view = View()
         self._identity: DeviceIdentity | None = None
         self._model: Model | None = None
         self._staged: tuple[TrainSettings, WireSettings] | None = None
         self._armed = False
+        self._voided = 0
+        self._busy = False
         self._expected: Expected | None = None
         self._heard: Heard | None = None
         self._progress = asyncio.Event()
@@ -126,13 +126,13 @@ class MagProAdapter:
         self._view = View()
         link = MagProLink(self.address, self, self._answer_timeout_s)
         await link.open()
-        self._link = link
+        talk = self._talk = Conversation(link)
         try:
-            if not await self.disarm():
+            if not await talk.disable():
                 raise LinkLost(f"The device at {self.address} does not answer, or cannot be disabled. Check it.")
-            status = await link.request(ask.AskStatus(), say.ShortStatus)
+            status = await talk.status()
             check_use(status, speed=self._clock.speed, loopback=is_loopback(self.address), clinical=self._clinical)
-            self._watch.counters = await self.counters()
+            self._watch.counters = await talk.counters()
         except DeviceError:
             await self._drop()
             raise
@@ -143,8 +143,7 @@ class MagProAdapter:
 
     async def close(self) -> None:
         """Disarm if the link is alive, and close it. Never raises."""
-        if self._link is not None and self._link.lost is None:
-            await self.disarm()
+        await self.disarm()
         await self._drop()
 
     async def _drop(self) -> None:
@@ -153,10 +152,10 @@ class MagProAdapter:
             polling.cancel()
             await asyncio.gather(polling, return_exceptions=True)
         await self._watch.stop()
-        link, self._link = self._link, None
+        talk, self._talk = self._talk, None
         self._unstage()
-        if link is not None:
-            await link.close()
+        if talk is not None:
+            await talk.link.close()
 
     async def _poll(self) -> None:
         unanswered = 0
@@ -203,96 +202,95 @@ class MagProAdapter:
     # --- the life of a train ----------------------------------------------------------------------------------------
 
     async def stage(self, settings: TrainSettings) -> ReadBack:
-        """Disable, show the Timing page, write every setting and read every one back (INV-2).
-
-        The device does not answer the writes of 09 and 0B and needs about 0.3 s until they hold: it is asked until all
-        of them do, for at most ``SETTLE_TIMEOUT_S``.
-        """
-        link, model = self._open_link(), self._known_model()
-        self._refuse_during_train()
+        """Disable, show the Timing page, write every setting and read every one back (INV-2)."""
+        talk, model = self._connected(), self._known_model()
         self.capability.check(settings)
         wire = to_wire(settings, model)
-        if not await self.disarm():
-            raise RefusedByDevice("The device stays enabled; settings are only written while it is disabled.")
-        await link.request(ask.SetPage(Page.TIMING), say.PageState)
-        for command in (wire.wave, wire.delays, wire.timing):
-            await link.send(command)
-        await link.request(wire.amplitude, say.Amplitude)
-        set_point, read_back = wire.set_point(), await self._read_back_until(wire)
-        wrong = differences(set_point, read_back)
-        if wrong:
-            raise SettingNotTaken(f"{'; '.join(wrong)}. Look at the device's screen, then try again.", wrong=wrong)
+        with self._alone():
+            voided = self._unstage()
+            if not await talk.disable():
+                raise RefusedByDevice("The device stays enabled; settings are only written while it is disabled.")
+            answers = await talk.write(wire)
+            read_back = answers.read_back()
+            wrong = differences(wire.set_point(), read_back)
+            if wrong:
+                raise SettingNotTaken(f"{'; '.join(wrong)}. Look at the device's screen, then try again.", wrong=wrong)
+            self._refuse_if_voided_since(voided)
         self._staged = (settings, wire)
-        self._expected = Expected(settings.percent_mso, wire.wave.wave, enabled=False)
-        return ReadBack(set_point=set_point, read_back=read_back)
+        self._expected = Expected(settings.percent_mso, wire.wave.wave, answers.status.coil, enabled=False)
+        self._watch.begin(counters_of(answers.counters))
+        return ReadBack(set_point=wire.set_point(), read_back=read_back)
 
     async def arm(self) -> None:
         """Enable; returns when the status says so and nothing of what was staged has changed."""
-        link = self._open_link()
+        talk = self._connected()
         if self._staged is None or self._expected is None:
             raise NotReady("Nothing is staged, or it was voided by a disarm or a change at the device. Stage first.")
-        staged = self._staged
-        self._expected = replace(self._expected, enabled=None)
-        await link.send(ask.SetEnabled(enabled=True), allowed=lambda: self._staged is staged)
-        give_up_at = time.monotonic() + ARM_TIMEOUT_S
-        status = await link.request(ask.AskStatus(), say.ShortStatus)
-        while not status.status.enabled and time.monotonic() < give_up_at:
-            await asyncio.sleep(SETTLE_STEP_S)
-            status = await link.request(ask.AskStatus(), say.ShortStatus)
-        if not status.status.enabled or self._staged is not staged:
-            await self.disarm()
-            raise RefusedByDevice("The device stays disabled, or was changed while it was being enabled. Look at it.")
-        self._expected = replace(self._expected, enabled=True)
-        self._armed = True
+        staged, expected = self._staged, self._expected
+        with self._alone():
+            self._expected = replace(expected, enabled=None)
+            try:
+                enabled = await talk.enable(allowed=lambda: self._staged is staged)
+            except LinkLost:
+                await self.disarm()
+                raise
+            if not enabled or self._staged is not staged:
+                await self.disarm()
+                raise RefusedByDevice("The device stays disabled, or was changed or disarmed meanwhile. Look at it.")
+            self._expected = replace(expected, enabled=True)
+            self._armed = True
 
     async def change_percent_mso(self, percent_mso: int) -> ReadBack:
         """Write another intensity and read it back; not during a train."""
-        link = self._open_link()
-        self._refuse_during_train()
+        talk = self._connected()
         self.capability.check_percent_mso(percent_mso)
         if self._staged is None or self._expected is None:
             raise NotReady("Nothing is staged; the intensity is part of what is staged.")
-        (settings, wire), expected = self._staged, self._expected
-        self._expected = None
-        staged = (
-            settings.model_copy(update={"percent_mso": percent_mso}),
-            replace(wire, amplitude=ask.SetAmplitude(percent_mso)),
-        )
-        self._staged = staged
-        await link.request(staged[1].amplitude, say.Amplitude)
-        status = await link.request(ask.AskStatus(), say.ShortStatus)
-        if status.amplitude_a != percent_mso or self._staged is not staged:
-            await self.disarm()
-            raise SettingNotTaken(f"percent_mso reads {status.amplitude_a} instead of {percent_mso}; disarmed.")
-        self._expected = replace(expected, percent_mso=percent_mso)
-        return ReadBack(set_point={"percent_mso": percent_mso}, read_back={"percent_mso": status.amplitude_a})
+        (settings, wire), expected, armed = self._staged, self._expected, self._armed
+        wire = replace(wire, amplitude=ask.SetAmplitude(percent_mso))
+        with self._alone():
+            voided = self._unstage()
+            try:
+                read_back = await talk.write_amplitude(wire.amplitude)
+            except LinkLost:
+                await self.disarm()
+                raise
+            if read_back != percent_mso:
+                await self.disarm()
+                raise SettingNotTaken(f"percent_mso reads {read_back} instead of {percent_mso}; disarmed.")
+            self._refuse_if_voided_since(voided)
+        self._staged = (settings.model_copy(update={"percent_mso": percent_mso}), wire)
+        self._expected, self._armed = replace(expected, percent_mso=percent_mso), armed
+        return ReadBack(set_point={"percent_mso": percent_mso}, read_back={"percent_mso": read_back})
 
     async def run_train(self, settings: TrainSettings) -> TrainResult:
         """Read everything back once more, send **one** start command, and follow it to its end.
 
         If the caller is cancelled meanwhile, the rest of the train counts as unasked and the device is disarmed.
         """
-        link = self._open_link()
-        self._refuse_during_train()
+        talk = self._connected()
         if not self._armed or self._staged is None:
             raise NotReady("The device is not armed, or was disarmed since. Stage and arm it.")
         if self._staged[0] != settings:
             raise NotReady("These are not the settings that were staged. Stage them.")
-        before = await self._check_before_start(self._staged[1])
-        heard = self._heard = Heard()
-        try:
-            ending = await self._fire_and_follow(link, settings, heard)
-            after = None if heard.lost else await self._counters_or_none()
-            self._watch.counters = after
-        finally:
-            self._heard = None
-        result = train_result(settings, before, after, heard, ending)
-        await self._after_train(settings, result)
+        voided = self._voided
+        with self._alone():
+            before = await self._check_before_start(talk, self._staged[1], voided)
+            heard = self._heard = Heard()
+            try:
+                ending = await self._fire_and_follow(talk.link, settings, heard, allowed=lambda: self._voided == voided)
+                after = None if heard.lost else await self._counters_or_none()
+                self._watch.counters = after
+            finally:
+                self._heard = None
+            result = train_result(settings, before, after, heard, ending)
+            await self._after_train(settings, result)
         return result
 
-    async def _check_before_start(self, wire: WireSettings) -> Counters:
+    async def _check_before_start(self, talk: Conversation, wire: WireSettings, voided: int) -> Counters:
         """Refuse to start unless all settings still stand and nobody gave a pulse since the counters were known."""
-        answers = await self._answers()
+        answers = await talk.answers()
+        self._refuse_if_voided_since(voided)
         wrong = differences(wire.set_point(), answers.read_back())
         if wrong or not answers.status.status.enabled:
             await self.disarm()
@@ -300,18 +298,20 @@ class MagProAdapter:
                 f"{'; '.join(wrong) or 'disabled'}: changed at the device since it was armed. It was disarmed; "
                 "stage it again."
             )
-        before = _counters(answers.counters)
+        before = counters_of(answers.counters)
         strange = self._watch.pulses_since(before)
         if strange:
             self._notice(Unasked(kind="pulse", detail="the device's counter moved on by itself", pulses=strange))
             raise NotReady(f"The device counted {strange} pulses that nobody here asked for. It is being disarmed.")
         return before
 
-    async def _fire_and_follow(self, link: MagProLink, settings: TrainSettings, heard: Heard) -> Ending:
+    async def _fire_and_follow(
+        self, link: MagProLink, settings: TrainSettings, heard: Heard, allowed: Callable[[], bool]
+    ) -> Ending:
         problem = ""
         end_timeout_s = settings.duration_s / self._clock.speed + END_MARGIN_S
         try:
-            await link.send(ask.FireTrain(), allowed=lambda: self._armed)
+            await link.send(ask.FireTrain(), allowed)
             if not await self._until(lambda: heard.begun or heard.lost, START_TIMEOUT_S):
                 problem = f"nothing was heard of the start within {START_TIMEOUT_S} s"
             elif not await self._until(lambda: heard.ended_utc_ns is not None or heard.lost, end_timeout_s):
@@ -331,55 +331,26 @@ class MagProAdapter:
             self._notice(Unasked(kind="pulse", detail="more pulses than the train had", pulses=extra))
 
     async def disarm(self) -> bool:
-        """Disable, again and again until the status says so or ``DISARM_TIMEOUT_S`` have passed. Never raises.
+        """Disable, again and again until the status says so or 2 s have passed. Never raises.
 
         What was staged is void from the call on, so that nothing under way can enable or start any more.
         """
         self._unstage()
-        give_up_at = time.monotonic() + DISARM_TIMEOUT_S
-        while self._link is not None and self._link.lost is None:
-            try:
-                await self._link.send(ask.SetEnabled(enabled=False))
-                status = await self._link.request(ask.AskStatus(), say.ShortStatus)
-                if not status.status.enabled:
-                    return True
-            except DeviceError:
-                await asyncio.sleep(SETTLE_STEP_S)
-            if time.monotonic() >= give_up_at:
-                break
-        return False
+        return self._talk is not None and await self._talk.disable()
 
     # --- questions --------------------------------------------------------------------------------------------------
 
     async def counters(self) -> Counters:
         """Ask the device's counters."""
-        return _counters(await self._open_link().request(ask.AskCounters(), say.CountersReport))
+        return await self._connected().counters()
 
     async def refresh_status(self) -> DeviceStatus:
         """Ask the device's long status."""
-        await self._open_link().request(ask.AskLongStatus(), say.LongStatus)
+        await self._connected().long_status()
         status = self.status
         if status is None:
             raise LinkLost("The device has not told its status.")
         return status
-
-    async def _answers(self) -> Answers:
-        link = self._open_link()
-        return Answers(
-            wave=await link.request(ask.AskWave(), say.WaveReport),
-            timing=await link.request(ask.AskTiming(), say.Timing),
-            delays=await link.request(ask.AskDelays(), say.Delays),
-            status=await link.request(ask.AskStatus(), say.ShortStatus),
-            counters=await link.request(ask.AskCounters(), say.CountersReport),
-        )
-
-    async def _read_back_until(self, wire: WireSettings) -> dict[str, str | int | float | bool]:
-        give_up_at = time.monotonic() + SETTLE_TIMEOUT_S
-        read_back = (await self._answers()).read_back()
-        while differences(wire.set_point(), read_back) and time.monotonic() < give_up_at:
-            await asyncio.sleep(SETTLE_STEP_S)
-            read_back = (await self._answers()).read_back()
-        return read_back
 
     async def _counters_or_none(self) -> Counters | None:
         try:
@@ -389,24 +360,38 @@ class MagProAdapter:
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    def _unstage(self) -> None:
+    def _unstage(self) -> int:
+        """Void what was staged; return the number of this voiding."""
         self._staged = None
         self._expected = None
         self._armed = False
+        self._voided += 1
+        return self._voided
 
-    def _open_link(self) -> MagProLink:
-        if self._link is None:
+    def _refuse_if_voided_since(self, voided: int) -> None:
+        if self._voided != voided:
+            raise NotReady("The device was disarmed in the meantime. Stage again.")
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let one command of a train's life run at a time; only disarm and questions go beside it."""
+        if self._busy:
+            raise NotReady("Another command is under way, or a train is running; only disarm is possible.")
+        self._busy = True
+        try:
+            yield
+        finally:
+            self._busy = False
+
+    def _connected(self) -> Conversation:
+        if self._talk is None:
             raise NotReady(f"Not connected to {self.address}. Connect first.")
-        return self._link
+        return self._talk
 
     def _known_model(self) -> Model:
         if self._model is None:
             raise NotReady(f"Not connected to {self.address}. Connect first.")
         return self._model
-
-    def _refuse_during_train(self) -> None:
-        if self._heard is not None:
-            raise NotReady("A train is running; only disarm is possible.")
 
     async def _until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
         """Return whether the condition came true within wall ``timeout_s``."""
@@ -418,7 +403,3 @@ class MagProAdapter:
         except TimeoutError:
             return condition()
         return True
-
-
-def _counters(report: say.CountersReport) -> Counters:
-    return Counters(trains=report.trains, pulses=report.total_pulses, stimuli=report.stimuli)

@@ -16,7 +16,7 @@ from spoel_stimulation.devices.magpro.reports import Report, decode_report
 from spoel_stimulation.devices.transport import Transport
 
 BAUDRATE = 38_400
-ANSWER_TIMEOUT_S = 0.5
+ANSWER_TIMEOUT_S = 1.0
 PIECE_TIMEOUT_S = 0.25
 
 R = TypeVar("R")
@@ -98,22 +98,28 @@ class MagProLink:
                 self._give_up(error)
                 raise
 
-    async def request(self, command: Command, kind: type[R]) -> R:
+    async def request(self, command: Command, kind: type[R], timeout_s: float | None = None) -> R:
         """Write one frame and return the first report of exactly this kind that arrives after it.
+
+        Args:
+            command: what to say.
+            kind: of the answer.
+            timeout_s: how long to wait; the link's own time-out if left out.
 
         Raises:
             LinkLost: no such answer in time, or the connection is gone.
             BadChecksum: no such answer in time, but damaged frames.
         """
+        timeout_s = self._answer_timeout_s if timeout_s is None else timeout_s
         damaged_before = self._parser.bad_frames
         waiter = _Waiter(kind, asyncio.get_running_loop().create_future())
         self._waiters.append(waiter)
         try:
             await self.send(command)
-            async with asyncio.timeout(self._answer_timeout_s):
+            async with asyncio.timeout(timeout_s):
                 report = await waiter.answer
         except TimeoutError as error:
-            what = f"{type(command).__name__} to {self._transport.address} was not answered within {self._answer_timeout_s} s"
+            what = f"{type(command).__name__} to {self._transport.address} was not answered within {timeout_s} s"
             if self._parser.bad_frames > damaged_before:
                 raise BadChecksum(f"{what}; damaged frames arrived. Check cable and earth.") from error
             raise LinkLost(f"{what}. Check the device.") from error
@@ -159,6 +165,7 @@ class MagProLink:
         if self._lost is not None:
             return
         self._lost = error
+        self._transport.abort()
         for waiter in self._waiters:
             if not waiter.answer.done():
                 waiter.answer.set_result(None)

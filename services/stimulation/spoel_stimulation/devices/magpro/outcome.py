@@ -45,7 +45,8 @@ def train_result(
     never_begun = not heard.begun and ending.stopped and pulses == 0
     if ending.problem and not never_begun:
         return _unknown(before, after, heard, ending.problem)
-    reasons = [ending.problem, *heard.unasked]
+    early = "" if pulses >= settings.pulses or ending.problem or heard.unasked else "the device ended it early"
+    reasons = [ending.problem, *heard.unasked, early]
     return TrainResult(
         outcome="complete" if pulses >= settings.pulses else "partial" if pulses else "none",
         pulses=pulses,

@@ -128,6 +128,11 @@ class MagProSimulator:
         )
         self._at_panel(self._say, self._amplitude())
 
+    def panel_set_coil(self, coil: int) -> None:
+        """Plug in a coil of another type, 0 for none."""
+        self.settings = replace(self.settings, coil=coil)
+        self._at_panel(self._say, say.CoilState(self.settings.temperature_c, coil, self._status()))
+
     def panel_enable(self, *, enabled: bool) -> None:
         """Press the enable or the disable key."""
         self._at_panel(self._set_enabled, ask.SetEnabled(enabled))

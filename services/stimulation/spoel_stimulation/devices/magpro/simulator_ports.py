@@ -18,7 +18,7 @@ from spoel_stimulation.devices.magpro.simulator import MagProSimulator
 from spoel_stimulation.devices.magpro.values import Model
 
 LOOPBACK = "127.0.0.1"
-ANSWER_DELAY_S = 0.001
+ANSWER_DELAY_S = 0.000_5
 _PIECE_TIMEOUT_S = 0.25
 _REPLACE_WAIT_S = 0.2
 _MAX_UNREAD_BYTES = 65_536

@@ -29,6 +29,7 @@ class Expected:
 
     percent_mso: int
     wave: Wave
+    coil: int
     enabled: bool | None
 
     def differences(self, report: Report) -> list[str]:
@@ -40,6 +41,8 @@ class Expected:
             found.append(f"amplitude {report.amplitude_a} % instead of {self.percent_mso} %")
         if isinstance(report, PageState) and report.page != Page.TIMING:
             found.append(f"page {page_name(report.page)} instead of timing")
+        if isinstance(report, ShortStatus | CoilState) and report.coil != self.coil:
+            found.append(f"coil {coil_name(report.coil)} instead of {coil_name(self.coil)}")
         status = status_byte(report)
         return found if status is None else found + self._of_status(status)
 

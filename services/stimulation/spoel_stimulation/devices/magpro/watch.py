@@ -51,6 +51,11 @@ class Watch:
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._answer(), name="magpro unasked")
 
+    def begin(self, reading: Counters) -> None:
+        """Take a reading as accounted for, if there is none."""
+        if self.counters is None:
+            self.counters = reading
+
     def pulses_since(self, reading: Counters) -> int:
         """Return the pulses counted since the last accounted reading; 0 if there is none."""
         return 0 if self.counters is None else pulses_between(self.counters, reading)

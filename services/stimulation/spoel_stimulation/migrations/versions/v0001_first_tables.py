@@ -96,4 +96,5 @@ def _own() -> None:
         sa.Column("room_id", sa.String, primary_key=True),
         sa.Column("serial", sa.String, nullable=False),
         sa.Column("total_pulses", BigInt, nullable=False),
+        sa.Column("uncertain_pulses", BigInt, nullable=False),
     )

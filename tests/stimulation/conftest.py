@@ -1,0 +1,36 @@
+"""Room nodes for the tests of stimulation."""
+
+import pytest
+from tests.stimulation.clinic import fast_clock, simulated
+
+
+@pytest.fixture
+async def clinic(tmp_path):
+    """A room node with one room, open, its device connected."""
+    async with simulated(tmp_path, fast_clock()) as clinic, clinic.opened():
+        await clinic.ready()
+        yield clinic
+
+
+@pytest.fixture
+async def slow_clinic(tmp_path):
+    """As ``clinic``, with trains that last long enough to do something in the middle of one."""
+    async with simulated(tmp_path, fast_clock(8)) as clinic, clinic.opened():
+        await clinic.ready()
+        yield clinic
+
+
+@pytest.fixture
+async def closed_clinic(tmp_path):
+    """A room node that the test opens, closes and opens again by itself."""
+    async with simulated(tmp_path, fast_clock()) as clinic:
+        yield clinic
+
+
+@pytest.fixture
+async def two_rooms(tmp_path):
+    """A room node with two rooms."""
+    async with simulated(tmp_path, fast_clock(), (1, 2)) as clinic, clinic.opened():
+        await clinic.ready("room-1")
+        await clinic.ready("room-2")
+        yield clinic

@@ -1,0 +1,103 @@
+"""The simulator in a process of its own: first line, clock, log, and how it ends."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from spoel_common.clock import ScaledClock
+from spoel_stimulation.devices.adapter import TrainSettings
+from spoel_stimulation.devices.magpro.__main__ import clock_of
+from spoel_stimulation.devices.magpro.adapter import MagProAdapter
+
+MODULE = ["-m", "spoel_stimulation.devices.magpro"]
+
+
+@asynccontextmanager
+async def simulator_process(*arguments, **environment):
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *MODULE,
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        env=os.environ | environment,
+        start_new_session=True,
+    )
+    try:
+        async with asyncio.timeout(20):
+            yield process, json.loads(await process.stdout.readline())
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+@pytest.mark.requirement("ST-08")
+async def test_it_tells_its_address_runs_trains_on_the_common_clock_and_ends_when_told(tmp_path):
+    clock = ScaledClock.starting_now(60)
+    log = tmp_path / "sim.jsonl"
+    settings = TrainSettings(rate_hz=10.0, stimuli=40, percent_mso=55)
+    for run in (1, 2):
+        arguments = ("--tcp", "0", "--number", "12", "--log", str(log))
+        async with simulator_process(*arguments, SPOEL_CLOCK=clock.to_setting()) as (process, first_line):
+            assert first_line["address"].startswith("socket://127.0.0.1:")
+            assert (first_line["serial"], first_line["pid"]) == ("SIM-12", process.pid)
+            adapter = MagProAdapter(first_line["address"], clock)
+            await adapter.connect()
+            await adapter.stage(settings)
+            await adapter.arm()
+            result = await adapter.run_train(settings)
+            assert (result.outcome, result.counters_after.pulses) == ("complete", 40 * run)
+            await adapter.close()
+            process.send_signal(signal.SIGTERM)
+            assert await process.wait() == 0
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [line["pulses"] for line in lines if "pulses" in line] == list(range(1, 81))
+    assert all(abs(line["t_ns"] - clock.utc_ns()) < 3600 * 10**9 for line in lines)
+
+
+async def test_it_offers_a_pseudo_terminal():
+    async with simulator_process("--pty", "--model", "magpro-x100", "--speed", "30") as (_, first_line):
+        assert first_line["address"].startswith("/dev/pts/")
+        adapter = MagProAdapter(first_line["address"], ScaledClock.starting_now(30))
+        assert (await adapter.connect()).model == "MagPro X100"
+        await adapter.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
+async def test_it_dies_with_its_parent_if_asked_to(until):
+    script = (
+        "import subprocess, sys; child = subprocess.Popen([sys.executable, '-m', 'spoel_stimulation.devices.magpro', "
+        "'--tcp', '0'], stdout=subprocess.PIPE); print(child.stdout.readline().decode().strip(), flush=True)"
+    )
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        script,
+        stdout=asyncio.subprocess.PIPE,
+        env=os.environ | {"SPOEL_DIE_WITH_PARENT": "1"},
+    )
+    child = json.loads(await asyncio.wait_for(parent.stdout.readline(), 20))
+    await parent.wait()
+    await until(lambda: not alive(child["pid"]))
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_the_clock_comes_from_the_environment_or_starts_now():
+    setting = ScaledClock.starting_now(60).to_setting()
+    assert clock_of(setting, None).speed == clock_of(setting, 60.0).speed == 60.0
+    assert clock_of(None, None).speed == 1.0
+    assert clock_of(None, 30.0).speed == 30.0
+    with pytest.raises(ValueError, match="differs"):
+        clock_of(setting, 30.0)

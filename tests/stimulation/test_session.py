@@ -1,0 +1,514 @@
+"""A session: every cell of its table, its trains, its parameters, its end."""
+
+from datetime import date, timedelta
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.stimulation.story import (
+    ARMED,
+    CLINICIAN,
+    NOW,
+    OPERATOR,
+    PATTERN_1HZ,
+    PATTERN_ITBS,
+    SAID,
+    SESSION,
+    STRIP,
+    SUPERVISOR,
+    Story,
+    booking,
+    device,
+    facts,
+    measurement_order,
+    told,
+    treatment_order,
+)
+
+from spoel_common.errors import NotAllowed, SpoelError
+from spoel_common.units import set_percent_mso
+from spoel_stimulation import commands as asked
+from spoel_stimulation.domain import refusals, session
+from spoel_stimulation.domain.identity import IdentityStrip, check_identity, check_site
+from spoel_stimulation.domain.state import PEOPLES_ACTS, TRANSITIONS, Act, Phase, SessionState
+from spoel_stimulation.domain.trains import device_pattern, next_train, train_interval_s
+from spoel_stimulation.events import SessionClosed, TrainAuthorised, TrainOutcomeUnknown
+
+PHASES = {
+    Phase.NONE: Story,
+    Phase.OPENED: lambda: Story().opened(),
+    Phase.IDENTIFIED: lambda: Story().identified(),
+    Phase.ARMED: lambda: Story().armed(),
+    Phase.RUNNING: lambda: Story().running(),
+    Phase.PAUSED: lambda: Story().paused(),
+    Phase.INTERRUPTED: lambda: Story().interrupted(),
+    Phase.CLOSED: lambda: Story().closed(),
+}
+MEASURED = {
+    Phase.RUNNING: lambda: Story("measurement").running(),
+    Phase.PAUSED: lambda: Story("measurement").paused(),
+    Phase.INTERRUPTED: lambda: Story("measurement").interrupted(),
+}
+
+
+def armed(story):
+    session.check_arm(story.state, asked.Arm(ear_protection=True), OPERATOR, around(story))
+    return session.record_armed(story.state, ARMED.model_copy(update={"percent_mso": story.state.percent_mso}))
+
+
+def around(story, *, enabled=False):
+    return facts(story.kind, story.order, device=device(enabled=enabled))
+
+
+def changed(story):
+    command = asked.ChangeParameter(parameter="percent_rmt", value=100.0, reason="pain")
+    return session.change_parameter(story.state, command, OPERATOR, around(story))
+
+
+ASK = {
+    Act.OPEN: lambda its: session.open_session(its.state, asked.OpenSession(session_id=SESSION), OPERATOR, around(its)),
+    Act.CONFIRM_IDENTITY: lambda its: session.confirm_identity(its.state, SAID, OPERATOR, around(its), STRIP),
+    Act.ARM: armed,
+    Act.START: lambda its: session.start(its.state, OPERATOR, around(its, enabled=True)),
+    Act.PAUSE: lambda its: session.pause(its.state, asked.Pause(reason="other"), OPERATOR),
+    Act.RESUME: lambda its: session.resume(
+        its.state, asked.Resume(ear_protection=True), OPERATOR, around(its, enabled=True)
+    ),
+    Act.STOP: lambda its: session.stop(its.state, asked.Stop(reason="other"), OPERATOR),
+    Act.CHANGE_PARAMETER: changed,
+    Act.STIMULATE: lambda its: session.stimulate(
+        its.state, asked.Stimulate(percent_mso=40), "t", OPERATOR, around(its, enabled=True)
+    ),
+    Act.ANSWER: lambda its: session.answer_stimulus(
+        its.state, "t", asked.AnswerStimulus(response="yes"), OPERATOR, around(its)
+    ),
+    Act.AUTHORISE_TRAIN: lambda its: session.authorise_train(
+        its.state, asked.AuthoriseTrain(train_id="t"), around(its, enabled=True)
+    ),
+    Act.INTERRUPT: lambda its: session.interrupt(its.state, asked.Interrupt(reason="link-lost")),
+    Act.CLOSE: lambda its: session.close(its.state, asked.Close(reason="consent-withdrawn")),
+}
+"""Asks for an act in a way in which nothing but the session's phase is against it."""
+
+
+def ask(act, story):
+    return ASK[act](story)
+
+
+def story_for(phase, act):
+    """Return a story in this phase, of the kind and with the train that the act needs."""
+    story = (MEASURED if act in (Act.STIMULATE, Act.ANSWER) and phase in MEASURED else PHASES)[phase]()
+    if act is Act.ANSWER and phase is Phase.RUNNING:
+        stimulate = asked.Stimulate(percent_mso=40)
+        story.then(session.stimulate(story.state, stimulate, "t", OPERATOR, story.armed_facts())).ended()
+    return story
+
+
+ASKED_OF_PEOPLE = sorted(PEOPLES_ACTS)
+
+
+@pytest.mark.requirement("ST-04")
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("act", ASKED_OF_PEOPLE)
+def test_every_cell_of_the_table(phase, act):
+    story = story_for(phase, act)
+    wanted = TRANSITIONS[phase].get(act)
+    if wanted is None:
+        with pytest.raises(refusals.TransitionNotAllowed) as caught:
+            ask(act, story)
+        possible = [other for other in TRANSITIONS[phase] if other in PEOPLES_ACTS]
+        assert caught.value.facts == {"state": phase, "possible": possible}
+        assert phase in caught.value.detail
+        assert all(other in caught.value.detail for other in possible)
+        return
+    if act is Act.ANSWER and phase is not Phase.RUNNING:
+        with pytest.raises(refusals.StimulusNotDelivered):
+            ask(act, story)
+        return
+    assert told(story.state, ask(act, story)).phase is wanted
+
+
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("act", [Act.INTERRUPT, Act.CLOSE])
+def test_interlocks_never_fail_and_move_only_what_the_table_has(phase, act):
+    story = PHASES[phase]()
+    after = told(story.state, ask(act, story))
+    assert after.phase is TRANSITIONS[phase].get(act, phase)
+
+
+@pytest.mark.parametrize("phase", [phase for phase in PHASES if phase is not Phase.RUNNING])
+def test_trains_are_authorised_only_while_running(phase):
+    with pytest.raises(refusals.TransitionNotAllowed):
+        ask(Act.AUTHORISE_TRAIN, PHASES[phase]())
+
+
+@pytest.mark.invariant("INV-7")
+def test_nothing_runs_again_after_an_interruption_but_by_arming_and_resuming():
+    state = Story().interrupted().state
+    assert state.possible == ["stop", "arm", "answer"] or set(state.possible) == {"stop", "arm", "answer"}
+    with pytest.raises(refusals.TransitionNotAllowed):
+        session.resume(state, asked.Resume(ear_protection=True), OPERATOR, facts(device=device(enabled=True)))
+    armed = told(state, session.record_armed(state, ARMED.model_copy(update={"percent_mso": 60})))
+    assert armed.phase is Phase.PAUSED
+
+
+def test_an_interruption_before_the_start_asks_for_arming_and_starting():
+    story = Story().armed()
+    story.then(session.interrupt(story.state, asked.Interrupt(reason="link-lost")))
+    assert story.state.phase is Phase.IDENTIFIED
+
+
+# --- identity
+
+
+@pytest.mark.requirement("ST-10")
+@pytest.mark.hazard("HZ-01")
+@pytest.mark.parametrize(
+    "same",
+    [
+        {"given_name": "ZOË"},
+        {"given_name": " zoe "},
+        {"family_name": "VAN DEN BERG"},
+        {"family_name": "vandenberg"},
+        {"side_or_site": "left-dlpfc"},
+    ],
+)
+def test_identity_is_compared_without_case_space_and_diacritics(same):
+    story = Story().opened()
+    said = SAID.model_copy(update=same)
+    (event,) = session.confirm_identity(story.state, said, OPERATOR, facts(), STRIP)
+    assert "Zo" not in event.model_dump_json()
+
+
+@pytest.mark.requirement("ST-10")
+@pytest.mark.hazard("HZ-01")
+@pytest.mark.parametrize(
+    ("other", "fields"),
+    [
+        ({"given_name": "Zora"}, ["given_name"]),
+        ({"family_name": "van den Bergh"}, ["family_name"]),
+        ({"birth_date": date(1980, 2, 28)}, ["birth_date"]),
+        ({"given_name": "Anna", "family_name": "de Vries"}, ["given_name", "family_name"]),
+    ],
+)
+def test_anothers_identity_is_refused_without_telling_whose_it_is(other, fields):
+    with pytest.raises(refusals.IdentityMismatch) as caught:
+        session.confirm_identity(Story().opened().state, SAID.model_copy(update=other), OPERATOR, facts(), STRIP)
+    assert caught.value.facts["fields"] == fields
+    assert not any(text in caught.value.detail for text in ("Zo", "Berg", "1980"))
+
+
+@pytest.mark.hazard("HZ-03")
+@pytest.mark.parametrize("other", [{"side_or_site": "right"}, {"side_or_site": "right-dlpfc"}, {"protocol_id": "itbs"}])
+def test_another_side_or_protocol_is_refused(other):
+    with pytest.raises(refusals.SiteMismatch):
+        session.confirm_identity(Story().opened().state, SAID.model_copy(update=other), OPERATOR, facts(), STRIP)
+    with pytest.raises(refusals.SiteMismatch):
+        check_site(SAID, measurement_order())
+
+
+@given(st.text(min_size=1, max_size=20), st.text(min_size=1, max_size=20))
+def test_a_name_equals_itself_and_no_other_birth_date_does(given_name, family_name):
+    strip = IdentityStrip(given_name=given_name, family_name=family_name, birth_date=date(1990, 1, 2))
+    said = SAID.model_copy(update={"given_name": given_name, "family_name": family_name})
+    check_identity(said.model_copy(update={"birth_date": date(1990, 1, 2)}), strip)
+    with pytest.raises(refusals.IdentityMismatch):
+        check_identity(said.model_copy(update={"birth_date": date(1990, 2, 1)}), strip)
+
+
+# --- trains
+
+
+@pytest.mark.requirement("ST-06")
+def test_trains_follow_one_another_at_the_signed_interval():
+    story = Story().running().train()
+    pattern = device_pattern(story.state.order, 10.0)
+    due = next_train(story.state, pattern)
+    assert (due.index, due.pulses, due.percent_mso) == (1, 40, 60)
+    assert due.due_at == NOW + timedelta(seconds=30)
+    early = story.armed_facts(now=NOW + timedelta(seconds=29, microseconds=999_999))
+    with pytest.raises(refusals.TransitionNotAllowed):
+        session.authorise_train(story.state, asked.AuthoriseTrain(train_id="t"), early)
+
+
+def test_slow_trains_go_in_blocks_of_ten_without_a_moved_onset():
+    order = treatment_order(PATTERN_1HZ)
+    state = Story(order=order).running().state
+    pattern = device_pattern(order, 10.0)
+    assert (pattern.trains, pattern.pulses_per_train, train_interval_s(state, pattern)) == (3, 10, 10.0)
+
+
+@pytest.mark.invariant("INV-7")
+def test_an_interrupted_train_is_neither_repeated_nor_completed():
+    story = Story().running().train("a", "partial", 13).train("b", "none", 0).train("c")
+    assert [train.index for train in story.state.trains] == [0, 1, 2]
+    assert next_train(story.state, device_pattern(story.state.order, 10.0)).index == 3
+    assert (story.state.pulses_delivered, story.state.trains_delivered) == (53, 2)
+
+
+def test_no_train_is_authorised_while_one_is_open():
+    story = Story().running()
+    authorise = asked.AuthoriseTrain(train_id="a")
+    story.then(session.authorise_train(story.state, authorise, story.armed_facts()))
+    with pytest.raises(refusals.TrainUnderWay):
+        session.authorise_train(story.state, authorise, story.armed_facts(now=NOW + timedelta(seconds=60)))
+
+
+def test_no_train_is_authorised_without_the_devices_counter():
+    story = Story().running()
+    around = story.armed_facts(device=device(enabled=True, total_pulses=None))
+    with pytest.raises(refusals.DeviceNotReady):
+        session.authorise_train(story.state, asked.AuthoriseTrain(train_id="a"), around)
+
+
+def closing(events):
+    return next(event for event in events if isinstance(event, SessionClosed))
+
+
+@pytest.mark.requirement("ST-12")
+def test_a_session_with_all_pulses_is_closed_as_completed():
+    order = treatment_order(PATTERN_1HZ)
+    story = Story(order=order).running()
+    for train_id in "abc":
+        story.train(train_id)
+    closed = closing(session.close(story.state, asked.Close(reason="last-train-ended")))
+    assert (closed.outcome, closed.pulses_planned, closed.pulses_delivered, closed.trains_delivered) == (
+        "completed",
+        30,
+        30,
+        3,
+    )
+
+
+@pytest.mark.requirement("ST-12")
+def test_a_session_with_a_partial_train_is_closed_as_partial():
+    story = Story(order=treatment_order(PATTERN_1HZ)).running().train("a").train("b", "partial", 4).train("c")
+    closed = closing(session.close(story.state, asked.Close(reason="last-train-ended")))
+    assert (closed.outcome, closed.pulses_delivered) == ("partial", 24)
+
+
+@pytest.mark.requirement("ST-12")
+def test_a_stopped_session_is_partial_or_not_started():
+    assert (
+        closing(session.stop(Story().armed().state, asked.Stop(reason="technical"), OPERATOR)).outcome == "not-started"
+    )
+    story = Story().running().train()
+    assert closing(session.stop(story.state, asked.Stop(reason="time-over"), SUPERVISOR)).outcome == "partial"
+
+
+@pytest.mark.requirement("ST-12")
+@pytest.mark.invariant("INV-9")
+def test_a_train_without_an_end_counts_as_unknown_when_the_session_is_closed():
+    story = Story().running().train()
+    story.now += timedelta(seconds=30)
+    story.then(session.authorise_train(story.state, asked.AuthoriseTrain(train_id="b"), story.armed_facts()))
+    events = session.stop(story.state, asked.Stop(reason="technical"), OPERATOR)
+    assert isinstance(events[0], TrainOutcomeUnknown)
+    assert events[0].pulses_at_most == 40
+    assert (closing(events).pulses_delivered, closing(events).pulses_unknown) == (40, 40)
+
+
+def test_an_auditor_or_clinician_does_not_pause_or_stop():
+    with pytest.raises(NotAllowed):
+        session.pause(Story().running().state, asked.Pause(reason="other"), CLINICIAN)
+    with pytest.raises(NotAllowed):
+        session.stop(Story().running().state, asked.Stop(reason="other"), CLINICIAN)
+
+
+# --- parameters
+
+
+@pytest.mark.requirement("ST-05")
+@pytest.mark.invariant("INV-2")
+@pytest.mark.parametrize("value", [79.9, 120.1, 0.1, 9_999.0])
+def test_an_intensity_outside_the_signed_band_is_refused(value):
+    command = asked.ChangeParameter(parameter="percent_rmt", value=value, reason="pain")
+    with pytest.raises(refusals.BeyondSignedBand):
+        session.change_parameter(Story().running().state, command, OPERATOR, facts())
+
+
+@pytest.mark.requirement("ST-05")
+def test_a_change_says_from_what_to_what_and_from_which_train():
+    story = Story().running().train()
+    command = asked.ChangeParameter(parameter="percent_rmt", value=101.0, reason="pain")
+    (event,) = session.change_parameter(story.state, command, OPERATOR, facts())
+    assert (event.from_value, event.to_value, event.from_percent_mso, event.to_percent_mso) == (120.0, 101.0, 60, 50)
+    assert event.from_train_index == 1
+    assert told(story.state, [event]).percent_mso == 50
+
+
+@pytest.mark.requirement("ST-05")
+@pytest.mark.hazard("HZ-12")
+@pytest.mark.parametrize(("value", "allowed"), [(29.9, False), (30.0, True), (300.0, True), (300.1, False)])
+def test_more_pause_is_allowed_and_less_is_not(value, allowed):
+    story = Story().running().train()
+    command = asked.ChangeParameter(parameter="train_interval_s", value=value, reason="other")
+    if not allowed:
+        with pytest.raises(refusals.BeyondSignedBand):
+            session.change_parameter(story.state, command, OPERATOR, facts())
+        return
+    state = told(story.state, session.change_parameter(story.state, command, OPERATOR, facts()))
+    assert next_train(state, device_pattern(state.order, 10.0)).due_at == NOW + timedelta(seconds=value)
+
+
+def test_a_train_without_pauses_has_none_to_make_longer():
+    command = asked.ChangeParameter(parameter="train_interval_s", value=60.0, reason="other")
+    with pytest.raises(refusals.BeyondSignedBand):
+        session.change_parameter(Story(order=treatment_order(PATTERN_1HZ)).running().state, command, OPERATOR, facts())
+
+
+# --- measurement
+
+
+def stimulated(story, percent=40, train_id="t", used=0):
+    around = story.armed_facts()
+    around = around.model_copy(update={"order": around.order.model_copy(update={"stimuli_used": used})})
+    return session.stimulate(story.state, asked.Stimulate(percent_mso=percent), train_id, OPERATOR, around)
+
+
+@pytest.mark.requirement("ST-02")
+@pytest.mark.invariant("INV-2")
+def test_a_stimulus_above_the_ceiling_is_refused():
+    story = Story("measurement").running()
+    with pytest.raises(refusals.BeyondSignedBand):
+        stimulated(story, 81)
+    (event,) = stimulated(story, 80)
+    assert (event.pulses, event.percent_mso) == (1, 80)
+
+
+@pytest.mark.requirement("ST-02")
+def test_a_stimulus_too_soon_is_refused_and_says_how_long_to_wait():
+    story = Story("measurement").running()
+    story.then(stimulated(story)).ended()
+    story.now += timedelta(seconds=3)
+    with pytest.raises(refusals.StimulusTooSoon) as caught:
+        stimulated(story)
+    assert caught.value.facts["wait_s"] == 1.0
+    story.now += timedelta(seconds=1)
+    assert stimulated(story)
+
+
+@pytest.mark.requirement("ST-02")
+def test_stimuli_beyond_the_orders_number_are_refused():
+    story = Story("measurement").running()
+    with pytest.raises(refusals.StimuliUsedUp):
+        stimulated(story, used=5)
+
+
+def test_stimuli_belong_to_measurements_and_trains_to_treatments():
+    with pytest.raises(refusals.TransitionNotAllowed):
+        stimulated(Story().running())
+    with pytest.raises(refusals.TransitionNotAllowed):
+        ask(Act.AUTHORISE_TRAIN, Story("measurement").running())
+
+
+def test_a_stimulus_is_answered_once_and_only_when_it_was_delivered():
+    story = Story("measurement").running()
+    story.then(stimulated(story))
+    answer = asked.AnswerStimulus(response="no")
+    with pytest.raises(refusals.StimulusNotDelivered):
+        session.answer_stimulus(story.state, "t", answer, OPERATOR, facts("measurement"))
+    story.ended()
+    (event,) = session.answer_stimulus(story.state, "t", answer, OPERATOR, facts("measurement"))
+    assert (event.measurement_order_id, event.percent_mso, event.response) == ("order-1", 40, "no")
+    story.then([event])
+    with pytest.raises(refusals.StimulusAlreadyAnswered):
+        session.answer_stimulus(story.state, "t", answer, OPERATOR, facts("measurement"))
+
+
+def test_a_finished_measurement_is_completed():
+    story = Story("measurement").running()
+    assert (
+        closing(session.stop(story.state, asked.Stop(reason="measurement-finished"), OPERATOR)).outcome == "not-started"
+    )
+    story.then(stimulated(story)).ended()
+    assert (
+        closing(session.stop(story.state, asked.Stop(reason="measurement-finished"), OPERATOR)).outcome == "completed"
+    )
+
+
+# --- whatever is asked, in whatever order
+
+
+CHANGES = st.builds(
+    asked.ChangeParameter,
+    parameter=st.sampled_from(["percent_rmt", "train_interval_s"]),
+    value=st.floats(min_value=0.1, max_value=500),
+    reason=st.just("other"),
+)
+STEPS = st.one_of(
+    st.sampled_from([*ASKED_OF_PEOPLE, Act.AUTHORISE_TRAIN, Act.INTERRUPT, Act.CLOSE]),
+    CHANGES,
+    st.builds(asked.Stimulate, percent_mso=st.integers(min_value=1, max_value=100)),
+    st.sampled_from(["complete", "partial", "none", "unknown"]),
+)
+
+
+@pytest.mark.invariant("INV-2")
+@pytest.mark.hazard("HZ-05")
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from(["treatment", "measurement"]),
+    st.integers(min_value=20, max_value=80),
+    st.sampled_from([None, PATTERN_ITBS, PATTERN_1HZ]),
+    st.lists(STEPS, max_size=40),
+)
+def test_no_sequence_of_commands_authorises_beyond_the_signed_limits(kind, threshold, pattern, steps):
+    order = (
+        treatment_order(pattern or PATTERN_ITBS, threshold=threshold) if kind == "treatment" else measurement_order()
+    )
+    story = Story(kind, order).running()
+    authorised = []
+    for number, step in enumerate(steps):
+        try:
+            events = taken(step, story, f"t{number}")
+        except SpoelError:
+            continue
+        authorised += [event for event in events if isinstance(event, TrainAuthorised)]
+        story.then(events)
+    ceiling = order.ceiling_percent_mso
+    assert all(event.percent_mso <= ceiling for event in authorised)
+    assert len({event.train_index for event in authorised}) == len(authorised)
+    if kind == "treatment":
+        assert ceiling == set_percent_mso(order.ceiling_percent_rmt, threshold)
+        assert sum(event.pulses for event in authorised) <= order.pulses
+        assert all(event.percent_mso >= order.floor_percent_mso for event in authorised)
+        moments = [event.planned_onset_at for event in authorised]
+        pause = timedelta(seconds=device_pattern(order, 10.0).train_interval_s)
+        assert all(later - earlier >= pause for earlier, later in pairwise(moments))
+
+
+def taken(step, story, train_id):
+    story.now += timedelta(seconds=7)
+    if isinstance(step, asked.ChangeParameter):
+        return session.change_parameter(story.state, step, OPERATOR, story.facts())
+    if isinstance(step, asked.Stimulate):
+        used = sum(train.counts_for_maxima for train in story.state.trains)
+        return stimulated(story, step.percent_mso, train_id, used)
+    if step is Act.AUTHORISE_TRAIN:
+        return session.authorise_train(story.state, asked.AuthoriseTrain(train_id=train_id), story.armed_facts())
+    return ask(step, story) if isinstance(step, Act) else ended(step, story)
+
+
+def ended(outcome, story):
+    train = story.state.open_train
+    if train is None or not story.state.may(Act.RECORD_TRAIN):
+        return []
+    if outcome == "unknown":
+        return session.record_train_unknown(story.state, asked.RecordTrainUnknown(reason="evidence-incomplete"))
+    delivered = {"complete": train.pulses, "partial": train.pulses // 2, "none": 0}[outcome]
+    command = asked.RecordTrain(
+        outcome=outcome,
+        pulses=delivered,
+        device_total_pulses_after=train.device_total_pulses_before + delivered,
+        evidence="counter",
+        ended_at=story.now,
+    )
+    return session.record_train(story.state, command)
+
+
+def test_a_state_before_its_opening_says_what_to_do():
+    with pytest.raises(refusals.TransitionNotAllowed):
+        _ = SessionState().session
+    assert booking().kind == "treatment"

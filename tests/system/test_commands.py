@@ -1,0 +1,303 @@
+"""The commands of ``spoel`` as a person types them."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from spoel_local.instance import free_ports
+from spoel_local.processes import start_ticks, still_runs
+
+SPOEL = Path(sys.executable).with_name("spoel")
+SERVICES = ("intake", "planning", "stimulation", "audit")
+PORTS = ("IDENTITY", "INTAKE", "PLANNING", "STIMULATION", "AUDIT", "NATS", "NATS_MONITOR")
+
+
+def spoel(*arguments, timeout_s=60, **environment):
+    return subprocess.run(
+        [SPOEL, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        env={"PATH": os.environ["PATH"], "COLUMNS": "200", **environment},
+        check=False,
+    )
+
+
+class Up:
+    """``spoel up`` in the background, as from a terminal."""
+
+    def __init__(self, place, *options):
+        self.data_dir = place / "data"
+        self.ports = dict(zip(PORTS, map(str, free_ports(len(PORTS))), strict=True))
+        self.output = place / "output"
+        with self.output.open("wb") as output:
+            self.process = subprocess.Popen(
+                [SPOEL, "up", "--data-dir", self.data_dir, *options],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={
+                    "PATH": os.environ["PATH"],
+                    "COLUMNS": "200",
+                    **{f"SPOEL_{name}_PORT": port for name, port in self.ports.items()},
+                },
+            )
+
+    def wait_until_it_says(self, text, timeout_s=60):
+        deadline = time.monotonic() + timeout_s
+        while text not in self.said():
+            assert self.process.poll() is None, self.said()
+            assert time.monotonic() < deadline, self.said()
+            time.sleep(0.1)
+
+    def said(self):
+        return self.output.read_text()
+
+    def instance(self):
+        return json.loads((self.data_dir / "instance.json").read_text())
+
+    def end(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            self.process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory):
+    running = Up(tmp_path_factory.mktemp("up"), "--speed", "240")
+    try:
+        running.wait_until_it_says("Ctrl-C stops it")
+        running.wait_until_it_says("spoel demo --attach")
+        yield running
+    finally:
+        running.end()
+
+
+@pytest.fixture(scope="module")
+def status(up):
+    told = spoel("status", "--json", "--data-dir", up.data_dir)
+    assert told.returncode == 0, told.stderr
+    return json.loads(told.stdout)
+
+
+def test_up_prints_the_addresses_how_to_get_a_token_and_a_first_call(up):
+    said = up.said()
+    for name in ("IDENTITY", "INTAKE", "PLANNING", "STIMULATION", "AUDIT", "NATS"):
+        assert f"127.0.0.1:{up.ports[name]}" in said
+    assert f"spoel token --role supervisor --data-dir {up.data_dir}" in said
+    assert 'curl -H "Authorization: Bearer $(spoel token' in said
+
+
+def test_the_first_call_that_up_prints_works(up):
+    token = spoel("token", "--role", "supervisor", "--data-dir", up.data_dir)
+    url = f"http://127.0.0.1:{up.ports['PLANNING']}/protocols"
+    answer = httpx.get(url, headers={"Authorization": f"Bearer {token.stdout.strip()}"}, trust_env=False)
+    assert answer.status_code == 200
+    assert answer.json()["protocols"]
+
+
+def test_token_prints_only_the_token(up):
+    told = spoel("token", "--role", "auditor", "--data-dir", up.data_dir)
+    assert told.returncode == 0
+    assert told.stderr == ""
+    assert len(told.stdout.split(".")) == 3
+    assert told.stdout.count("\n") == 1
+
+
+def test_an_unknown_role_is_refused_with_those_that_exist(up):
+    told = spoel("token", "--role", "emperor", "--data-dir", up.data_dir)
+    assert told.returncode == 2
+    assert "tms-professional" in told.stderr
+
+
+def test_status_names_every_process_with_pid_and_address_simulators_too(up, status):
+    by_name = {process["name"]: process for process in status["processes"]}
+    assert set(by_name) == {"spoel", "nats", "identity", "simulator-1", "simulator-2", *SERVICES}
+    assert all(process["running"] for process in by_name.values())
+    assert by_name["intake"]["address"] == f"http://127.0.0.1:{up.ports['INTAKE']}"
+    assert by_name["simulator-1"]["address"].startswith("socket://127.0.0.1:")
+    assert by_name["spoel"]["pid"] == up.process.pid
+    for process in by_name.values():
+        assert start_ticks(process["pid"]) is not None
+
+
+def test_status_tells_the_lag_of_every_consumer(status):
+    lags = {(consumer["service"], consumer["source"]): consumer["lag_events"] for consumer in status["consumers"]}
+    for source in ("intake/main", "planning/main", "stimulation/node-1"):
+        assert lags["audit", f"/spoel/local/{source}"] >= 0
+    assert ("stimulation", "/spoel/local/planning/main") in lags
+    assert ("planning", "/spoel/local/intake/main") in lags
+
+
+def test_status_is_readable_for_people(up):
+    told = spoel("status", "--data-dir", up.data_dir)
+    assert told.returncode == 0
+    assert "simulator-2" in told.stdout
+    assert "/spoel/local/stimulation/node-1" in told.stdout
+
+
+def test_every_service_tells_live_ready_metrics_and_its_interface(up):
+    for service in SERVICES:
+        base = f"http://127.0.0.1:{up.ports[service.upper()]}"
+        for path in ("/health/live", "/health/ready", "/metrics", "/openapi.json", "/docs"):
+            assert httpx.get(base + path, trust_env=False).status_code == 200, base + path
+
+
+def test_secrets_and_data_can_be_read_by_their_owner_only(up):
+    for path in up.data_dir.rglob("*"):
+        if path.name in {"users.conf", "compose.env"}:
+            continue
+        assert not path.stat().st_mode & 0o007, path
+
+
+def test_a_second_instance_on_the_same_data_directory_is_refused(up):
+    told = spoel("up", "--data-dir", up.data_dir)
+    assert told.returncode == 1
+    assert "An instance already runs on" in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+def test_a_taken_port_is_named_with_what_to_do(up, tmp_path):
+    ports = {f"SPOEL_{name}_PORT": port for name, port in up.ports.items()}
+    told = spoel("up", "--data-dir", tmp_path / "other", **ports)
+    assert told.returncode == 1
+    assert f"Port {up.ports['NATS']} on 127.0.0.1, wanted for NATS, is taken" in told.stderr
+    assert "--nats-port or SPOEL_NATS_PORT" in told.stderr
+
+
+@pytest.mark.timeout(120)
+def test_the_demo_runs_on_an_instance_that_is_there(up):
+    told = spoel("demo", "--attach", "--json", "--data-dir", up.data_dir, timeout_s=110)
+    report = json.loads(told.stdout)
+    assert told.returncode == 0, report["error"]
+    assert report["attached"] is True
+    assert all(check["ok"] for check in report["checks"])
+
+
+@pytest.mark.timeout(90)
+def test_ctrl_c_stops_everything(tmp_path):
+    running = Up(tmp_path, "--rooms", "1")
+    running.wait_until_it_says("Ctrl-C stops it")
+    pids = [(process["pid"], process["start_ticks"]) for process in running.instance()["processes"]]
+    running.process.send_signal(signal.SIGINT)
+    assert running.process.wait(30) == 0
+    assert running.said().rstrip().endswith("Stopped.")
+    assert "Traceback" not in running.said()
+    assert not any(still_runs(pid, ticks) for pid, ticks in pids)
+    assert not (running.data_dir / "instance.json").exists()
+    for port in running.ports.values():
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", int(port))) != 0
+
+
+@pytest.mark.timeout(90)
+def test_when_a_process_dies_up_says_so_and_stops_the_others(tmp_path):
+    running = Up(tmp_path, "--rooms", "1")
+    running.wait_until_it_says("Ctrl-C stops it")
+    processes = {process["name"]: process for process in running.instance()["processes"]}
+    os.kill(processes["planning"]["pid"], signal.SIGKILL)
+    assert running.process.wait(30) == 1
+    assert f"planning (process {processes['planning']['pid']}) was killed by signal 9" in running.said()
+    for process in processes.values():
+        assert not still_runs(process["pid"], process["start_ticks"])
+
+
+@pytest.mark.timeout(90)
+def test_children_die_with_a_launcher_that_is_killed(tmp_path):
+    running = Up(tmp_path, "--rooms", "1")
+    running.wait_until_it_says("Ctrl-C stops it")
+    children = [(process["pid"], process["start_ticks"]) for process in running.instance()["processes"]]
+    running.process.kill()
+    running.process.wait(10)
+    deadline = time.monotonic() + 5
+    while any(still_runs(pid, ticks) for pid, ticks in children):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    told = spoel("status", "--data-dir", running.data_dir)
+    assert told.returncode == 1
+    assert "has ended" in told.stderr
+
+
+@pytest.mark.parametrize("command", [("status",), ("token", "--role", "auditor"), ("demo", "--attach")])
+def test_without_an_instance_a_command_says_how_to_start_one(tmp_path, command):
+    told = spoel(*command, "--data-dir", tmp_path)
+    assert told.returncode == 1
+    assert f"No instance runs on {tmp_path}. Start one with 'spoel up" in told.stderr + told.stdout
+    assert "Traceback" not in told.stderr
+
+
+def test_init_makes_secrets_without_printing_them_and_changes_none_the_second_time(tmp_path):
+    first = spoel("init", "--data-dir", tmp_path / "installation")
+    assert first.returncode == 0
+    secrets = {path: path.read_text() for path in (tmp_path / "installation" / "secrets").iterdir()}
+    assert len(secrets) >= 10
+    assert not any(text in first.stdout for text in secrets.values())
+    second = spoel("init", "--data-dir", tmp_path / "installation")
+    assert "0 new secrets" in second.stdout
+    assert {path: path.read_text() for path in secrets} == secrets
+
+
+def test_version_and_menu():
+    assert spoel("--version").stdout.strip()
+    menu = spoel().stdout
+    for command in ("up", "status", "demo", "init", "token", "simulator"):
+        assert f" {command} " in menu
+
+
+@pytest.mark.parametrize("rooms", ["0", "17"])
+def test_an_impossible_number_of_rooms_is_refused(tmp_path, rooms):
+    told = spoel("up", "--rooms", rooms, "--data-dir", tmp_path / "data")
+    assert told.returncode != 0
+    assert f"--rooms is {rooms}" in told.stderr
+
+
+def test_a_database_url_of_another_kind_is_refused(tmp_path):
+    told = spoel("up", "--database-url", "mysql://somewhere/x", "--data-dir", tmp_path / "data")
+    assert told.returncode == 1
+    assert "--database-url names a PostgreSQL server" in told.stderr
+
+
+@pytest.fixture
+def simulator():
+    started = []
+
+    def simulator(*options):
+        process = subprocess.Popen(
+            [SPOEL, "simulator", "magpro-x100", *options], stdout=subprocess.PIPE, text=True, env={"PATH": "/usr/bin"}
+        )
+        started.append(process)
+        return json.loads(process.stdout.readline())
+
+    yield simulator
+    for process in started:
+        process.terminate()
+        process.wait(10)
+        process.stdout.close()
+
+
+def test_a_simulator_s_first_line_says_its_address_and_serial(simulator, tmp_path):
+    first = simulator("--tcp", "0", "--log", str(tmp_path / "log.jsonl"), "--speed", "10")
+    assert first["serial"].startswith("SIM-")
+    host, _, port = first["address"].removeprefix("socket://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=5) as client:
+        client.sendall(bytes.fromhex("fe010000ff"))
+        assert client.recv(64).startswith(b"\xfe")
+    directions = {json.loads(line).get("dir") for line in (tmp_path / "log.jsonl").read_text().splitlines()}
+    assert {"in", "out"} <= directions
+
+
+def test_a_simulator_on_a_pseudo_terminal(simulator):
+    assert simulator("--pty")["address"].startswith("/dev/pts/")
+
+
+def test_a_simulator_asks_for_one_way_to_be_reached():
+    told = spoel("simulator", "magpro-x100")
+    assert told.returncode == 2
+    assert "--tcp PORT, or --pty" in told.stderr
