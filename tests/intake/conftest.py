@@ -11,6 +11,7 @@ from tests.intake.story import NURSE, PROFESSIONAL, Story, given, indication, re
 
 from spoel_common.logging import configure_logging
 from spoel_common.people import Role
+from spoel_common.store import Database
 
 
 @pytest.fixture
@@ -46,6 +47,14 @@ def staffed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("staffed")
     asyncio.run(_make_staffed(folder))
     return folder / "intake.db"
+
+
+@pytest.fixture
+async def tables(tmp_path, staffed):
+    """An open database with intake's tables, none of them about a patient."""
+    database = await Database.open(f"sqlite:///{shutil.copy(staffed, tmp_path)}")
+    yield database
+    await database.close()
 
 
 @pytest.fixture

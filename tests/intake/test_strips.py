@@ -40,14 +40,6 @@ def opened(room="room-1", keys=ROOM):
     return RoomOpened(room_id=room, strip_public_key=keys.public_key)
 
 
-@pytest.fixture
-async def tables(sqlite_url):
-    database = await Database.open(sqlite_url)
-    await migrate(database, "spoel_intake")
-    yield database
-    await database.close()
-
-
 async def tell(database, *events):
     projection = strips_projection(AMSTERDAM, lambda: None)
     for event in events:
@@ -258,3 +250,23 @@ async def test_a_strip_reaches_its_room_and_nobody_else_can_read_it(
 
         await others["planning"].publish("plan-1", CancelledHere(session_id="session-1"))
         await eventually(is_gone, 20)
+
+
+async def test_a_strip_that_came_while_the_broker_was_away_is_put_when_it_is_back(
+    tmp_path, own_nats, site, connect, eventually
+):
+    url = own_nats.server.url
+    own_nats.stop()
+    async with running_intake(tmp_path, nats_url=url, site=site) as intake:
+        ids = await intake.refer()
+        now = datetime.now(UTC)
+        booking = booked(starts_at=now).model_copy(update={"patient_id": ids["patient_id"]})
+        await tell(intake.runtime.database, booking, opened())
+        await asyncio.sleep(1.5)  # the loop has found nobody to give it to
+        own_nats.start()
+        bucket = await Bucket.open(await connect("room", own_nats.settings), bucket_name(site), STRIP_TTL_S)
+
+        async def is_there():
+            return await bucket.get("room-1.s-1") is not None
+
+        await eventually(is_there, 20)

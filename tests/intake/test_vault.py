@@ -7,7 +7,6 @@ from tests.intake.story import NOW
 
 from spoel_common.sealing import CannotOpen, seal
 from spoel_common.settings import CannotStart
-from spoel_common.store import Database, migrate
 from spoel_intake.bsn import parse_bsn
 from spoel_intake.domain.patient import Identity
 from spoel_intake.domain.refusals import PatientErased
@@ -25,77 +24,69 @@ SANNE = Identity(
 
 
 @pytest.fixture
-async def database(sqlite_url):
-    database = await Database.open(sqlite_url)
-    await migrate(database, "spoel_intake")
-    yield database
-    await database.close()
-
-
-@pytest.fixture
-async def stored(database):
-    async with database.write() as conn:
+async def stored(tables):
+    async with tables.write() as conn:
         return await Vault(KEYS).store(conn, "patient-1", SANNE, NOW)
 
 
-async def test_an_identity_comes_out_as_it_went_in(database, stored):
-    async with database.read() as conn:
+async def test_an_identity_comes_out_as_it_went_in(tables, stored):
+    async with tables.read() as conn:
         file = await Vault(KEYS).open(conn, "patient-1", None, "test")
     assert (file.identity, file.registered_at) == (SANNE, NOW)
     assert "Sanne" not in repr(file)
 
 
 @pytest.mark.requirement("IN-15")
-async def test_a_patient_is_found_by_bsn_and_only_with_the_right_key(database, stored):
-    async with database.read() as conn:
+async def test_a_patient_is_found_by_bsn_and_only_with_the_right_key(tables, stored):
+    async with tables.read() as conn:
         assert await Vault(KEYS).find(conn, SANNE.bsn) == stored
         assert await Vault(KEYS).find(conn, parse_bsn("999911120")) is None
         assert await Vault(OTHER_KEYS).find(conn, SANNE.bsn) is None
 
 
 @pytest.mark.invariant("INV-6")
-async def test_another_key_encryption_key_opens_nothing(database, stored):
-    async with database.read() as conn:
+async def test_another_key_encryption_key_opens_nothing(tables, stored):
+    async with tables.read() as conn:
         with pytest.raises(VaultDamaged):
             await Vault(OTHER_KEYS).open(conn, "patient-1", None, "test")
 
 
 @pytest.mark.invariant("INV-6")
-async def test_a_wrapped_key_that_is_moved_to_another_patient_opens_nothing(database, stored):
-    async with database.write() as conn:
+async def test_a_wrapped_key_that_is_moved_to_another_patient_opens_nothing(tables, stored):
+    async with tables.write() as conn:
         await Vault(KEYS).store(conn, "patient-2", SANNE.model_copy(update={"bsn": "999911120"}), NOW)
         await conn.exec_driver_sql(
             "UPDATE vault SET wrapped_private_key ="
             " (SELECT wrapped_private_key FROM vault WHERE patient_id = 'patient-1')"
         )
-    async with database.read() as conn:
+    async with tables.read() as conn:
         with pytest.raises(VaultDamaged):
             await Vault(KEYS).open(conn, "patient-2", None, "test")
 
 
 @pytest.mark.invariant("INV-6")
-async def test_an_identity_that_is_moved_to_another_patient_does_not_open(database, stored):
-    async with database.write() as conn:
+async def test_an_identity_that_is_moved_to_another_patient_does_not_open(tables, stored):
+    async with tables.write() as conn:
         await Vault(KEYS).store(conn, "patient-2", SANNE.model_copy(update={"bsn": "999911120"}), NOW)
         await conn.exec_driver_sql(
             "UPDATE vault SET sealed_identity = (SELECT sealed_identity FROM vault WHERE patient_id = 'patient-1')"
         )
-    async with database.read() as conn:
+    async with tables.read() as conn:
         with pytest.raises(CannotOpen):
             await Vault(KEYS).open(conn, "patient-2", None, "test")
 
 
-async def test_who_was_never_here_or_was_erased_cannot_be_opened(database, stored):
-    async with database.write() as conn:
+async def test_who_was_never_here_or_was_erased_cannot_be_opened(tables, stored):
+    async with tables.write() as conn:
         await conn.exec_driver_sql("UPDATE vault SET wrapped_private_key = NULL")
         for patient_id in ("patient-1", "nobody"):
             with pytest.raises(PatientErased):
                 await Vault(KEYS).open(conn, patient_id, None, "test")
 
 
-async def test_a_text_opens_only_in_the_event_it_was_sealed_for(database, stored):
+async def test_a_text_opens_only_in_the_event_it_was_sealed_for(tables, stored):
     sealed = seal("Somber.", stored.public_key, "event-1", "spoel.intake.referral-received.v1")
-    async with database.read() as conn:
+    async with tables.read() as conn:
         file = await Vault(KEYS).open(conn, "patient-1", None, "test")
     assert file.read(sealed, "event-1", "spoel.intake.referral-received.v1") == "Somber."
     with pytest.raises(CannotOpen):

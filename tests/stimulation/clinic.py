@@ -59,10 +59,9 @@ class Clinic:
         self.settings = StimulationSettings(
             database_url=f"sqlite:///{folder}/journal.db",
             data_dir=folder,
-            nats_url="nats://127.0.0.1:1",
             clock=clock,
             rooms=[RoomSetting(room_id=room_id, address=address) for room_id, address in addresses.items()],
-            **settings,
+            **{"nats_url": "nats://127.0.0.1:1", **settings},
         )
         self.clock = clock
         self.strips = {}
@@ -70,12 +69,15 @@ class Clinic:
 
     @asynccontextmanager
     async def opened(self):
-        self.node = Node(self.settings, self._known, self._strip)
+        self.node = self.make_node()
         self.app = build_app(self.settings, verifier=Tokens(), node=self.node)
         async with self.app.router.lifespan_context(self.app):
             transport = httpx.ASGITransport(self.app)
             async with httpx.AsyncClient(transport=transport, base_url="http://test", timeout=WAIT_S) as self.client:
                 yield self
+
+    def make_node(self):
+        return Node(self.settings, self._known, self._strip)
 
     def _known(self):
         now = utc_now(self.clock)

@@ -1,4 +1,4 @@
-"""Bad input: each kind has a problem type of its own that says what to do; nothing is stored, nothing reaches the device."""
+"""Bad input: each kind has a problem type of its own that says what to do; nothing is stored, nothing fired."""
 
 import pytest
 from tests.stimulation.clinic import IDENTITY, frames_in

@@ -7,8 +7,8 @@ from tests.stimulation.story import PATTERN_10HZ, PATTERN_ITBS, treatment_order
 
 from spoel_common.ids import new_id
 
-SHORT = PATTERN_ITBS.model_copy(update={"trains": 3, "train_interval_s": 60.0})
-DISABLE, START = "0200", "04"
+SHORT = PATTERN_ITBS.model_copy(update={"trains": 3, "train_interval_s": 30.0})
+DISABLE = "0200"
 
 
 async def crashed_after_authorising(clinic, pulses):
@@ -18,10 +18,9 @@ async def crashed_after_authorising(clinic, pulses):
         await clinic.until_event("train-delivered", 1)
         clinic.room.holds += 1
         clinic.room.wake()
-        async with clinic.runtime.database.read() as _:
-            state = await clinic.room.journal.open_session()
+        state = await clinic.room.journal.open_session()
         await clinic.room.count()
-        moment = state.trains[-1].onset_at.timestamp() + 60
+        moment = state.trains[-1].onset_at.timestamp() + 30
         await clinic.until(lambda: clinic.clock.utc_ns() > moment * 1e9, "the next onset")
         await clinic.room.journal.authorise(state, new_id())
         clinic.simulator.total_pulses += pulses
@@ -161,7 +160,7 @@ async def test_a_restart_with_a_session_that_was_only_opened_latches_too(closed_
 @pytest.fixture
 async def cabled(tmp_path):
     """A room node whose device hangs on a cable that can be cut or go deaf."""
-    async with simulated(tmp_path, fast_clock()) as plain, cable_to(plain.settings.rooms[0].address) as cable:
+    async with simulated(tmp_path, fast_clock(8)) as plain, cable_to(plain.settings.rooms[0].address) as cable:
         clinic = Clinic(tmp_path, plain.clock, {"room-1": cable.address})
         clinic.simulator, clinic.folder, clinic.cable = plain.simulator, tmp_path, cable
         async with clinic.opened():

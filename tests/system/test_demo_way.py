@@ -69,12 +69,10 @@ def test_one_session_has_3000_pulses_at_10_hz_and_one_is_itbs_of_600(report):
 
 @pytest.mark.requirement("ST-03")
 def test_the_two_sessions_run_at_the_same_time_in_two_rooms(report):
-    moments = {(step["who"], step["what"].split(" ")[0]): step["wall_s"] for step in report["timeline"]}
-    started = {who: at for (who, what), at in moments.items() if what == "session"}
     assert {patient["room"] for patient in report["patients"]} == {"room-1", "room-2"}
-    assert set(started) == {"patient A", "patient B"}
     begun = [step for step in report["timeline"] if step["what"].startswith("session started")]
     closed = [step for step in report["timeline"] if step["what"].startswith("session closed")]
+    assert len(begun) == len(closed) == 2
     assert max(step["wall_s"] for step in begun) < min(step["wall_s"] for step in closed)
 
 

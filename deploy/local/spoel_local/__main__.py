@@ -20,7 +20,7 @@ from spoel_local.instance import Instance, read_instance
 from spoel_local.launcher import Launcher, Options, Ports, running
 from spoel_local.processes import Interrupted, LauncherError, ending_on_signals
 from spoel_local.status import print_status, status_of
-from spoel_local.tokens import fetch_token, person_with
+from spoel_local.tokens import fetch_tokens, person_with
 
 app = typer.Typer(
     name="spoel",
@@ -218,13 +218,14 @@ def token(
 ) -> None:
     """Print a token of the running instance's development identity provider, good for an hour at every service."""
     with _errors_in_words():
-        typer.echo(fetch_token(person_with(role), data_dir, read_instance(data_dir).issuer))
+        person = person_with(role)
+        typer.echo(fetch_tokens([person], data_dir, read_instance(data_dir).issuer)[person])
 
 
 app.add_typer(simulators.app, name="simulator")
 
 
-app.add_typer(developer.app, rich_help_panel="In a checkout")
+app.add_typer(developer.app)
 
 
 @contextmanager

@@ -315,13 +315,17 @@ def running(options: Options, progress: Callable[[str], None] = lambda _: None) 
     """
     if not 1 <= options.rooms <= MAX_ROOMS:
         raise LauncherError(f"--rooms is {options.rooms}; one machine takes 1 to {MAX_ROOMS} rooms.")
-    options.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with only_instance(options.data_dir):
-        launcher = Launcher(options)
-        try:
-            yield launcher, launcher.start(progress)
-        finally:
-            launcher.stop()
+    umask = os.umask(0o077)
+    try:
+        options.data_dir.mkdir(parents=True, exist_ok=True)
+        with only_instance(options.data_dir):
+            launcher = Launcher(options)
+            try:
+                yield launcher, launcher.start(progress)
+            finally:
+                launcher.stop()
+    finally:
+        os.umask(umask)
 
 
 def _kind(name: str) -> Kind:

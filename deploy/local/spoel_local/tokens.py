@@ -1,6 +1,7 @@
 """Tokens from the development identity provider of a running instance (RFC 6749, client credentials)."""
 
 import tomllib
+from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -30,11 +31,11 @@ def person_with(role: Role) -> str:
     return next(client_id for client_id, person in read_people().items() if role in person["roles"])
 
 
-def fetch_token(person: str, data_dir: Path, issuer: str) -> str:
-    """Return a bearer token for one of the invented people, good at every service.
+def fetch_tokens(people: Iterable[str], data_dir: Path, issuer: str) -> dict[str, str]:
+    """Return a bearer token for each of some invented people, good at every service.
 
     Args:
-        person: id in ``people.toml``.
+        people: ids in ``people.toml``.
         data_dir: the installation, whose client secret is used.
         issuer: URL of the identity provider.
 
@@ -46,9 +47,14 @@ def fetch_token(person: str, data_dir: Path, issuer: str) -> str:
         secret = secret_file.read_text(encoding="ascii").strip()
     except OSError as error:
         raise NoToken(f"The secret {secret_file} cannot be read ({error.strerror}). Run this as its owner.") from error
+    with httpx.Client(timeout=_TIMEOUT_S, trust_env=False) as client:
+        return {person: _fetch(client, person, secret, issuer) for person in people}
+
+
+def _fetch(client: httpx.Client, person: str, secret: str, issuer: str) -> str:
     form = {"grant_type": "client_credentials", "client_id": person, "client_secret": secret}
     try:
-        answer = httpx.post(f"{issuer}/token", data=form, timeout=_TIMEOUT_S, trust_env=False)
+        answer = client.post(f"{issuer}/token", data=form)
     except httpx.HTTPError as error:
         raise NoToken(f"The identity provider at {issuer} does not answer ({type(error).__name__}).") from error
     if not answer.is_success:

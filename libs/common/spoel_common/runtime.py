@@ -42,6 +42,7 @@ from spoel_common.supervision import Supervisor
 from spoel_common.work import UnitsOfWork
 
 CHECK_TIMEOUT_S = 3.0
+BROKER_CLOSE_TIMEOUT_S = 2.0
 IDEMPOTENCY_KEPT = timedelta(days=7)
 CLEANING_INTERVAL_S = 3_600.0
 
@@ -96,7 +97,7 @@ class Runtime:
         package: the service's package; its ``migrations`` are applied at start.
         projections: read models to keep from events.
         publishes: whether this service's own events are published.
-        resources: the service's own context, entered before requests are served and left first at the stop.
+        resources: the service's own context, entered before the tasks start and left after they have ended.
         tasks: the service's own background tasks, by name; each is supervised.
         checks: the service's own conditions of readiness.
         verifier: who says who holds a token; the issuer of the settings if None.
@@ -261,11 +262,11 @@ class Runtime:
                 servers=settings.nats_url,
                 monitor_url=settings.nats_monitor_url,
                 nkey_seed_file=settings.nats_nkey_file,
-                inbox_prefix=settings.nats_inbox_prefix,
+                inbox_prefix=settings.inbox_prefix,
             ),
             f"{settings.service}-{settings.store}",
         )
-        self._open.push_async_callback(self.broker.close)
+        self._open.push_async_callback(_close, self.broker)
         if self._publishes:
             self._relay = Relay(self.store, self.broker, settings.stream_replicas)
             self.supervisor.start("relay", self._relay.run)
@@ -328,6 +329,14 @@ class Runtime:
     async def _stop(self) -> None:
         await self.supervisor.stop(self.settings.stop_timeout_s)
         await self._open.aclose()
+
+
+async def _close(broker: Broker) -> None:
+    try:
+        async with asyncio.timeout(BROKER_CLOSE_TIMEOUT_S):
+            await broker.close()
+    except TimeoutError:
+        _log.warning("broker.not-closed", waited_s=BROKER_CLOSE_TIMEOUT_S)
 
 
 def _service_of(feed: FeedKnowledge) -> str:

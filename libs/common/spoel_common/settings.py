@@ -76,7 +76,7 @@ class Settings(ProcessSettings):
         nats_url: NATS servers, comma-separated; an empty tuple, possible in code only, leaves NATS out (tests).
         nats_monitor_url: monitoring address of the NATS server, at which its durability is checked.
         nats_nkey_file: file with the NKey seed of this service's NATS user.
-        nats_inbox_prefix: prefix of reply subjects; one of its own for each NATS user.
+        nats_inbox_prefix: prefix of reply subjects; ``_INBOX_<service>`` if empty, each user being let at its own only.
         unchecked_durability_reason: why the service may be ready though NATS's durability is weaker or unchecked.
         stream_replicas: copies of each JetStream stream: 1 on one machine, 3 in a cluster.
         issuer: URL of the OpenID Connect issuer, exactly as its tokens name it.
@@ -96,7 +96,7 @@ class Settings(ProcessSettings):
     nats_url: Annotated[tuple[str, ...], NoDecode] = ("nats://127.0.0.1:14222",)
     nats_monitor_url: str | None = None
     nats_nkey_file: Path | None = None
-    nats_inbox_prefix: str = "_INBOX"
+    nats_inbox_prefix: str = ""
     unchecked_durability_reason: str | None = None
     stream_replicas: int = Field(default=1, ge=1, le=5)
     issuer: str = "http://127.0.0.1:8100"
@@ -127,6 +127,11 @@ class Settings(ProcessSettings):
     def token_audience(self) -> str:
         """What ``aud`` of a token must name."""
         return self.audience or self.service
+
+    @property
+    def inbox_prefix(self) -> str:
+        """Prefix of reply subjects at NATS."""
+        return self.nats_inbox_prefix or f"_INBOX_{self.service}"
 
     @property
     def keys_cache_file(self) -> Path:

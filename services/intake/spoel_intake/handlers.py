@@ -11,10 +11,11 @@ from sqlalchemy.exc import IntegrityError
 from spoel_common.errors import VersionConflict
 from spoel_common.events import EventData
 from spoel_common.ids import new_id
-from spoel_common.people import Role, check_role
+from spoel_common.people import check_role
 from spoel_common.sealing import seal
 from spoel_common.store import upsert
 from spoel_common.work import Aggregate, Loaded, Work
+from spoel_intake.bsn import Bsn, parse_bsn
 from spoel_intake.commands import (
     CompleteScreen,
     DecideIndication,
@@ -36,6 +37,7 @@ from spoel_intake.domain.case import Case, CaseCommand
 from spoel_intake.domain.given import Given
 from spoel_intake.domain.patient import Identity, Patient
 from spoel_intake.domain.refusals import ActiveCaseExists, PatientUnknown, PersonalDataInField
+from spoel_intake.domain.sight import is_ehr_only
 from spoel_intake.domain.staff import StaffMember
 from spoel_intake.events import (
     CASE_EVENTS,
@@ -95,6 +97,7 @@ async def refer(
     """Take in a referral of a person who may or may not be known here."""
     check_role("refer", work.actor)
     entry, _ = await _file_of(work, intake, given)
+    _refuse_bsn_in_clear(referral, parse_bsn(given.bsn.get_secret_value()))
     return await _receive(work, intake, referral, entry, channel)
 
 
@@ -109,12 +112,14 @@ async def refer_known(
     check_role("refer", work.actor)
     is_readable = vault.c.wrapped_private_key.is_not(None)
     query = sa.select(vault.c.public_key).where(vault.c.patient_id == patient_id, is_readable)
-    if work.actor.roles <= {Role.EHR}:
+    if is_ehr_only(work.actor):
         sent_in = (patient_channels.c.patient_id == patient_id) & (patient_channels.c.person_id == work.actor.person_id)
         query = query.where(sa.exists().where(sent_in))
     public_key = await work.conn.scalar(query)
     if public_key is None:
         raise PatientUnknown("The subject is no patient that you sent in. Send the Patient first, or contained.")
+    file = await intake.vault.open(work.conn, patient_id, work.actor, "check external_id")
+    _refuse_bsn_in_clear(referral, file.identity.bsn)
     return await _receive(work, intake, referral, VaultEntry(patient_id, public_key), channel)
 
 
@@ -186,7 +191,6 @@ async def _receive(
     work: Work, intake: Intake, referral: Referral, entry: VaultEntry, channel: Channel
 ) -> ReferralAnswer:
     await _refuse_second_case(work, entry.patient_id)
-    await _refuse_bsn_in_clear(work, intake, referral, entry.patient_id)
     case_id = new_id()
     event_id = work.new_event_id()
     sealed = seal(referral.question, entry.public_key, event_id, ReferralReceived.event_type())
@@ -212,11 +216,8 @@ async def _refuse_second_case(work: Work, patient_id: str) -> None:
         )
 
 
-async def _refuse_bsn_in_clear(work: Work, intake: Intake, referral: Referral, patient_id: str) -> None:
-    if referral.external_id is None:
-        return
-    file = await intake.vault.open(work.conn, patient_id, work.actor, "check external_id")
-    if file.identity.bsn in referral.external_id:
+def _refuse_bsn_in_clear(referral: Referral, bsn: Bsn) -> None:
+    if bsn in (referral.external_id or ""):
         raise PersonalDataInField("external_id holds the BSN; it is published in clear. Send the order's own number.")
 
 

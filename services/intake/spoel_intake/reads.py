@@ -7,26 +7,17 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from spoel_common.people import Actor, Role, check_role
+from spoel_common.people import Actor, check_role
 from spoel_common.runtime import Runtime
 from spoel_common.store import AggregateRef
 from spoel_intake.domain.case import Case
 from spoel_intake.domain.case import evolve as evolve_case
 from spoel_intake.domain.refusals import CaseUnknown, PatientErased
+from spoel_intake.domain.sight import is_ehr_only, sees_identity
 from spoel_intake.events import CASE_EVENTS
 from spoel_intake.handlers import CASE, Intake
 from spoel_intake.tables import cases, patient_channels, staff, vault
-from spoel_intake.views import CARE_ROLES, CaseLine, CasePage, CaseView, RegistrationView, StaffList, case_view
-
-
-def is_ehr_only(actor: Actor) -> bool:
-    """Tell whether the actor is a hospital's EHR and nothing else: it sees its own referrals only."""
-    return actor.roles <= {Role.EHR}
-
-
-def sees_identity(actor: Actor) -> bool:
-    """Tell whether the actor sees who a patient is: people of care, and an EHR for what it sent in."""
-    return is_ehr_only(actor) or bool(actor.roles & CARE_ROLES)
+from spoel_intake.views import CaseLine, CasePage, CaseView, RegistrationView, StaffList, case_view
 
 
 async def read_case(runtime: Runtime, intake: Intake, case_id: str, reader: Actor) -> CaseView:

@@ -15,14 +15,15 @@ import sqlalchemy as sa
 import structlog
 
 from spoel_common.clock import utc_now
-from spoel_common.messaging import Bucket
+from spoel_common.messaging import Broker, Bucket
 from spoel_common.runtime import Runtime
-from spoel_common.sealing import seal
+from spoel_common.sealing import CannotOpen, seal
+from spoel_common.settings import Settings
 from spoel_common.store import Database
 from spoel_intake.domain.patient import Identity
 from spoel_intake.domain.refusals import PatientErased
 from spoel_intake.tables import rooms, strips
-from spoel_intake.vault import Vault
+from spoel_intake.vault import Vault, VaultDamaged
 
 STRIP_TTL_S = 24 * 3_600
 LOOK_EVERY_S = 1.0
@@ -74,17 +75,20 @@ class StripPusher:
         self._changed.set()
 
     async def run(self, runtime: Runtime) -> None:
-        """Carry out what is due, for ever; raises where NATS fails, and is then started again."""
+        """Carry out what is due, for ever; waits while NATS is away, raises where NATS fails, to be started again."""
         bucket: Bucket | None = None
         while True:
             self._changed.clear()
             now = utc_now(runtime.clock)
             await _end_expired(runtime.database, now)
-            for strip in await _due(runtime.database, now):
-                bucket = bucket or await _open_bucket(runtime)
-                await self._carry_out(runtime.database, bucket, strip)
+            broker = runtime.broker
+            if broker is not None and broker.connected:
+                for strip in await _due(runtime.database, now):
+                    bucket = bucket or await _open_bucket(broker, runtime.settings)
+                    await self._carry_out(runtime.database, bucket, strip)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), LOOK_EVERY_S)
+                async with asyncio.timeout(LOOK_EVERY_S):
+                    await self._changed.wait()
 
     async def _carry_out(self, database: Database, bucket: Bucket, strip: DueStrip) -> None:
         sealed = await self._sealed(database, strip)
@@ -103,15 +107,15 @@ class StripPusher:
             async with database.read() as conn:
                 file = await self._vault.open(conn, strip.patient_id, None, f"identity strip for {strip.room_id}")
             return seal(strip_text(file.identity), strip.public_key, strip.session_id, IDENTITY_STRIP)
-        except (PatientErased, ValueError) as error:
-            _log.error("strip.impossible", session_id=strip.session_id, room_id=strip.room_id, reason=str(error))
+        except (PatientErased, VaultDamaged, CannotOpen, ValueError) as error:
+            _log.error(
+                "strip.impossible", session_id=strip.session_id, room_id=strip.room_id, reason=type(error).__name__
+            )
             return None
 
 
-async def _open_bucket(runtime: Runtime) -> Bucket:
-    return await Bucket.open(
-        runtime.require_broker(), bucket_name(runtime.settings.site), STRIP_TTL_S, runtime.settings.stream_replicas
-    )
+async def _open_bucket(broker: Broker, settings: Settings) -> Bucket:
+    return await Bucket.open(broker, bucket_name(settings.site), STRIP_TTL_S, settings.stream_replicas)
 
 
 def strip_text(identity: Identity) -> str:

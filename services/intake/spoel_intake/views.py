@@ -7,11 +7,12 @@ from typing import Any
 from pydantic import BaseModel
 
 from spoel_common.events import Envelope, UtcTime
-from spoel_common.people import Actor, Role
+from spoel_common.people import Actor
 from spoel_intake.domain.advice import Advice, depression_rules
 from spoel_intake.domain.case import Case
 from spoel_intake.domain.patient import Identity
 from spoel_intake.domain.questionnaire import Bilingual
+from spoel_intake.domain.sight import CARE_ROLES
 from spoel_intake.domain.staff import StaffMember
 from spoel_intake.events import (
     Channel,
@@ -24,9 +25,6 @@ from spoel_intake.events import (
     RuleResult,
 )
 from spoel_intake.vault import OpenFile
-
-CARE_ROLES = frozenset({Role.CLINICIAN, Role.PHYSICIAN, Role.TMS_PROFESSIONAL, Role.SUPERVISOR})
-"""Who sees a patient's identity and free text; an EHR sees those of its own referrals."""
 
 
 class IdentityView(BaseModel):

@@ -10,6 +10,7 @@ from sqlalchemy.exc import OperationalError
 from tests.common.web.trial_service import router
 
 from spoel_common.errors import SpoelError
+from spoel_common.messaging import BrokerAway
 from spoel_common.runtime import Runtime
 from spoel_common.web import create_app
 from spoel_common.web.app import as_refusal
@@ -248,3 +249,9 @@ async def test_while_no_key_of_the_issuer_is_known_it_says_to_try_again(settings
         assert response.headers["retry-after"] == "1"
         forged = await client.get("/counters/x", headers=signed_in("not.a.token"))
         problem_of(forged, 401, "token-invalid")
+
+
+def test_a_broker_that_is_away_is_answered_with_unavailable():
+    refusal = as_refusal(Request({"type": "http"}), BrokerAway("no connection to NATS at nats://internal"))
+    assert (refusal.status, refusal.slug) == (503, "unavailable")
+    assert "internal" not in refusal.detail

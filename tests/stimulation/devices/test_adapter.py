@@ -259,7 +259,7 @@ async def test_two_starts_at_once_are_one(room, ten_hz):
     assert (room.starts(), room.simulator.total_pulses) == (1, 40)
 
 
-@pytest.mark.parametrize("turns", range(0, 60, 4))
+@pytest.mark.parametrize("turns", range(0, 60, 8))
 async def test_nothing_starts_after_a_disarm_whenever_it_comes(room, ten_hz, turns):
     """A disarm at any turn of the event loop wins over staging, arming and starting."""
 

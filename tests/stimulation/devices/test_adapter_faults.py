@@ -252,6 +252,16 @@ async def test_damaged_answers_are_told_from_silence(open_room):
         assert (await room.adapter.counters()).pulses == 0
 
 
+async def test_a_disarm_while_closing_and_cutting_never_raises(room, ten_hz):
+    await room.arm(ten_hz)
+    disarms = [asyncio.create_task(room.adapter.disarm()) for _ in range(3)]
+    await asyncio.sleep(0)
+    room.cable.cut()
+    await room.adapter.close()
+    await asyncio.gather(*disarms)
+    assert not await room.adapter.disarm()
+
+
 async def test_closing_disarms(room, ten_hz):
     await room.arm(ten_hz)
     await room.adapter.close()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from spoel_common.clock import ScaledClock
-from spoel_stimulation.devices.adapter import TrainSettings
+from spoel_stimulation.devices.adapter import LinkLost, TrainSettings
 from spoel_stimulation.devices.magpro.__main__ import clock_of
 from spoel_stimulation.devices.magpro.adapter import MagProAdapter
 
@@ -101,3 +101,18 @@ def test_the_clock_comes_from_the_environment_or_starts_now():
     assert clock_of(None, 30.0).speed == 30.0
     with pytest.raises(ValueError, match="differs"):
         clock_of(setting, 30.0)
+
+
+@pytest.mark.hazard("HZ-09")
+@pytest.mark.parametrize("port", [("--pty",), ("--tcp", "0")], ids=["pty", "tcp"])
+async def test_a_device_that_is_switched_off_is_noticed_and_asking_it_never_hangs(port):
+    async with simulator_process(*port) as (process, first_line):
+        adapter = MagProAdapter(first_line["address"], ScaledClock.starting_now())
+        await adapter.connect()
+        process.kill()
+        unasked = await asyncio.wait_for(adapter.unasked.get(), 10)
+        assert (unasked.kind, unasked.disarmed) == ("link-lost", False)
+        assert not await adapter.disarm()
+        with pytest.raises(LinkLost):
+            await adapter.counters()
+        await adapter.close()

@@ -21,7 +21,7 @@ from spoel_local.demo.people import People, Refused
 from spoel_local.demo.report import Check, DemoReport, Failure, PatientReport, Reporter, Silent, Terminal, print_report
 from spoel_local.demo.world import World, own_world, running_world
 from spoel_local.processes import LauncherError
-from spoel_local.tokens import fetch_token, read_people
+from spoel_local.tokens import fetch_tokens, read_people
 
 DEFAULT_SPEED = 120.0
 DEFAULT_SEED = 1
@@ -156,7 +156,8 @@ async def _walk(world: World, reporter: Reporter, outcome: Outcome) -> None:
     instance = world.instance
     rooms = [room.room_id for room in instance.rooms]
     before = {room.room_id: simulator_pulses(room.log) for room in instance.rooms}
-    async with People(instance.services, _tokens(world)) as people:
+    tokens = fetch_tokens(read_people(), instance.data_dir, instance.issuer)
+    async with People(instance.services, tokens) as people:
         await prepare_clinic(people, world, reporter)
         ways = make_ways(people, world, reporter, two_patients(outcome.seed), treatments(rooms))
         await together(*(way.to_the_treatment_chair() for way in ways))
@@ -245,8 +246,3 @@ async def together(*jobs: Coroutine[Any, Any, None], until_first: bool = False) 
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _tokens(world: World) -> dict[str, str]:
-    """Fetch everybody's token."""
-    return {person: fetch_token(person, world.instance.data_dir, world.instance.issuer) for person in read_people()}

@@ -175,7 +175,8 @@ async def list_held(database: Database, projection: str, projection_version: int
         select(held)
         .where(held.c.projection == projection)
         .where(held.c.projection_version == projection_version)
-        .order_by(held.c.source, held.c.aggregate_type, held.c.aggregate_id, held.c.version, held.c.held_id)
+        .order_by(held.c.source, held.c.aggregate_type, held.c.aggregate_id, held.c.version.nulls_last())
+        .order_by(held.c.held_id)
     )
     async with database.read() as conn:
         return [_event(row) for row in await conn.execute(query)]

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from spoel_common.errors import NotFound, SpoelError
+from spoel_common.messaging import BrokerAway
 from spoel_common.metrics import Metrics
 from spoel_common.runtime import Runtime, Unavailable
 from spoel_common.web import health
@@ -138,6 +139,7 @@ def _handle_errors(app: FastAPI, render: Renderers) -> None:
         SpoelError,
         RequestValidationError,
         HTTPException,
+        BrokerAway,
         OperationalError,
         InterfaceError,
         PoolTimeout,
@@ -153,6 +155,8 @@ def as_refusal(request: Request, error: Exception) -> SpoelError:
         return _invalid(error)
     if isinstance(error, HTTPException):
         return _of_framework(request, error)
+    if isinstance(error, BrokerAway):
+        return Unavailable("This needs NATS, which is not connected. Try again shortly.")
     _log.error("database.failed", exc_info=error)
     return Unavailable("The database did not answer. Try again shortly, with the same Idempotency-Key.")
 

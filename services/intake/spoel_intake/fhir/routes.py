@@ -19,6 +19,7 @@ from spoel_common.web import ActorDep, CommandCall, CommandDep, RuntimeDep
 from spoel_common.work import Work
 from spoel_intake import handlers, reads
 from spoel_intake.api import IntakeDep
+from spoel_intake.domain.sight import sees_identity
 from spoel_intake.events import Channel
 from spoel_intake.fhir.capability import capability_statement
 from spoel_intake.fhir.parse import read_resource
@@ -155,7 +156,7 @@ def _shown(resource: Json) -> Response:
 
 async def _patient(runtime: Runtime, intake: Intake, patient_id: str, reader: Actor) -> Json:
     check_role("read-case", reader)
-    if not reads.sees_identity(reader) or not await reads.may_see_patient(runtime, patient_id, reader):
+    if not sees_identity(reader) or not await reads.may_see_patient(runtime, patient_id, reader):
         raise NotFound("No such Patient is known here, or not to you.")
     async with runtime.database.read() as conn:
         file = await intake.vault.open(conn, patient_id, reader, "read Patient")

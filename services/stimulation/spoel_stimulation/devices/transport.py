@@ -10,6 +10,7 @@ from spoel_stimulation.devices.adapter import LinkLost
 CONNECT_TIMEOUT_S = 5.0
 WRITE_TIMEOUT_S = 1.0
 _READ_BYTES = 4_096
+_FAILURES = (OSError, TimeoutError, serialx.SerialException)
 _LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -43,7 +44,7 @@ class Transport:
         try:
             async with asyncio.timeout(timeout_s):
                 await self._serial.open()
-        except (OSError, TimeoutError, ValueError) as error:
+        except (*_FAILURES, ValueError) as error:
             raise LinkLost(f"{self.address} does not open ({error!r}); check cable, power and address") from error
         self._serial.transport.set_write_buffer_limits(high=0)
 
@@ -55,7 +56,7 @@ class Transport:
         """
         try:
             data = await self._serial.read(_READ_BYTES)
-        except OSError as error:
+        except _FAILURES as error:
             raise LinkLost(f"{self.address} broke off ({error})") from error
         if not data:
             raise LinkLost(f"{self.address} was closed by the other end")
@@ -70,7 +71,7 @@ class Transport:
         try:
             async with asyncio.timeout(WRITE_TIMEOUT_S):
                 await self._serial.write(data)
-        except (OSError, TimeoutError) as error:
+        except _FAILURES as error:
             raise LinkLost(f"{self.address} takes no data ({error!r})") from error
 
     def abort(self) -> None:
@@ -83,5 +84,5 @@ class Transport:
         try:
             async with asyncio.timeout(WRITE_TIMEOUT_S):
                 await self._serial.wait_closed()
-        except (OSError, TimeoutError):
+        except _FAILURES:
             return

@@ -17,6 +17,7 @@ from spoel_stimulation.domain.refusals import (
     BookingUnknown,
     ConsentMissing,
     ConsentWithdrawn,
+    DeviceNotAccepted,
     DeviceNotReady,
     IndicationMissing,
     MeasurementOrderExpired,
@@ -81,6 +82,7 @@ class DeviceFacts(_Fact):
 
     Attributes:
         ready: connected, accepted and disarmed at least once since then.
+        accepted: it may be used on this site and with this clock (HZ-25).
         problem: why it is not ready, and what to do.
         status_age_s: wall seconds since its status was heard.
         enabled: armed, by its own word.
@@ -88,6 +90,7 @@ class DeviceFacts(_Fact):
     """
 
     ready: bool = False
+    accepted: bool = True
     problem: str = "The device has not answered yet."
     model: str = ""
     coil_model: str = ""
@@ -288,9 +291,11 @@ def check_device(facts: Facts, key: ThresholdKey, *, enabled: bool = False) -> N
     """Refuse a device that is away, silent, not armed where that is needed, or not the order's (INV-4, HZ-04).
 
     Raises:
-        DeviceNotReady, ThresholdKeyMismatch: as they say.
+        DeviceNotAccepted, DeviceNotReady, ThresholdKeyMismatch: as they say.
     """
     device = facts.device
+    if not device.accepted:
+        raise DeviceNotAccepted(device.problem)
     if not device.ready:
         raise DeviceNotReady(device.problem)
     if device.status_age_s > facts.limits.max_status_age_s:

@@ -70,12 +70,14 @@ class DeviceLink:
     Attributes:
         device: the adapter.
         up: the device answered, what it said is recorded, and the link has not broken since.
+        accepted: False where a device answered that may not be used here (HZ-25).
         problem: why the link is not up, and what to do.
     """
 
     def __init__(self, room_id: str, device: RoomDevice) -> None:
         self.device = device
         self.up = False
+        self.accepted = True
         self.problem = "The device has not answered yet. Look at its power and cable."
         self._room_id = room_id
 
@@ -90,6 +92,7 @@ class DeviceLink:
                 await self._watch(listener)
             except NotSupported as error:
                 self._down(error.detail)
+                self.accepted = False
                 _log.error("link.device-not-accepted", room=self._room_id, detail=error.detail)
             except DeviceError as error:
                 was_up = self.up
@@ -113,7 +116,8 @@ class DeviceLink:
         """
         identity, status = self.device.identity, self.device.status
         if not self.up or identity is None or status is None:
-            return DeviceFacts(ready=False, problem=self.problem, simulated=identity is not None and identity.simulated)
+            simulated = identity is not None and identity.simulated
+            return DeviceFacts(ready=False, accepted=self.accepted, problem=self.problem, simulated=simulated)
         return DeviceFacts(
             ready=True,
             problem="",
@@ -139,7 +143,7 @@ class DeviceLink:
         if not await self.device.disarm():
             raise LinkLost("The device does not read back as disabled. Press its own stop, then look at its cable.")
         await listener.device_answered(identity, await self.device.counters())
-        self.up = True
+        self.up = self.accepted = True
         _log.info("link.up", room=self._room_id, serial=identity.serial, model=identity.model)
 
     async def _watch(self, listener: Listener) -> None:

@@ -130,7 +130,8 @@ class MagProLink:
         return report
 
     async def close(self) -> None:
-        """Stop reading and close. Never raises."""
+        """Stop reading and close; whoever still waits for an answer gets ``LinkLost``. Never raises."""
+        self._end(LinkLost("The connection was closed."))
         if self._reader is not None:
             self._reader.cancel()
             await asyncio.gather(self._reader, return_exceptions=True)
@@ -162,11 +163,13 @@ class MagProLink:
                 return
 
     def _give_up(self, error: LinkLost) -> None:
-        if self._lost is not None:
-            return
-        self._lost = error
+        if self._lost is None:
+            self._end(error)
+            self._listener.lost(error)
+
+    def _end(self, error: LinkLost) -> None:
+        self._lost = self._lost or error
         self._transport.abort()
         for waiter in self._waiters:
             if not waiter.answer.done():
                 waiter.answer.set_result(None)
-        self._listener.lost(error)
