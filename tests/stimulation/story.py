@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from spoel_common.people import Actor, Profession, Registration, Role
 from spoel_common.units import set_percent_mso
 from spoel_stimulation import commands as asked
-from spoel_stimulation.domain import session
+from spoel_stimulation.domain import conduct, session
 from spoel_stimulation.domain.conditions import Booking, DeviceFacts, Facts, OrderFacts
 from spoel_stimulation.domain.identity import IdentityStrip
 from spoel_stimulation.domain.roster import RosterState
@@ -214,7 +214,7 @@ class Story:
         return self.running().then(session.pause(self.state, asked.Pause(reason="coil-check"), self.by))
 
     def interrupted(self):
-        return self.running().then(session.interrupt(self.state, asked.Interrupt(reason="device-fault")))
+        return self.running().then(conduct.interrupt(self.state, asked.Interrupt(reason="device-fault")))
 
     def closed(self):
         return self.opened().then(session.stop(self.state, asked.Stop(reason="technical"), self.by))
@@ -224,7 +224,7 @@ class Story:
         due = self.now + timedelta(seconds=0 if not self.state.trains else 30)
         self.now = due
         around = self.armed_facts(device=device(enabled=True, total_pulses=total))
-        self.then(session.authorise_train(self.state, asked.AuthoriseTrain(train_id=train_id), around))
+        self.then(conduct.authorise_train(self.state, asked.AuthoriseTrain(train_id=train_id), around))
         return self.ended(outcome, pulses)
 
     def ended(self, outcome="complete", pulses=None):
@@ -238,4 +238,4 @@ class Story:
             first_onset_at=self.now,
             ended_at=self.now + timedelta(seconds=4),
         )
-        return self.then(session.record_train(self.state, command))
+        return self.then(conduct.record_train(self.state, command))

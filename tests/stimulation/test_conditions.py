@@ -26,7 +26,7 @@ from tests.stimulation.story import (
 from spoel_common.errors import NotAllowed, RegistrationNotVerified
 from spoel_common.people import Actor, Role
 from spoel_stimulation import commands as asked
-from spoel_stimulation.domain import refusals, session
+from spoel_stimulation.domain import conduct, refusals, session
 from spoel_stimulation.domain.conditions import NEEDED_SERVICES, OrderFacts
 from spoel_stimulation.domain.room import Latch, RoomState
 from spoel_stimulation.domain.state import SessionState
@@ -261,7 +261,7 @@ def test_a_known_end_stops_an_armed_session_at_once(known_end, phase):
     changes, interlock = GOING_ON[known_end]
     state = getattr(Story(), phase)().state
     with pytest.raises(refusals.RoomRefusal) as caught:
-        session.check_going_on(state, facts(**changes))
+        conduct.check_going_on(state, facts(**changes))
     assert caught.value.interlock == interlock
 
 
@@ -270,17 +270,17 @@ def test_a_known_end_stops_an_armed_session_at_once(known_end, phase):
 def test_the_end_of_supervision_stops_a_technicians_session():
     story = Story(by=TECHNICIAN, supervisor_id="sanne", roster=on_duty()).running()
     with pytest.raises(refusals.SupervisionMissing) as caught:
-        session.check_going_on(story.state, facts(roster=on_duty(until=NOW - timedelta(seconds=1))))
+        conduct.check_going_on(story.state, facts(roster=on_duty(until=NOW - timedelta(seconds=1))))
     assert caught.value.interlock == "supervision-ended"
 
 
 def test_old_knowledge_does_not_stop_a_running_session():
-    session.check_going_on(Story().running().state, facts(known=known(3_600, 3_600)))
+    conduct.check_going_on(Story().running().state, facts(known=known(3_600, 3_600)))
     story = Story().running()
-    assert session.authorise_train(
+    assert conduct.authorise_train(
         story.state, asked.AuthoriseTrain(train_id="t"), facts(device=device(enabled=True), known=known(900, 900))
     )
 
 
 def test_what_is_not_armed_has_nothing_to_stop():
-    session.check_going_on(Story().identified().state, facts(consent="withdrawn"))
+    conduct.check_going_on(Story().identified().state, facts(consent="withdrawn"))

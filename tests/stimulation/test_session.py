@@ -29,7 +29,7 @@ from tests.stimulation.story import (
 from spoel_common.errors import NotAllowed, SpoelError
 from spoel_common.units import set_percent_mso
 from spoel_stimulation import commands as asked
-from spoel_stimulation.domain import refusals, session
+from spoel_stimulation.domain import conduct, refusals, session
 from spoel_stimulation.domain.identity import IdentityStrip, check_identity, check_site
 from spoel_stimulation.domain.state import PEOPLES_ACTS, TRANSITIONS, Act, Phase, SessionState
 from spoel_stimulation.domain.trains import device_pattern, next_train, train_interval_s
@@ -83,11 +83,11 @@ ASK = {
     Act.ANSWER: lambda its: session.answer_stimulus(
         its.state, "t", asked.AnswerStimulus(response="yes"), OPERATOR, around(its)
     ),
-    Act.AUTHORISE_TRAIN: lambda its: session.authorise_train(
+    Act.AUTHORISE_TRAIN: lambda its: conduct.authorise_train(
         its.state, asked.AuthoriseTrain(train_id="t"), around(its, enabled=True)
     ),
-    Act.INTERRUPT: lambda its: session.interrupt(its.state, asked.Interrupt(reason="link-lost")),
-    Act.CLOSE: lambda its: session.close(its.state, asked.Close(reason="consent-withdrawn")),
+    Act.INTERRUPT: lambda its: conduct.interrupt(its.state, asked.Interrupt(reason="link-lost")),
+    Act.CLOSE: lambda its: conduct.close(its.state, asked.Close(reason="consent-withdrawn")),
 }
 """Asks for an act in a way in which nothing but the session's phase is against it."""
 
@@ -155,7 +155,7 @@ def test_nothing_runs_again_after_an_interruption_but_by_arming_and_resuming():
 
 def test_an_interruption_before_the_start_asks_for_arming_and_starting():
     story = Story().armed()
-    story.then(session.interrupt(story.state, asked.Interrupt(reason="link-lost")))
+    story.then(conduct.interrupt(story.state, asked.Interrupt(reason="link-lost")))
     assert story.state.phase is Phase.IDENTIFIED
 
 
@@ -229,7 +229,7 @@ def test_trains_follow_one_another_at_the_signed_interval():
     assert due.due_at == NOW + timedelta(seconds=30)
     early = story.armed_facts(now=NOW + timedelta(seconds=29, microseconds=999_999))
     with pytest.raises(refusals.TransitionNotAllowed):
-        session.authorise_train(story.state, asked.AuthoriseTrain(train_id="t"), early)
+        conduct.authorise_train(story.state, asked.AuthoriseTrain(train_id="t"), early)
 
 
 def test_slow_trains_go_in_blocks_of_ten_without_a_moved_onset():
@@ -250,16 +250,16 @@ def test_an_interrupted_train_is_neither_repeated_nor_completed():
 def test_no_train_is_authorised_while_one_is_open():
     story = Story().running()
     authorise = asked.AuthoriseTrain(train_id="a")
-    story.then(session.authorise_train(story.state, authorise, story.armed_facts()))
+    story.then(conduct.authorise_train(story.state, authorise, story.armed_facts()))
     with pytest.raises(refusals.TrainUnderWay):
-        session.authorise_train(story.state, authorise, story.armed_facts(now=NOW + timedelta(seconds=60)))
+        conduct.authorise_train(story.state, authorise, story.armed_facts(now=NOW + timedelta(seconds=60)))
 
 
 def test_no_train_is_authorised_without_the_devices_counter():
     story = Story().running()
     around = story.armed_facts(device=device(enabled=True, total_pulses=None))
     with pytest.raises(refusals.DeviceNotReady):
-        session.authorise_train(story.state, asked.AuthoriseTrain(train_id="a"), around)
+        conduct.authorise_train(story.state, asked.AuthoriseTrain(train_id="a"), around)
 
 
 def closing(events):
@@ -272,7 +272,7 @@ def test_a_session_with_all_pulses_is_closed_as_completed():
     story = Story(order=order).running()
     for train_id in "abc":
         story.train(train_id)
-    closed = closing(session.close(story.state, asked.Close(reason="last-train-ended")))
+    closed = closing(conduct.close(story.state, asked.Close(reason="last-train-ended")))
     assert (closed.outcome, closed.pulses_planned, closed.pulses_delivered, closed.trains_delivered) == (
         "completed",
         30,
@@ -284,7 +284,7 @@ def test_a_session_with_all_pulses_is_closed_as_completed():
 @pytest.mark.requirement("ST-12")
 def test_a_session_with_a_partial_train_is_closed_as_partial():
     story = Story(order=treatment_order(PATTERN_1HZ)).running().train("a").train("b", "partial", 4).train("c")
-    closed = closing(session.close(story.state, asked.Close(reason="last-train-ended")))
+    closed = closing(conduct.close(story.state, asked.Close(reason="last-train-ended")))
     assert (closed.outcome, closed.pulses_delivered) == ("partial", 24)
 
 
@@ -302,7 +302,7 @@ def test_a_stopped_session_is_partial_or_not_started():
 def test_a_train_without_an_end_counts_as_unknown_when_the_session_is_closed():
     story = Story().running().train()
     story.now += timedelta(seconds=30)
-    story.then(session.authorise_train(story.state, asked.AuthoriseTrain(train_id="b"), story.armed_facts()))
+    story.then(conduct.authorise_train(story.state, asked.AuthoriseTrain(train_id="b"), story.armed_facts()))
     events = session.stop(story.state, asked.Stop(reason="technical"), OPERATOR)
     assert isinstance(events[0], TrainOutcomeUnknown)
     assert events[0].pulses_at_most == 40
@@ -487,7 +487,7 @@ def taken(step, story, train_id):
         used = sum(train.counts_for_maxima for train in story.state.trains)
         return stimulated(story, step.percent_mso, train_id, used)
     if step is Act.AUTHORISE_TRAIN:
-        return session.authorise_train(story.state, asked.AuthoriseTrain(train_id=train_id), story.armed_facts())
+        return conduct.authorise_train(story.state, asked.AuthoriseTrain(train_id=train_id), story.armed_facts())
     return ask(step, story) if isinstance(step, Act) else ended(step, story)
 
 
@@ -496,7 +496,7 @@ def ended(outcome, story):
     if train is None or not story.state.may(Act.RECORD_TRAIN):
         return []
     if outcome == "unknown":
-        return session.record_train_unknown(story.state, asked.RecordTrainUnknown(reason="evidence-incomplete"))
+        return conduct.record_train_unknown(story.state, asked.RecordTrainUnknown(reason="evidence-incomplete"))
     delivered = {"complete": train.pulses, "partial": train.pulses // 2, "none": 0}[outcome]
     command = asked.RecordTrain(
         outcome=outcome,
@@ -505,7 +505,7 @@ def ended(outcome, story):
         evidence="counter",
         ended_at=story.now,
     )
-    return session.record_train(story.state, command)
+    return conduct.record_train(story.state, command)
 
 
 def test_a_state_before_its_opening_says_what_to_do():

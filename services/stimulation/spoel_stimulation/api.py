@@ -131,6 +131,7 @@ async def get_room(room_id: PathId, actor: ActorDep, node: NodeDep, runtime: Run
 async def post_session(room_id: PathId, command: asked.OpenSession, call: CommandDep, node: NodeDep) -> Response:
     """Take a booked session into its room, with the signed order frozen into it."""
     room = node.room(room_id)
+    await room.freshen()
     return await call.under(command.supervisor_id).run(
         lambda work: handlers.open_session(work, command, room.look, room.check_supported),
         location="/sessions/{session_id}",
@@ -216,6 +217,7 @@ async def post_arm(command: asked.Arm, its: SessionDep) -> Response:
         view = await views.arm_view(its.call.runtime, its.room, its.session_id, body["event_id"])
         return view.model_dump(mode="json")
 
+    await its.room.freshen()
     return await its.call.run(
         lambda work: handlers.intend_to_arm(work, its.session_id, command, its.look, its.room.check_supported),
         202,
@@ -227,6 +229,7 @@ async def post_arm(command: asked.Arm, its: SessionDep) -> Response:
 @router.post("/sessions/{session_id}/start", response_model=SessionAnswer, tags=["sessions"])
 async def post_start(_command: asked.Start, its: SessionDep) -> Response:
     """Start an armed session: a treatment's trains begin, a measurement takes stimuli."""
+    await its.room.freshen()
     return await its.run(lambda work: handlers.start(work, its.session_id, its.look), wake=True)
 
 
@@ -239,6 +242,7 @@ async def post_pause(command: asked.Pause, its: SessionDep) -> Response:
 @router.post("/sessions/{session_id}/resume", response_model=SessionAnswer, tags=["sessions"])
 async def post_resume(command: asked.Resume, its: SessionDep) -> Response:
     """Go on after a pause, with coil and ears checked; every start condition is looked at anew."""
+    await its.room.freshen()
     return await its.run(lambda work: handlers.resume(work, its.session_id, command, its.look), wake=True)
 
 
@@ -274,6 +278,7 @@ async def post_parameter(command: asked.ChangeParameter, its: SessionDep) -> Res
 @router.post("/sessions/{session_id}/stimuli", status_code=202, response_model=views.StimulusView, tags=["stimuli"])
 async def post_stimulus(command: asked.Stimulate, its: SessionDep) -> Response:
     """Deliver one stimulus of a measurement; a repeat tells what became of it and never delivers another."""
+    await its.room.freshen()
     await its.room.count()
     train_id = new_id()
 

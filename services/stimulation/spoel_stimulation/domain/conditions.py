@@ -265,13 +265,19 @@ def check_people(facts: Facts, by: Actor, supervisor_id: str | None) -> Role:
     check_role("run-session-supervised", by)
     if supervisor_id is None:
         raise SupervisionMissing(f"A {role} runs sessions under a supervisor. Name one on duty in 'supervisor_id'.")
-    on_duty = facts.roster.on_duty(supervisor_id, facts.now)
-    if supervisor_id == by.person_id or not on_duty or supervisor_id not in facts.registrations:
+    if supervisor_id == by.person_id or not _supervises(facts, supervisor_id):
         raise SupervisionMissing(
             f"{supervisor_id} is not a registered supervisor on duty here now. Name another, or have them go on duty.",
             supervisor_id=supervisor_id,
         )
     return role
+
+
+def _supervises(facts: Facts, person_id: str) -> bool:
+    registration = facts.registrations.get(person_id)
+    if registration is None or (registration.valid_until is not None and registration.valid_until < facts.today):
+        return False
+    return facts.roster.on_duty(person_id, facts.now)
 
 
 def check_grant(facts: Facts, operator: Actor) -> None:

@@ -1,16 +1,14 @@
 """What a session answers to each command. Pure: ids, times and facts are handed in."""
 
-from typing import TypedDict
-
 from spoel_common.errors import NotAllowed
 from spoel_common.events import EventData
 from spoel_common.people import Actor, acts
 from spoel_stimulation import commands as asked
 from spoel_stimulation.domain import conditions
 from spoel_stimulation.domain.conditions import Facts
+from spoel_stimulation.domain.conduct import authorised, check_running, closing, ids_of
 from spoel_stimulation.domain.identity import IdentityStrip, check_identity, check_site
 from spoel_stimulation.domain.refusals import (
-    DeviceNotReady,
     EarProtectionMissing,
     IdentityStripMissing,
     NotTheOperator,
@@ -19,15 +17,13 @@ from spoel_stimulation.domain.refusals import (
     TrainUnderWay,
     TransitionNotAllowed,
 )
-from spoel_stimulation.domain.state import Act, Phase, SessionState
+from spoel_stimulation.domain.state import Act, SessionState
 from spoel_stimulation.domain.trains import (
-    NextTrain,
     check_consistent,
     check_percent_mso,
     check_train_interval,
     device_pattern,
     next_stimulus,
-    next_train,
     percent_mso_for,
 )
 from spoel_stimulation.events import (
@@ -35,37 +31,15 @@ from spoel_stimulation.events import (
     MeasurementOrder,
     ParameterChanged,
     SessionArmed,
-    SessionClosed,
     SessionOpened,
-    SessionOutcome,
     SessionPaused,
     SessionResumed,
     SessionStarted,
     StimulusAnswered,
-    TrainAuthorised,
-    TrainDelivered,
-    TrainOutcomeUnknown,
     TreatmentOrder,
 )
 
 MAY_HALT = ("run-session", "run-session-supervised", "supervise")
-
-
-class Ids(TypedDict):
-    """What every event of a session names."""
-
-    session_id: str
-    case_id: str
-    patient_id: str
-    room_id: str
-
-
-def ids_of(state: SessionState) -> Ids:
-    """Return the ids of an opened session."""
-    opened = state.session
-    return Ids(
-        session_id=opened.session_id, case_id=opened.case_id, patient_id=opened.patient_id, room_id=opened.room_id
-    )
 
 
 # --- people's acts
@@ -202,7 +176,7 @@ def stop(state: SessionState, command: asked.Stop, by: Actor) -> list[EventData]
     """Close the session for a person; the device is disarmed already."""
     check_may_halt(by)
     state.require(Act.STOP)
-    return _closing(state, command.reason)
+    return closing(state, command.reason)
 
 
 def change_parameter(state: SessionState, command: asked.ChangeParameter, by: Actor, facts: Facts) -> list[EventData]:
@@ -249,9 +223,9 @@ def stimulate(state: SessionState, command: asked.Stimulate, train_id: str, by: 
     if state.session.kind != "measurement":
         raise TransitionNotAllowed("Single stimuli belong to a measurement; this session is a treatment.")
     _check_operator(state, by, facts)
-    _check_running(state, facts)
+    check_running(state, facts)
     train = next_stimulus(state, command.percent_mso, facts.order.stimuli_used, facts.now)
-    return [_authorised(state, train, train_id, facts)]
+    return [authorised(state, train, train_id, facts)]
 
 
 def answer_stimulus(
@@ -282,77 +256,6 @@ def answer_stimulus(
             response=command.response,
         )
     ]
-
-
-# --- the room's own acts
-
-
-def authorise_train(state: SessionState, command: asked.AuthoriseTrain, facts: Facts) -> list[EventData]:
-    """Authorise the next train of a treatment, after looking at every condition again (INV-1, INV-2, INV-4).
-
-    Raises:
-        SpoelError: a condition does not hold; ``interlock`` of a ``RoomRefusal`` says which interlock it is.
-    """
-    state.require(Act.AUTHORISE_TRAIN)
-    _check_running(state, facts)
-    order = state.order
-    if not isinstance(order, TreatmentOrder):
-        raise TransitionNotAllowed("A measurement delivers stimuli one by one, each asked for by a person.")
-    train = next_train(state, device_pattern(order, facts.limits.max_autonomous_s))
-    if train is None:
-        raise TransitionNotAllowed("Every train of the order was authorised.")
-    if train.due_at is not None and facts.now < train.due_at:
-        raise TransitionNotAllowed("The next train is not due yet.")
-    return [_authorised(state, train, command.train_id, facts)]
-
-
-def record_train(state: SessionState, command: asked.RecordTrain) -> list[EventData]:
-    """Record how the open train ended; nothing if there is none."""
-    train = state.open_train
-    if train is None:
-        return []
-    return [
-        TrainDelivered(
-            **ids_of(state),
-            train_id=train.train_id,
-            train_index=train.index,
-            outcome=command.outcome,
-            pulses=command.pulses,
-            percent_mso=train.percent_mso,
-            device_total_pulses_after=command.device_total_pulses_after,
-            evidence=command.evidence,
-            first_onset_at=command.first_onset_at,
-            ended_at=command.ended_at,
-        )
-    ]
-
-
-def record_train_unknown(state: SessionState, command: asked.RecordTrainUnknown) -> list[EventData]:
-    """Record that nobody can say how the open train ended; nothing if there is none."""
-    train = state.open_train
-    if train is None:
-        return []
-    return [
-        TrainOutcomeUnknown(
-            **ids_of(state),
-            train_id=train.train_id,
-            train_index=train.index,
-            pulses_at_most=train.pulses,
-            reason=command.reason,
-        )
-    ]
-
-
-def interrupt(state: SessionState, command: asked.Interrupt) -> list[EventData]:
-    """Pause by an interlock that disarmed the device; nothing where the session is not armed."""
-    if not state.may(Act.INTERRUPT):
-        return []
-    return [SessionPaused(**ids_of(state), by="interlock", reason=command.reason)]
-
-
-def close(state: SessionState, command: asked.Close) -> list[EventData]:
-    """Close the session by an interlock, or after its last train; nothing where it is closed."""
-    return _closing(state, command.reason) if state.may(Act.CLOSE) else []
 
 
 # --- shared
@@ -393,78 +296,3 @@ def _check_start(state: SessionState, by: Actor, facts: Facts, *, enabled: bool 
     _check_operator(state, by, facts)
     conditions.check_room(facts)
     conditions.check_device(facts, state.order, enabled=enabled)
-
-
-def _check_running(state: SessionState, facts: Facts) -> None:
-    if state.open_train is not None:
-        raise TrainUnderWay("The last train has not ended yet.")
-    opened = state.session
-    conditions.check_standing(facts, opened.kind, opened.prescription_version)
-    conditions.check_grant(facts, state.operator)
-    conditions.check_room(facts)
-    conditions.check_device(facts, state.order, enabled=True)
-
-
-def check_going_on(state: SessionState, facts: Facts) -> None:
-    """Refuse when something is known that stops a running session at once (INV-4).
-
-    Raises:
-        RoomRefusal: with its ``interlock``.
-    """
-    if state.phase not in (Phase.ARMED, Phase.RUNNING, Phase.PAUSED):
-        return
-    opened = state.session
-    conditions.check_standing(facts, opened.kind, opened.prescription_version)
-    conditions.check_grant(facts, state.operator)
-
-
-def _authorised(state: SessionState, train: NextTrain, train_id: str, facts: Facts) -> TrainAuthorised:
-    check_percent_mso(state.order, train.percent_mso)
-    counted = facts.device.total_pulses
-    if counted is None:
-        raise DeviceNotReady("The device's pulse counter could not be read. Look at the device and its cable.")
-    return TrainAuthorised(
-        **ids_of(state),
-        train_id=train_id,
-        train_index=train.index,
-        pulses=train.pulses,
-        percent_mso=train.percent_mso,
-        bursts=train.bursts,
-        pulses_per_burst=train.pulses_per_burst,
-        burst_interval_s=train.burst_interval_s,
-        pulse_interval_s=train.pulse_interval_s,
-        planned_onset_at=max(facts.now, train.due_at or facts.now),
-        device_total_pulses_before=counted,
-        known=conditions.ages_for_record(facts.known),
-    )
-
-
-def _closing(state: SessionState, reason: str) -> list[EventData]:
-    """Close; a train that is still open by then counts as unknown."""
-    events: list[EventData] = []
-    unknown = state.pulses_unknown
-    if state.open_train is not None:
-        events += record_train_unknown(state, asked.RecordTrainUnknown(reason="link-lost"))
-        unknown += state.open_train.pulses
-    closed = SessionClosed.model_validate(
-        {
-            **ids_of(state),
-            "outcome": _outcome(state, reason),
-            "reason": reason,
-            "pulses_planned": state.pulses_planned,
-            "pulses_delivered": state.pulses_delivered,
-            "trains_delivered": state.trains_delivered,
-            "pulses_unknown": unknown,
-        }
-    )
-    return [*events, closed]
-
-
-def _outcome(state: SessionState, reason: str) -> SessionOutcome:
-    if not state.trains:
-        return "not-started"
-    if reason == "measurement-finished" and state.session.kind == "measurement" and state.pulses_delivered:
-        return "completed"
-    if reason == "last-train-ended" and state.pulses_delivered == state.pulses_planned:
-        return "completed"
-    return "partial"

@@ -14,7 +14,7 @@ from spoel_common.clock import Clock
 from spoel_common.errors import SpoelError
 from spoel_common.ids import new_id
 from spoel_stimulation.devices.adapter import DeviceError
-from spoel_stimulation.domain.refusals import TransitionNotAllowed
+from spoel_stimulation.domain.refusals import DeviceNotReady, ThresholdKeyMismatch, TransitionNotAllowed
 from spoel_stimulation.domain.state import Phase, SessionState
 from spoel_stimulation.domain.trains import device_pattern, next_train
 from spoel_stimulation.events import TreatmentOrder
@@ -91,26 +91,21 @@ class Conductor:
             await self._room.unaccounted(error)
         except RoomFault as error:
             await self._room.fault(error)
-        except DeviceError as error:
-            await self._room.fault(RoomFault("device-fault", error.slug, error.detail))
+        except (DeviceError, DeviceNotReady, ThresholdKeyMismatch) as error:
+            await self._room.suspect(RoomFault("device-fault", error.slug, error.detail))
         except SpoelError as refusal:
             await self._room.interlock(state, refusal)
         return True
 
     async def _authorise_and_deliver(self, state: SessionState) -> None:
         room = self._room
-        await self._freshen()
+        await room.freshen()
         await room.delivery.set_percent_mso(state.percent_mso)
         await room.delivery.count()
         self._attempted = new_id()
         after = await room.journal.authorise(state, self._attempted)
         self._attempted = None
         await room.delivery.deliver(after, after.trains[-1], device_settings(after, room.limits.max_autonomous_s))
-
-    async def _freshen(self) -> None:
-        """Ask the device's status where what is known of it is getting old (INV-4)."""
-        if self._room.look().device.status_age_s > self._room.limits.max_status_age_s / 2:
-            await self._room.device.refresh_status()
 
     async def _discard_unsent(self, state: SessionState) -> bool:
         """Record an authorised train that was never sent, as after a commit that looked failed; else leave it."""
@@ -154,7 +149,7 @@ class Conductor:
     async def deliver_stimulus(self, session_id: str, train_id: str) -> None:
         """Deliver one authorised stimulus of a measurement."""
         room = self._room
-        state = await room.journal.open_session()
+        state = await room.journal.persist(room.journal.open_session)
         train = None if state is None else state.open_train
         if state is None or train is None or train.train_id != train_id:
             _log.error("conductor.stimulus-gone", room=room.room_id, session=session_id, train=train_id)

@@ -15,7 +15,7 @@ from spoel_common.work import Loaded, UnitsOfWork, Work
 from spoel_stimulation import commands as asked
 from spoel_stimulation import projections
 from spoel_stimulation.devices.adapter import DeviceIdentity
-from spoel_stimulation.domain import room, session
+from spoel_stimulation.domain import conduct, room
 from spoel_stimulation.domain.refusals import RoomRefusal
 from spoel_stimulation.domain.state import SessionState
 from spoel_stimulation.events import (
@@ -87,12 +87,12 @@ class Journal:
         Raises:
             RoomRefusal: a condition does not hold.
         """
-        look = self._look()
         command = asked.AuthoriseTrain(train_id=train_id)
         async with self._as(state.operator, state) as work:
+            look = self._look()
             loaded = await load_opened(work, state.session.session_id)
             facts = await gather(work, look, state.session.session_id, loaded.state)
-            events = session.authorise_train(loaded.state, command, facts)
+            events = conduct.authorise_train(loaded.state, command, facts)
             after = await append(work, look, state.session.session_id, loaded, events)
         return after.state
 
@@ -105,7 +105,7 @@ class Journal:
         async with self._as(state.operator, state) as work:
             loaded = await load_opened(work, state.session.session_id)
             facts = await gather(work, self._look(), state.session.session_id, loaded.state)
-            session.check_going_on(loaded.state, facts)
+            conduct.check_going_on(loaded.state, facts)
 
     async def record_train(
         self, state: SessionState, command: asked.RecordTrain | asked.RecordTrainUnknown, accounted: tuple[str, int]
@@ -114,9 +114,9 @@ class Journal:
         async with self._as(state.operator, state) as work:
             loaded = await load_opened(work, state.session.session_id)
             events = (
-                session.record_train(loaded.state, command)
+                conduct.record_train(loaded.state, command)
                 if isinstance(command, asked.RecordTrain)
-                else session.record_train_unknown(loaded.state, command)
+                else conduct.record_train_unknown(loaded.state, command)
             )
             await append(work, self._look(), state.session.session_id, loaded, events)
             await projections.keep_counter(work.conn, self._room_id, *accounted)
@@ -130,7 +130,7 @@ class Journal:
         """Close a treatment after its last train."""
         async with self._as(state.operator, state) as work:
             loaded = await load_opened(work, state.session.session_id)
-            events = session.close(loaded.state, asked.Close(reason="last-train-ended"))
+            events = conduct.close(loaded.state, asked.Close(reason="last-train-ended"))
             await append(work, self._look(), state.session.session_id, loaded, events)
 
     # --- the room
@@ -221,7 +221,7 @@ class Journal:
             return None
         closed = close_gap(train, total_pulses, same_device=same_device)
         if not isinstance(closed, Closed):
-            events = session.record_train_unknown(loaded.state, closed)
+            events = conduct.record_train_unknown(loaded.state, closed)
             await append(work, self._look(), session_id, loaded, events)
             return 0
         command = asked.RecordTrain(
@@ -231,7 +231,7 @@ class Journal:
             evidence="counter",
             ended_at=work.now,
         )
-        await append(work, self._look(), session_id, loaded, session.record_train(loaded.state, command))
+        await append(work, self._look(), session_id, loaded, conduct.record_train(loaded.state, command))
         return closed.beyond
 
     async def _unauthorised(self, work: Work, session_id: str | None, pulses: int, accounted: tuple[str, int]) -> None:
@@ -247,9 +247,9 @@ class Journal:
     async def _interlock(self, work: Work, session_id: str, reason: InterlockReason) -> None:
         loaded = await load_opened(work, session_id)
         events = (
-            session.close(loaded.state, asked.Close(reason=reason))
+            conduct.close(loaded.state, asked.Close(reason=reason))
             if reason in ENDS_A_SESSION
-            else session.interrupt(loaded.state, asked.Interrupt(reason=reason))
+            else conduct.interrupt(loaded.state, asked.Interrupt(reason=reason))
         )
         await append(work, self._look(), session_id, loaded, events)
 

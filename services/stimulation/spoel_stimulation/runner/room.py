@@ -43,6 +43,8 @@ from spoel_stimulation.runner.settings import device_settings
 HALT_TIMEOUT_S = 5.0
 QUIET_S = 0.5
 RECHECK_PAUSE_S = 0.5
+EXPLANATION_S = 1.5
+EXPLANATION_STEP_S = 0.05
 FAILURES_KEPT = 100
 
 _log = structlog.get_logger(__name__)
@@ -185,6 +187,15 @@ class Room:
         """Have the interlocks looked at: something that is known of others has changed (INV-4)."""
         self._recheck.set()
 
+    async def freshen(self) -> None:
+        """Ask the device's status where what is known of it is getting old; a failure shows in the decision."""
+        if not self.link.up or self.look().device.status_age_s < self.limits.max_status_age_s / 2:
+            return
+        try:
+            await self.device.refresh_status()
+        except DeviceError as error:
+            _log.warning("room.status-not-refreshed", room=self.room_id, detail=error.detail)
+
     async def count(self) -> None:
         """Ask the device's pulse counter for the decision to come; a failure shows in the decision."""
         try:
@@ -257,6 +268,17 @@ class Room:
         """Disarm, then record a fault, latch the room and interrupt its session."""
         await self.stop_device()
         await self.journal.persist(lambda: self.journal.fault(fault.reason, fault.kind, fault.detail))
+
+    async def suspect(self, fault: RoomFault) -> None:
+        """Disarm, and record a fault unless the link tells within a moment what it comes from."""
+        await self.stop_device()
+        give_up_at_s = time.monotonic() + EXPLANATION_S
+        while time.monotonic() < give_up_at_s:
+            state = await self.journal.persist(self.journal.open_session)
+            if state is None or state.phase is not Phase.RUNNING:
+                return
+            await asyncio.sleep(EXPLANATION_STEP_S)
+        await self.fault(fault)
 
     async def unaccounted(self, found: UnaccountedPulses) -> None:
         """Disarm, then record pulses that no train accounts for, latch the room and interrupt its session."""
