@@ -2,6 +2,7 @@
 
 UV_VERSION := 0.13.9
 PYTHON ?= python3
+CHROMIUM ?= chromium
 UV := .venv/bin/uv
 BIN := .venv/bin
 SETUP := .venv/.ready
@@ -50,8 +51,10 @@ bench: $(SETUP) ## benchmarks, each against a bare baseline in the same run
 chaos: $(SETUP) ## the longer rounds of kills, seeded
 	$(BIN)/pytest tests/system/test_crash.py --crash-rounds=$(or $(ROUNDS),3) $(ARGS)
 
-browser: $(BROWSER_SETUP) ## what people see in a browser (needs Chromium: CHROMIUM=/path/to/it)
-	CHROMIUM=$(or $(CHROMIUM),$(shell command -v chromium || command -v google-chrome)) $(BIN)/pytest tests/browser $(ARGS)
+browser: $(BROWSER_SETUP) ## what people see in a browser (Debian's Chromium, or CHROMIUM=/path/to/it)
+	@command -v "$(CHROMIUM)" >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get -qq update && apt-get -qq install -y chromium; } \
+		|| { echo "Chromium is needed: install it, or set CHROMIUM=/path/to/it"; exit 1; }
+	CHROMIUM=$$(command -v "$(CHROMIUM)") $(BIN)/pytest tests/browser $(ARGS)
 
 clean: ## remove the environment and the caches; data directories stay
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,5 +1,6 @@
 """A treatment over HTTP, on a real journal and a simulator over TCP: from opening to the last pulse."""
 
+import sqlite3
 from datetime import datetime
 from itertools import pairwise
 
@@ -7,6 +8,7 @@ import pytest
 from tests.stimulation.clinic import firing_frames
 from tests.stimulation.story import PATTERN_10HZ, PATTERN_ITBS, treatment_order
 
+from spoel_common.clock import sleep_s
 from spoel_common.ids import new_id
 
 SHORT = PATTERN_ITBS.model_copy(update={"trains": 4})
@@ -161,3 +163,18 @@ async def test_readiness_names_a_device_that_is_away(closed_clinic):
         assert "room-1" in answer.text
         session_id = await clinic.book()
         assert (await clinic.open(session_id)).is_client_error
+
+
+@pytest.mark.invariant("INV-1")
+async def test_no_train_leaves_while_its_authorisation_cannot_be_stored(clinic):
+    session_id = await clinic.started(await clinic.prepare(treatment_order(SHORT)))
+    await clinic.until_event("train-delivered", 1)
+    locker = sqlite3.connect(clinic.folder / "journal.db", isolation_level=None)
+    locker.execute("BEGIN EXCLUSIVE")
+    authorised, fired = len(await clinic.events("train-authorised")), len(firing_frames(clinic.folder))
+    await sleep_s(clinic.clock, 30)
+    assert len(firing_frames(clinic.folder)) == fired <= authorised
+    locker.execute("ROLLBACK")
+    locker.close()
+    session = await clinic.until_state(session_id, "closed")
+    assert session["progress"]["pulses_delivered"] == clinic.simulator.total_pulses == 120

@@ -1,8 +1,8 @@
 """What docker-compose.yml starts, as local processes: the same commands with the same environment.
 
-Only host names, ports, bind addresses and mounted paths are rewritten, by ``Machine.rewrite``, which refuses every value
-that it does not know. NATS and PostgreSQL are real; PostgreSQL gets its databases from the same init script. The issuer
-is the development identity provider.
+Only host names, ports, bind addresses and mounted paths are rewritten, by ``Machine.rewrite``, which refuses every
+value that it does not know. NATS and PostgreSQL are real; PostgreSQL gets its databases from the same init script. The
+issuer is the development identity provider.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ import asyncpg
 import httpx
 import pytest
 import yaml
+from tests.postgres_server import PostgresServer
 
 from spoel_local import probe
 from spoel_local.demo import run as demo
@@ -34,7 +35,6 @@ from spoel_local.instance import Instance, Room, StoreLocation, free_ports
 from spoel_local.nats_server import binary
 from spoel_local.processes import Program, Supervisor
 from spoel_local.tokens import fetch_tokens, read_people
-from tests.postgres_server import PostgresServer
 
 ROOT = Path(__file__).parents[2]
 SERVICES = ("intake", "planning", "stimulation", "audit")
@@ -77,24 +77,25 @@ class Machine:
         """
         if value in self.given or value in WORDS:
             return value
-        if value == "0.0.0.0":
-            return LOOPBACK
-        if value.isdecimal():
-            return str(self._port(service, value))
-        if match := re.fullmatch(r"0\.0\.0\.0:(\d+)", value):
-            return f"{LOOPBACK}:{self._port(service, match[1])}"
-        if match := re.fullmatch(r"(\w+)://((?:\w+@)?)([a-z]+):(\d+)((?:/\w+)?)", value):
-            scheme, user, host, port, path = match.groups()
-            return f"{scheme}://{user}{LOOPBACK}:{self._port(host, port)}{path}"
-        if match := re.fullmatch(r"http://127\.0\.0\.1:(\d+)(/\w+)", value):
-            return f"http://{LOOPBACK}:{self._port(service, match[1])}{match[2]}"
-        if match := re.fullmatch(r"sqlite:///(/[\w./-]+)", value):
-            return f"sqlite:///{self._path(service, match[1])}"
-        if value.startswith("/"):
-            return str(self._path(service, value))
-        if value.startswith("[{"):
-            rooms = json.loads(value)
-            return json.dumps([{key: self.rewrite(service, part) for key, part in room.items()} for room in rooms])
+        rules = {
+            r"0\.0\.0\.0": lambda _: LOOPBACK,
+            r"(\d+)": lambda found: str(self._port(service, found[1])),
+            r"0\.0\.0\.0:(\d+)": lambda found: f"{LOOPBACK}:{self._port(service, found[1])}",
+            r"(\w+://(?:\w+@)?)([a-z]+):(\d+)((?:/\w+)?)": lambda found: (
+                f"{found[1]}{LOOPBACK}:{self._port(found[2], found[3])}{found[4]}"
+            ),
+            r"http://127\.0\.0\.1:(\d+)(/\w+)": lambda found: (
+                f"http://{LOOPBACK}:{self._port(service, found[1])}{found[2]}"
+            ),
+            r"sqlite:///(/[\w./-]+)": lambda found: f"sqlite:///{self._path(service, found[1])}",
+            r"(/[\w./-]+)": lambda found: str(self._path(service, found[1])),
+            r"(\[\{.*\}\])": lambda found: json.dumps(
+                [{key: self.rewrite(service, part) for key, part in room.items()} for room in json.loads(found[1])]
+            ),
+        }
+        for pattern, here in rules.items():
+            if found := re.fullmatch(pattern, value):
+                return here(found)
         raise UnknownValue(f"{service}: {value!r}")
 
     def _port(self, service, port):
@@ -222,7 +223,9 @@ class Composed:
         return Program(name, self.command(name), environment, stage=stage, waiting_for=waiting_for)
 
     def _image_check(self):
-        (line,) = re.findall(r"^HEALTHCHECK .* CMD (\[.*\])$", (ROOT / "deploy/docker/Dockerfile").read_text(), re.M)
+        (line,) = re.findall(
+            r"^HEALTHCHECK .* CMD (\[.*\])$", (ROOT / "deploy/docker/Dockerfile").read_text(), re.MULTILINE
+        )
         return ["CMD", *json.loads(line)]
 
     def _nats(self):
@@ -350,7 +353,7 @@ def test_a_service_is_healthy_by_the_image_s_own_check(composed, name):
 async def test_a_service_s_database_role_reaches_no_other_database(composed, other):
     environment = composed.environment("intake")
     url = environment["SPOEL_DATABASE_URL"].rpartition("/")[0]
-    password = Path(environment["SPOEL_DATABASE_PASSWORD_FILE"]).read_text()
+    password = composed.installation.database_password("intake").read_text()
     own = await asyncpg.connect(f"{url}/spoel_intake", password=password)
     assert await own.fetchval("SHOW idle_in_transaction_session_timeout") == "30s"
     await own.close()

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 
 from spoel_common.clock import ScaledClock
 from spoel_local.processes import LauncherError
-from spoel_stimulation.devices.magpro.simulator_ports import run_simulator
+from spoel_stimulation.devices.magpro.simulator_ports import LOOPBACK, run_simulator
 from spoel_stimulation.devices.magpro.values import Model
 
 app = typer.Typer(no_args_is_help=True, help="Run one simulated stimulator; its first line of output says its address.")
@@ -29,6 +30,9 @@ def magpro_x100(
         int | None, typer.Option("--tcp", min=0, max=65_535, metavar="PORT", help="0 for any free port.")
     ] = None,
     pty: Annotated[bool, typer.Option("--pty", help="Offer a pseudo-terminal.")] = False,
+    bind: Annotated[
+        str, typer.Option("--bind", help="Address to listen at; another than this machine's own only in a container.")
+    ] = LOOPBACK,
     log: Annotated[Path | None, typer.Option("--log", help="Append JSON lines of frames and pulses.")] = None,
     speed: Annotated[float | None, typer.Option("--speed", min=1.0, max=1_000.0)] = None,
     number: Annotated[int, typer.Option("--number", min=1, help="Its serial number is SIM-NUMBER.")] = 1,
@@ -37,6 +41,7 @@ def magpro_x100(
     try:
         clock = _clock(speed)
         _check_one_door(tcp, pty=pty)
+        _check_bind(bind, clock)
     except LauncherError as error:
         sys.stderr.write(f"{error}\n")
         raise typer.Exit(2) from None
@@ -46,6 +51,12 @@ def magpro_x100(
 def _check_one_door(tcp: int | None, *, pty: bool) -> None:
     if (tcp is None) is not pty:
         raise LauncherError("Say where it is to be reached: --tcp PORT, or --pty; one of the two.")
+
+
+def _check_bind(bind: str, clock: ScaledClock) -> None:
+    """Refuse a fast clock where others could reach the simulator (HZ-25)."""
+    if not ip_address(bind).is_loopback and clock.speed != 1:
+        raise LauncherError(f"--bind is {bind}, and the clock's speed {clock.speed:g}: a fast clock stays on loopback.")
 
 
 def _clock(speed: float | None) -> ScaledClock:

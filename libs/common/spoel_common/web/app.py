@@ -9,7 +9,6 @@ from typing import Any
 import structlog
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
@@ -20,7 +19,7 @@ from spoel_common.messaging import BrokerAway
 from spoel_common.metrics import Metrics
 from spoel_common.runtime import Runtime, Unavailable
 from spoel_common.web import health
-from spoel_common.web.docs_page import DOCS_CSP, docs_page
+from spoel_common.web.docs_page import add_docs_page
 from spoel_common.web.middleware import BodyGuard, RequestFrame
 from spoel_common.web.openapi import describe
 from spoel_common.web.problems import (
@@ -124,10 +123,7 @@ def plain_app(
     _handle_errors(app, render)
     describe(app)
 
-    @app.get("/docs", include_in_schema=False)
-    async def docs() -> HTMLResponse:
-        return HTMLResponse(docs_page(app.openapi()), headers={"Content-Security-Policy": DOCS_CSP})
-
+    add_docs_page(app)
     return app
 
 

@@ -1,57 +1,49 @@
-"""The page ``/docs``: what a service can be asked, readable without the internet and without any script."""
+"""The page ``/docs``: Swagger UI over the service's OpenAPI document, from files in the installation.
 
-import json
-from collections.abc import Iterator
-from html import escape
-from typing import Any
-
-DOCS_CSP = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
-
-_STYLE = """
-body { font: 1rem/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a }
-code, pre { font: 0.9rem ui-monospace, monospace }
-pre { background: #f4f4f2; padding: 0.75rem; overflow-x: auto }
-summary { cursor: pointer; padding: 0.3rem 0 }
-summary b { display: inline-block; min-width: 4.5rem }
+FastAPI's own page fetches its script from a CDN; a hospital's network has none. The files are those that the package
+``fastapi-offline`` ships.
 """
 
+import base64
+import hashlib
+import re
+from pathlib import Path
 
-def docs_page(document: dict[str, Any]) -> str:
-    """Return an HTML page that shows an OpenAPI document, operations grouped by tag."""
-    info = document["info"]
-    groups: dict[str, list[str]] = {}
-    for path, method, operation in _operations(document):
-        tag = operation.get("tags", ["other"])[0]
-        groups.setdefault(tag, []).append(_operation(path, method, operation))
-    body = "".join(f"<h2>{escape(tag)}</h2>{''.join(items)}" for tag, items in groups.items())
-    schemas = "".join(
-        f'<details id="{escape(name)}"><summary>{escape(name)}</summary>{_pre(schema)}</details>'
-        for name, schema in sorted(document.get("components", {}).get("schemas", {}).items())
+import fastapi_offline
+from fastapi import FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import HTMLResponse
+from fastapi.staticfiles import StaticFiles
+
+_ASSETS = "/docs/assets"
+_INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
+
+
+def add_docs_page(app: FastAPI) -> None:
+    """Serve ``/docs`` and what it loads; nothing is fetched from elsewhere."""
+    static = Path(fastapi_offline.__file__).with_name("static")
+    app.mount(_ASSETS, StaticFiles(directory=static), name="docs-assets")
+    page = get_swagger_ui_html(
+        openapi_url="/openapi.json",
+        title=app.title,
+        swagger_js_url=f"{_ASSETS}/swagger-ui-bundle.js",
+        swagger_css_url=f"{_ASSETS}/swagger-ui.css",
+        swagger_favicon_url=f"{_ASSETS}/favicon.png",
+        swagger_ui_parameters={"defaultModelsExpandDepth": 0, "validatorUrl": None},
     )
-    title = escape(info["title"])
+    html = bytes(page.body)
+    headers = {"Content-Security-Policy": _policy(html)}
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(html, headers=headers)
+
+
+def _policy(html: bytes) -> str:
+    """Return a policy that allows this page's one inline script by its hash, and no other source than the service."""
+    hashes = [base64.b64encode(hashlib.sha256(script).digest()).decode() for script in _INLINE_SCRIPT.findall(html)]
+    scripts = " ".join(f"'sha256-{digest}'" for digest in hashes)
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f"<style>{_STYLE}</style></head><body><h1>{title} {escape(info['version'])}</h1>"
-        f"<p>{escape(info.get('description', ''))}</p>"
-        '<p>The same for machines: <a href="/openapi.json">/openapi.json</a></p>'
-        f"{body}<h2>Schemas</h2>{schemas}</body></html>"
+        f"default-src 'none'; script-src 'self' {scripts}; style-src 'self' 'unsafe-inline'; "
+        "img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'"
     )
-
-
-def _operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    for path, methods in document.get("paths", {}).items():
-        for method, operation in methods.items():
-            yield path, method.upper(), operation
-
-
-def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
-    text = escape(operation.get("description", operation.get("summary", "")))
-    shown = {key: operation[key] for key in ("parameters", "requestBody", "responses") if key in operation}
-    return (
-        f"<details><summary><b>{method}</b> <code>{escape(path)}</code> {escape(operation.get('summary', ''))}"
-        f"</summary><p>{text}</p>{_pre(shown)}</details>"
-    )
-
-
-def _pre(value: object) -> str:
-    return f"<pre>{escape(json.dumps(value, indent=2, ensure_ascii=False))}</pre>"

@@ -1,0 +1,437 @@
+"""Consumers end to end: store, relay, a real NATS, inbox, knowledge."""
+
+import asyncio
+import time
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import text
+from tests.common.shop import Shop
+from tests.common.stream_reading import last_sequence
+
+from spoel_common.clock import ScaledClock
+from spoel_common.events import Catalogue, ForeignEvent
+from spoel_common.messaging import NEVER_S, Consumer, Projection, Relay, WatermarkPublisher, ensure_stream
+from spoel_common.messaging.publish import publish_batch
+from spoel_common.store import START
+
+OFTEN_S = 0.05
+
+
+class Seen(ForeignEvent):
+    service = "intake"
+    event_name = "counted"
+    number: int
+
+
+class Sums:
+    """A consumer whose read model adds up the numbers of every aggregate."""
+
+    def __init__(self, database, broker, site: str, *, services=("intake",), name: str = "sums", **options) -> None:
+        self.database = database
+        self.committed: list[str] = []
+        self.fails_on: int | None = None
+        self.dies_after_commit = False
+        self.projection = Projection(name, 1, services, Catalogue([Seen]), self.apply, self.after_commit)
+        options = {"retry_delays_s": (0.05,), "discover_every_s": OFTEN_S} | options
+        self.consumer = Consumer(self.projection, database, broker, site, **options)
+
+    async def apply(self, conn, envelope, decoded, _raw) -> None:
+        statement = """
+            INSERT INTO sums (source, aggregate, total, events) VALUES (:source, :aggregate, :number, 1)
+            ON CONFLICT (source, aggregate) DO UPDATE SET total = sums.total + :number, events = sums.events + 1"""
+        values = {"source": envelope.source, "aggregate": envelope.subject, "number": decoded.number}
+        await conn.execute(text(statement), values)
+        if decoded.number == self.fails_on:
+            raise ArithmeticError("cannot add this")
+
+    async def after_commit(self, envelopes) -> None:
+        self.committed += [envelope.id for envelope in envelopes]
+        if self.dies_after_commit:
+            self.running.cancel()
+            await asyncio.sleep(10)
+
+    async def totals(self) -> dict[tuple[str, str], tuple[int, int]]:
+        async with self.database.read() as conn:
+            rows = await conn.execute(text("SELECT source, aggregate, total, events FROM sums"))
+            return {(row.source.rpartition("/")[2], row.aggregate): (row.total, row.events) for row in rows}
+
+    def of(self, shop: Shop):
+        found = [feed for feed in self.consumer.knowledge() if feed.source == shop.name.source]
+        return found[0] if found else None
+
+
+@pytest.fixture
+def new_sums(site, connect, background, open_database, new_sqlite):
+    """Return a function that makes and starts a consumer, on a database and a connection of its own unless given."""
+
+    async def make(database=None, broker=None, **options) -> Sums:
+        database = database or await open_database(new_sqlite())
+        async with database.write() as conn:
+            await conn.execute(
+                text("""
+                    CREATE TABLE IF NOT EXISTS sums (
+                        source TEXT, aggregate TEXT, total INTEGER, events INTEGER, PRIMARY KEY (source, aggregate))""")
+            )
+        sums = Sums(database, broker or await connect("planning-main"), site, **options)
+        sums.running = background(sums.consumer.run())
+        return sums
+
+    return make
+
+
+@pytest.fixture
+def publish(background, broker):
+    """Return a function that runs a store's relay and watermarks, on ``broker`` unless told otherwise."""
+
+    def start(shop: Shop, on=broker, clock=None) -> tuple[asyncio.Task, asyncio.Task]:
+        marks = WatermarkPublisher(shop.store, on, clock, every_s=OFTEN_S)
+        return background(Relay(shop.store, on).run()), background(marks.run())
+
+    return start
+
+
+@pytest.mark.invariant("INV-3")
+async def test_what_is_appended_in_one_service_is_applied_in_another(
+    shop, other_database, publish, new_sums, eventually
+):
+    sums = await new_sums(other_database)
+    publish(shop)
+    await shop.count("a", 1, 2)
+    await shop.count("b", 5)
+    await shop.count("a", 4)
+
+    await eventually(lambda: sums.consumer.totals()["applied"] == 4)
+
+    assert await sums.totals() == {("main", "a"): (7, 3), ("main", "b"): (5, 1)}
+    assert sums.committed == [event.id for event in await shop.store.read_after(START, 10)]
+    assert sums.consumer.problems() == []
+    assert await sums.consumer.counts() == {"gap": 0, "retry": 0, "behind": 0, "parked": 0}
+    await eventually(lambda: sums.consumer.lag() == {shop.name.source: 0})
+
+
+@pytest.mark.invariant("INV-3")
+async def test_an_event_arrives_soon_after_it_was_appended(sqlite_shop, publish, new_sums, eventually):
+    sums = await new_sums()
+    publish(sqlite_shop)
+    await sqlite_shop.count("a", 1)
+    await eventually(lambda: len(sums.committed) == 1)
+
+    started_s = time.monotonic()
+    await sqlite_shop.count("a", 1)
+    await eventually(lambda: len(sums.committed) == 2)
+
+    assert time.monotonic() - started_s < 0.4
+
+
+@pytest.mark.invariant("INV-3")
+async def test_a_consumer_that_dies_between_commit_and_acknowledgement_applies_nothing_twice(
+    shop, other_database, connect, publish, new_sums, eventually
+):
+    publish(shop)
+    planning = await connect("planning-main")
+    for _ in range(3):
+        sums = await new_sums(other_database, planning)
+        sums.dies_after_commit = True
+        await shop.count("a", 1, 1, 1)
+        await eventually(sums.running.done)
+        assert sums.committed
+    sums = await new_sums(other_database, planning)
+    await shop.count("a", 1)
+
+    async def all_there() -> bool:
+        return (await sums.totals())["main", "a"][1] >= 10
+
+    await eventually(all_there)
+    await asyncio.sleep(0.1)
+    assert await sums.totals() == {("main", "a"): (10, 10)}
+
+
+@pytest.mark.invariant("INV-3")
+async def test_messages_on_their_way_to_a_process_that_died_are_read_first(
+    sqlite_shop, connect, publish, new_sums, eventually
+):
+    """The server would give them again only after the time for the acknowledgement, behind newer ones."""
+    shop, planning = sqlite_shop, await connect("planning-main")
+    publish(shop)
+    await shop.count("a", *range(1, 21))
+    await eventually(lambda: caught_up(planning, shop))
+    sums = await new_sums(broker=planning)
+    await eventually(lambda: len(sums.committed) == 20)
+    sums.running.cancel()
+    await shop.count("a", *range(21, 31))
+    jetstream = planning.jetstream
+    taker = await jetstream.pull_subscribe_bind(durable="planning-main--sums--v1", stream=shop.name.stream)
+    assert len(await taker.fetch(4, timeout=5)) == 4  # taken and never acknowledged
+
+    successor = await new_sums(sums.database, planning)
+    await eventually(lambda: len(successor.committed) == 10, 5)
+
+    assert await sums.totals() == {("main", "a"): (sum(range(31)), 30)}
+    assert successor.consumer.totals()["gaps"] == 0
+
+
+async def caught_up(broker, shop: Shop) -> bool:
+    return await last_sequence(broker, shop.name) >= await shop.store.count()
+
+
+async def test_a_durable_consumer_that_was_deleted_is_made_again(sqlite_shop, connect, publish, new_sums, eventually):
+    shop, planning = sqlite_shop, await connect("planning-main")
+    sums = await new_sums(broker=planning)
+    publish(shop)
+    await shop.count("a", 1)
+    await eventually(lambda: len(sums.committed) == 1)
+
+    await planning.jetstream.delete_consumer(shop.name.stream, "planning-main--sums--v1")
+    await shop.count("a", 1)
+
+    await eventually(lambda: len(sums.committed) == 2)
+    assert await sums.totals() == {("main", "a"): (2, 2)}
+
+
+@pytest.mark.invariant("INV-3")
+async def test_a_restart_of_nats_loses_and_repeats_nothing_and_knowledge_grows_old_meanwhile(
+    sqlite_shop, own_nats, connect, publish, new_sums, eventually
+):
+    shop = sqlite_shop
+    intake, planning = (
+        await connect("intake-main", own_nats.settings),
+        await connect("planning-main", own_nats.settings),
+    )
+    sums = await new_sums(broker=planning)
+    publish(shop, intake)
+    await shop.count("a", 1)
+    await eventually(lambda: sums.of(shop) and sums.of(shop).age_s < 1)
+
+    own_nats.kill()
+    await shop.count("a", 2)
+    await asyncio.sleep(1.0)
+    assert sums.of(shop).age_s > 0.9
+    own_nats.start()
+    await shop.count("a", 4)
+
+    await eventually(lambda: len(sums.committed) == 3, 15)
+    assert await sums.totals() == {("main", "a"): (7, 3)}
+    await eventually(lambda: sums.of(shop).age_s < 1)
+
+
+async def test_every_store_of_a_service_is_a_feed_also_one_that_comes_later(
+    sqlite_shop, new_shop, open_database, new_sqlite, publish, new_sums, eventually
+):
+    sums = await new_sums()
+    publish(sqlite_shop)
+    stranger = new_shop(await open_database(new_sqlite()), service="stimulation", store="main")
+    publish(stranger)
+    await sqlite_shop.count("a", 1)
+    await stranger.count("a", 100)
+    await eventually(lambda: len(sums.committed) == 1)
+
+    later = new_shop(await open_database(new_sqlite()), store="node-2")
+    publish(later)
+    await later.count("a", 2)
+
+    await eventually(lambda: len(sums.committed) == 2)
+    assert await sums.totals() == {("main", "a"): (1, 1), ("node-2", "a"): (2, 1)}
+    assert [feed.source for feed in sums.consumer.knowledge()] == [sqlite_shop.name.source, later.name.source]
+
+
+@pytest.mark.invariant("INV-3")
+async def test_a_poison_event_is_parked_and_the_feed_goes_on(shop, other_database, publish, new_sums, eventually):
+    sums = await new_sums(other_database)
+    sums.fails_on = 13
+    publish(shop)
+    await shop.count("a", 1, 13, 3)
+    await shop.count("b", 5)
+
+    await eventually(lambda: sums.consumer.totals()["parked"] == 1)
+
+    assert await sums.totals() == {("main", "a"): (1, 1), ("main", "b"): (5, 1)}
+    assert (await sums.consumer.counts())["parked"] == 2
+
+
+@pytest.mark.invariant("INV-4")
+async def test_knowledge_is_not_fresh_while_an_event_is_aside(sqlite_shop, publish, new_sums, eventually):
+    """A consent that was withdrawn may be the event that could not be applied."""
+    shop = sqlite_shop
+    sums = await new_sums(retry_delays_s=(1.0,))
+    publish(shop)
+    await shop.count("a", 1)
+    await eventually(lambda: sums.of(shop) and sums.of(shop).as_of is not None)
+    sums.fails_on = 13
+    await shop.count("a", 13)
+    await eventually(lambda: sums.of(shop).held == 1)
+    frozen = sums.of(shop).as_of
+
+    await asyncio.sleep(0.3)
+    assert (sums.of(shop).as_of, sums.of(shop).age_s > 0.3) == (frozen, True)
+
+    sums.fails_on = None
+    await eventually(lambda: sums.of(shop).as_of > frozen)
+    assert (await sums.totals(), sums.of(shop).held) == ({("main", "a"): (14, 2)}, 0)
+
+
+async def test_a_newer_version_of_an_event_stops_its_feed_and_says_so(
+    sqlite_shop, new_shop, open_database, new_sqlite, publish, new_sums, eventually
+):
+    shop = sqlite_shop
+    sums = await new_sums()
+    other = new_shop(await open_database(new_sqlite()), store="node-2")
+    publish(shop)
+    publish(other)
+    await shop.count("a", 1)
+    await shop.append("a", 1, shop.envelope("a", 2, type="spoel.intake.counted.v2"))
+    await eventually(sums.consumer.problems)
+
+    assert "counted.v2 is newer than v1" in sums.consumer.problems()[0]
+    assert "counted.v2 is newer than v1" in str(sums.of(shop).stopped)
+    await other.count("a", 3)
+    await eventually(lambda: len(sums.committed) == 2)
+    assert (await sums.totals(), await sums.consumer.counts()) == (
+        {("main", "a"): (1, 1), ("node-2", "a"): (3, 1)},
+        {"gap": 0, "retry": 0, "behind": 0, "parked": 0},
+    )
+    stopped_at = sums.of(shop).as_of
+    await asyncio.sleep(0.2)
+    assert sums.of(shop).as_of == stopped_at
+
+
+@pytest.mark.invariant("INV-4")
+async def test_silence_and_a_cut_link_differ(sqlite_shop, publish, new_sums, eventually):
+    shop, clock = sqlite_shop, ScaledClock.starting_now(speed=60)
+    sums = await new_sums()
+    relaying, marking = publish(shop, clock=clock)
+    await shop.count("a", 1)
+    await eventually(lambda: sums.of(shop) and sums.of(shop).as_of is not None and sums.of(shop).stream_sequence == 1)
+
+    first = sums.of(shop)
+    assert (first.position, first.stream_sequence, first.held, first.stopped) == (1, 1, 0, None)
+    await asyncio.sleep(0.3)
+    silent = sums.of(shop)
+    assert silent.as_of > first.as_of
+    assert silent.age_s < 0.3
+    assert abs((silent.as_of - datetime.fromtimestamp(clock.utc_ns() / 1e9, UTC)).total_seconds()) < 60
+
+    marking.cancel()
+    await asyncio.sleep(0.05)
+    cut = sums.of(shop)
+    await asyncio.sleep(0.3)
+    assert sums.of(shop).as_of == cut.as_of
+    assert sums.of(shop).age_s >= cut.age_s + 0.3
+    relaying.cancel()
+
+
+@pytest.mark.invariant("INV-4")
+async def test_a_watermark_waits_until_the_stream_has_what_was_committed(
+    sqlite_shop, publish, new_sums, background, broker, eventually
+):
+    shop = sqlite_shop
+    sums = await new_sums()
+    relaying, _ = publish(shop)
+    await eventually(lambda: sums.of(shop) and sums.of(shop).as_of is not None)
+    relaying.cancel()
+    await asyncio.sleep(0.1)
+    await shop.count("a", 1)
+    await asyncio.sleep(0.1)
+    before = sums.of(shop).as_of
+
+    await asyncio.sleep(0.3)
+    assert sums.of(shop).as_of == before  # marks were due, but the relay stands still
+
+    background(Relay(shop.store, broker).run())
+    await eventually(lambda: sums.of(shop).as_of > before)
+    assert sums.of(shop).stream_sequence == 1
+
+
+@pytest.mark.invariant("INV-4")
+async def test_a_service_of_which_nothing_was_heard_is_listed_as_never_known(
+    sqlite_shop, connect, publish, new_sums, eventually
+):
+    broker = await connect("planning-main")
+    sums = await new_sums(broker=broker, services=("intake", "stimulation"))
+    site = sqlite_shop.name.site
+    assert [(feed.source, feed.age_s, feed.as_of) for feed in sums.consumer.knowledge()] == [
+        (f"/spoel/{site}/intake/*", NEVER_S, None),
+        (f"/spoel/{site}/stimulation/*", NEVER_S, None),
+    ]
+    publish(sqlite_shop)
+    await eventually(lambda: sums.of(sqlite_shop) and sums.of(sqlite_shop).age_s < 1)
+    assert [feed.source for feed in sums.consumer.knowledge()] == [
+        sqlite_shop.name.source,
+        f"/spoel/{site}/stimulation/*",
+    ]
+
+
+async def test_a_feed_that_was_known_before_a_restart_is_known_as_old(
+    sqlite_shop, own_nats, connect, publish, new_sums, eventually
+):
+    broker = await connect("planning-main", own_nats.settings)
+    sums = await new_sums(broker=broker)
+    publish(sqlite_shop, broker)
+    await sqlite_shop.count("a", 1)
+    await eventually(lambda: sums.committed)
+    sums.running.cancel()
+    own_nats.stop()
+
+    restarted = await new_sums(sums.database, broker)
+    await eventually(lambda: restarted.of(sqlite_shop))
+
+    known = restarted.of(sqlite_shop)
+    assert (known.stream_sequence, known.as_of, known.age_s) == (1, None, NEVER_S)
+
+
+async def test_of_two_processes_one_leads_and_the_other_follows_and_takes_over(
+    shop, other_database, connect, publish, new_sums, eventually
+):
+    planning = await connect("planning-main")
+    leader = await new_sums(other_database, planning)
+    publish(shop)
+    await shop.count("a", 1)
+    await eventually(lambda: len(leader.committed) == 1)
+    follower = await new_sums(other_database, planning)
+    await shop.count("a", 2)
+    await eventually(lambda: follower.of(shop) and follower.of(shop).stream_sequence == 2)
+    await eventually(lambda: follower.of(shop).age_s < 1)
+    assert follower.committed == []
+
+    leader.running.cancel()
+    await shop.count("a", 4)
+    await eventually(lambda: len(follower.committed) == 1)
+
+    assert await leader.totals() == {("main", "a"): (7, 3)}
+
+
+@pytest.mark.invariant("INV-3")
+async def test_a_hole_in_the_stream_itself_is_reported_and_the_aggregate_is_held(
+    sqlite_shop, new_sums, broker, eventually
+):
+    """Deletion is denied, so the stream is made anew from a later sequence, as after damage to the server's files."""
+    shop = sqlite_shop
+    await shop.count("a", 1, 2, 3)
+    await ensure_stream(broker, shop.name, 1)
+    stored = await shop.store.read_after(START, 10)
+    config = (await broker.jetstream.stream_info(shop.name.stream)).config
+    await broker.jetstream.delete_stream(shop.name.stream)
+    await broker.jetstream.add_stream(config.evolve(first_seq=3))
+    await publish_batch(broker, shop.name, stored[2:], 0)
+    sums = await new_sums()
+
+    await eventually(lambda: sums.consumer.totals()["holes"] == 1)
+
+    await eventually(lambda: sums.consumer.totals()["gaps"] == 1)
+    assert await sums.totals() == {}
+    assert await sums.consumer.counts() == {"gap": 1, "retry": 0, "behind": 0, "parked": 0}
+
+
+async def test_a_failure_after_the_commit_changes_nothing(sqlite_shop, publish, new_sums, eventually):
+    sums = await new_sums()
+
+    async def fail(_envelopes) -> None:
+        raise RuntimeError("nobody listens")
+
+    object.__setattr__(sums.projection, "after_commit", fail)
+    publish(sqlite_shop)
+    await sqlite_shop.count("a", 1)
+    await eventually(lambda: sums.consumer.totals()["applied"] == 1)
+    await sqlite_shop.count("a", 2)
+    await eventually(lambda: sums.consumer.totals()["applied"] == 2)
+    assert await sums.totals() == {("main", "a"): (3, 2)}
