@@ -17,3 +17,6 @@ REVOKE ALL ON DATABASE :"name" FROM PUBLIC;
 SQL
 done
 unset SPOEL_DATABASE_PASSWORD
+
+psql --no-psqlrc --quiet --set=ON_ERROR_STOP=1 --username="${POSTGRES_USER}" --dbname="${POSTGRES_DB}" \
+  --command='REVOKE ALL ON DATABASE postgres, template1 FROM PUBLIC'

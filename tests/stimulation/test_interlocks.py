@@ -95,7 +95,7 @@ async def test_the_supervisor_going_off_duty_interrupts_a_technicians_session(cl
 
 @pytest.mark.hazard("HZ-17")
 async def test_the_end_of_duty_by_the_clock_stops_before_the_next_train(clinic):
-    await on_duty(clinic, hours=0.05)
+    await on_duty(clinic, hours=0.03)
     session_id = await clinic.prepare(treatment_order(PATTERN_10HZ))
     await clinic.started(session_id, TECHNICIAN, supervisor_id="sanne")
     assert (await clinic.until_state(session_id, "interrupted"))["reason"] == "supervision-ended"

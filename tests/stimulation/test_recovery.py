@@ -191,8 +191,10 @@ async def test_a_cut_link_latches_and_the_train_is_closed_from_the_counter(cable
 @pytest.mark.invariant("INV-9")
 @pytest.mark.hazard("HZ-11")
 @pytest.mark.requirement("ST-12")
-async def test_a_train_whose_answers_are_lost_is_never_fired_again_and_counts_as_unknown(cabled):
+async def test_a_train_whose_answers_are_lost_is_never_fired_again_and_counts_as_unknown(cabled, monkeypatch):
     clinic = cabled
+    for limit in ("END_MARGIN_S", "DISARM_TIMEOUT_S"):
+        monkeypatch.setattr(f"spoel_stimulation.devices.magpro.adapter.{limit}", 0.5)
     session_id = await clinic.started(await clinic.prepare(treatment_order(PATTERN_10HZ)))
     await clinic.until(lambda: clinic.simulator.running, "a train under way")
     clinic.cable.deaf = True
