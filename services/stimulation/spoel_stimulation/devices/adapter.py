@@ -75,7 +75,7 @@ class NotSupported(DeviceError):
 class NotReady(DeviceError):
     """Asked for in the wrong order (run before arm, arm before stage), or the device's state is stale."""
 
-    slug = "device-not-ready"
+    slug = "device-not-staged"
     status = 409
     title = "The stimulator is not ready for this"
 
