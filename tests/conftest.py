@@ -5,6 +5,7 @@
 * ``database``: likewise, open and with the tables of ``migrations_v1``; ``other_database``: a second one of that kind.
 * ``nats_server``: one server for all tests; ``nats_url``, ``nats_settings`` lead to it.
 * ``own_nats``: a server that the test may stop, kill and start again.
+* ``weak_nats``: settings of a server that does not sync every message.
 * ``site``: a site name of this test's own; its streams are deleted behind it.
 * ``background``: runs something beside the test; ``eventually``: waits for a condition.
 * ``broker``: a connection named ``test``; ``connect(name)`` opens more of them.
@@ -12,6 +13,8 @@
 
 import asyncio
 import itertools
+import json
+import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +28,7 @@ from tests.postgres_server import PostgresServer
 
 from spoel_common.messaging import Broker, NatsSettings
 from spoel_common.store import Database, migrations_v1
-from spoel_local.nats_server import NatsServer
+from spoel_local.nats_server import NatsServer, binary
 
 _TEMPLATE = "spoel_template"
 _numbers = itertools.count(1)
@@ -149,6 +152,24 @@ def own_nats(tmp_path) -> Iterator[OwnNats]:
     own = OwnNats(tmp_path / "nats")
     yield own
     own.stop()
+
+
+@pytest.fixture
+def weak_nats(tmp_path) -> Iterator[NatsSettings]:
+    """A server as it comes: it syncs every two minutes, and may lose what it acknowledged."""
+    (tmp_path / "weak.conf").write_text(
+        f"listen: '127.0.0.1:-1'\nhttp: '127.0.0.1:-1'\nports_file_dir: '{tmp_path}'\n"
+        f"jetstream {{ store_dir: '{tmp_path}/weak' }}\n"
+    )
+    process = subprocess.Popen([binary(), "-c", tmp_path / "weak.conf"], stderr=subprocess.DEVNULL)
+    ports_file = tmp_path / f"nats-server_{process.pid}.ports"
+    deadline_s = time.monotonic() + 10
+    while not (ports_file.exists() and ports_file.read_text()) and time.monotonic() < deadline_s:
+        time.sleep(0.02)
+    ports = json.loads(ports_file.read_text())
+    yield NatsSettings(servers=ports["nats"], monitor_url=ports["monitoring"][0])
+    process.terminate()
+    process.wait(10)
 
 
 @pytest.fixture

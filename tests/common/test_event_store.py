@@ -176,6 +176,20 @@ async def test_concurrent_read_then_write_transactions_leave_no_hole_and_lose_no
     assert wins >= 20
 
 
+async def test_transactions_of_two_processes_that_read_first_wait_for_each_other(new_shop, open_database, new_sqlite):
+    """With a plain BEGIN, SQLite refuses the later write of one of them, whatever the busy time-out."""
+    url = new_sqlite()
+    shops = [new_shop(await open_database(url), store="main") for _ in range(2)]
+
+    async def write(number: int) -> None:
+        for _ in range(15):
+            await shops[number].count(f"a{number}", 1)
+
+    await asyncio.gather(write(0), write(1))
+
+    assert await shops[0].store.count() == 30
+
+
 @pytest.mark.invariant("INV-3")
 async def test_a_reader_that_follows_live_misses_nothing_and_keeps_every_aggregates_order(shop):
     done = asyncio.Event()

@@ -107,6 +107,17 @@ async def test_several_processes_may_migrate_at_once(database_url, package, writ
         await database.close()
 
 
+async def test_several_databases_of_one_process_may_be_migrated_at_once(new_sqlite, package, write_revision):
+    """Alembic's ``op`` is global: two migrations at once would write into each other's database."""
+    write_revision(1, FIRST)
+    write_revision(2, SECOND)
+    databases = [await Database.open(new_sqlite()) for _ in range(3)]
+    await asyncio.gather(*(migrate(database, package) for database in databases))
+    for database in databases:
+        assert await columns_of(database, "referrals") == ["case_id", "channel"]
+        await database.close()
+
+
 async def test_a_package_without_migrations_is_refused(empty):
     with pytest.raises(FileNotFoundError, match="spoel_common has no folder migrations/versions"):
         await migrate(empty, "spoel_common")

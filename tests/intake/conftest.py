@@ -57,21 +57,27 @@ async def tables(tmp_path, staffed):
     await database.close()
 
 
-@pytest.fixture
-async def intake(tmp_path, staffed):
-    """Intake as it runs, on SQLite, without NATS, with a staff register."""
-    shutil.copy(staffed, tmp_path)
-    async with running_intake(tmp_path) as service:
-        yield service
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shared_intake(tmp_path_factory, staffed):
-    """One intake for all tests of a file: for files whose requests are refused and store nothing."""
-    folder = tmp_path_factory.mktemp("shared")
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def running(tmp_path_factory, staffed):
+    """Intake as it runs, on SQLite, without NATS; started once, for a start costs more than most tests."""
+    folder = tmp_path_factory.mktemp("running")
     shutil.copy(staffed, folder)
     async with running_intake(folder) as service:
         yield service
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def intake(running, staffed):
+    """Intake with a staff register and nothing else."""
+    running.start_anew_from(staffed)
+    return running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def shared_intake(running, staffed):
+    """The same for all tests of a file together: for files whose requests are refused and store nothing."""
+    running.start_anew_from(staffed)
+    return running
 
 
 async def _make_staffed(folder):

@@ -1,8 +1,9 @@
 """Intake as it runs, over HTTP in one process, with people whose token is their name."""
 
 import base64
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ def _actor(name: str, role: Role, number: str | None = None, profession: Profess
 PEOPLE = {
     "hospital": _actor("hospital", Role.EHR),
     "other-hospital": _actor("other-hospital", Role.EHR),
+    "hospital-auditor": Actor(person_id="hospital-auditor", roles=frozenset({Role.EHR, Role.AUDITOR})),
     "nurse": _actor("nurse", Role.CLINICIAN, "19000000130", Profession.VERPLEEGKUNDIGE),
     "physician": _actor("physician", Role.PHYSICIAN, "19000000201", Profession.ARTS),
     "professional": _actor("professional", Role.TMS_PROFESSIONAL, "19000000325", Profession.GZ_PSYCHOLOOG),
@@ -54,12 +56,14 @@ class Service:
 
     Attributes:
         http: talks to it.
+        folder: where its files are.
         runtime: what it has open.
     """
 
-    def __init__(self, app: FastAPI, http: httpx.AsyncClient) -> None:
+    def __init__(self, app: FastAPI, http: httpx.AsyncClient, folder: Path) -> None:
         self.http = http
         self.app = app
+        self.folder = folder
         self.runtime = app.state.runtime
 
     async def post(self, path: str, body: Any, who: str, *, key: str | None = None, **headers: str) -> httpx.Response:
@@ -71,15 +75,27 @@ class Service:
         """Read as ``who``."""
         return await self.http.get(path, params=query, headers={"Authorization": f"Bearer {who}"})
 
+    def start_anew_from(self, template: Path) -> None:
+        """Put the content of another database into the open one, whatever was in it."""
+        with closing(sqlite3.connect(template)) as source, closing(sqlite3.connect(self.folder / "intake.db")) as own:
+            own.execute("PRAGMA synchronous=OFF")
+            source.backup(own)
+
     async def events(self) -> int:
         """Return how many events are stored."""
         return await self.runtime.store.count()
 
     async def rows(self, table: str) -> list[dict[str, Any]]:
         """Return a table."""
+        return (await self.content(table))[table]
+
+    async def content(self, *tables: str) -> dict[str, list[dict[str, Any]]]:
+        """Return tables by name."""
         async with self.runtime.database.read() as conn:
-            found = await conn.execute(text(f"SELECT * FROM {table}"))  # the test names the table
-            return [dict(row) for row in found.mappings()]
+            return {
+                table: [dict(row) for row in (await conn.execute(text(f"SELECT * FROM {table}"))).mappings()]
+                for table in tables  # the test names them
+            }
 
     async def verify_staff(self, *names: str) -> None:
         """Have the registrations of people verified."""
@@ -132,7 +148,7 @@ async def running_intake(folder: Path, **settings: Any) -> AsyncIterator[Service
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=transport, base_url="http://intake.test") as http,
     ):
-        yield Service(app, http)
+        yield Service(app, http, folder)
 
 
 def patient_body(**changes: Any) -> dict[str, Any]:

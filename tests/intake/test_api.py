@@ -5,6 +5,8 @@ from spoel_common.ids import new_id
 
 CONSENT = {"form_version": "2026-1", "given_by": "patient"}
 
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 
 def problem_of(answer, status, slug):
     assert answer.status_code == status, answer.text

@@ -4,11 +4,11 @@ import copy
 
 import pytest
 import pytest_asyncio
-from tests.intake.service import create_app_for, decision_body, facts_body, patient_body, referral_body, screen_body
+from tests.intake.service import decision_body, facts_body, patient_body, referral_body, screen_body
 
 from spoel_common.ids import new_id
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 TABLES = ("events", "vault", "patient_channels", "cases", "staff", "idempotency")
 
@@ -27,12 +27,12 @@ def changed(path, value):
     return body
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def unchanged(shared_intake):
     """Check at the end that the test stored nothing."""
-    before = {table: await shared_intake.rows(table) for table in TABLES}
+    before = await shared_intake.content(*TABLES)
     yield
-    assert {table: await shared_intake.rows(table) for table in TABLES} == before
+    assert await shared_intake.content(*TABLES) == before
 
 
 def problem_of(answer, status, slug):
@@ -62,6 +62,10 @@ def problem_of(answer, status, slug):
         ("patient.family_name", "x" * 201),
         ("patient.birth_date", "14-03-1971"),
         ("patient.birth_date", "1971-02-30"),
+        ("patient.birth_date", 37843200),
+        ("patient.birth_date", "37843200"),
+        ("patient.birth_date", "1971-03-14T00:00:00"),
+        ("referred_on", 1767571200),
         ("patient.gender", "vrouw"),
         ("referrer_kind", "psychic"),
         ("referrer_agb", "1012345"),
@@ -95,8 +99,10 @@ async def test_a_broken_bsn_is_refused_and_never_repeated(shared_intake, unchang
         ("patient.birth_date", "2999-01-01", "impossible-value"),
         ("patient.birth_date", "1850-01-01", "impossible-value"),
         ("referred_on", "2999-01-01", "impossible-value"),
+        ("referred_on", "1971-03-13", "impossible-value"),
         ("external_id", "999911120", "personal-data-in-field"),
         ("external_id", "order/999911120/1", "personal-data-in-field"),
+        ("external_id", "9999.11.120", "personal-data-in-field"),
     ],
 )
 async def test_what_cannot_be_true_or_may_not_be_there_is_refused(shared_intake, unchanged, path, value, slug):
@@ -180,7 +186,7 @@ EVERYBODY = {
 }  # fmt: skip
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def case_id(shared_intake):
     return (await shared_intake.refer(patient=patient_body(bsn="123456782")))["case_id"]
 
@@ -197,14 +203,58 @@ async def test_a_command_is_refused_to_every_role_that_may_not_do_it(shared_inta
     assert await shared_intake.events() == before
 
 
-async def test_every_command_of_the_service_is_in_this_table(tmp_path):
-
+async def test_every_command_of_the_service_is_in_this_table(shared_intake):
     posts = {
         path.replace("{case_id}", "{case}").replace("{item}", "medication").replace("{person_id}", "new")
-        for path, methods in create_app_for(tmp_path).openapi()["paths"].items()
+        for path, methods in shared_intake.app.openapi()["paths"].items()
         if "post" in methods
     }
     assert posts == set(COMMANDS)
+
+
+READERS = {"nurse", "physician", "professional", "supervisor", "technician"}
+READS = {
+    "/referrals": READERS | {"hospital"},
+    "/cases/{case}": READERS,
+    "/cases/{case}/indication": READERS,
+    "/staff": READERS,
+    "/fhir/R4/Patient/{patient}": READERS - {"technician"},
+    "/fhir/R4/Patient/{patient}/_history/1": READERS - {"technician"},
+    "/fhir/R4/ServiceRequest/{case}": READERS,
+    "/fhir/R4/ServiceRequest/{case}/_history/1": READERS,
+}
+"""Who may read what another hospital sent in."""
+OPEN_READS = {"/questionnaires/safety-screen", "/fhir/R4/metadata", "/health/live", "/health/ready", "/metrics"}
+
+
+@pytest.mark.invariant("INV-6")
+async def test_each_role_reads_what_it_may_and_nothing_else(intake):
+    ids = await intake.refer("other-hospital")
+    for path, may in READS.items():
+        for who in sorted(EVERYBODY):
+            answer = await intake.get(path.format(case=ids["case_id"], patient=ids["patient_id"]), who)
+            assert (answer.status_code == 200) == (who in may), (path, who, answer.text)
+            assert answer.status_code in {200, 403, 404}
+            if who not in may or who == "technician":
+                assert "999911120" not in answer.text, (path, who)
+                assert "Aardappel" not in answer.text, (path, who)
+
+
+@pytest.mark.invariant("INV-6")
+async def test_an_ehr_that_has_a_role_without_cases_too_still_sees_its_own_only(intake):
+    ids = await intake.refer("other-hospital")
+    for path in (f"/cases/{ids['case_id']}", f"/fhir/R4/Patient/{ids['patient_id']}"):
+        assert (await intake.get(path, "hospital-auditor")).status_code == 404
+    assert (await intake.get("/referrals", "hospital-auditor")).json()["items"] == []
+
+
+async def test_every_read_of_the_service_is_in_this_table(shared_intake):
+    gets = {
+        path.replace("{case_id}", "{case}").replace("{patient_id}", "{patient}").replace("{version_id}", "1")
+        for path, methods in shared_intake.app.openapi()["paths"].items()
+        if "get" in methods
+    }
+    assert gets == set(READS) | OPEN_READS
 
 
 @pytest.mark.parametrize("query", [{"limit": 0}, {"limit": 201}, {"limit": "x"}, {"after": "a b"}])

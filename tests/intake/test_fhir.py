@@ -8,6 +8,8 @@ from tests.intake.resources import BSN, outcome_of, patient, service_request
 
 from spoel_common.ids import new_id
 
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 
 @pytest.mark.requirement("SY-01", "IN-01")
 @pytest.mark.parametrize(

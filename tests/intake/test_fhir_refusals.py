@@ -5,7 +5,7 @@ from tests.intake.resources import AGB, BSN, outcome_of, patient, service_reques
 
 from spoel_common.ids import new_id
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 def without(name):

@@ -1,13 +1,19 @@
 """INV-6: no patient's personal data stands in clear anywhere, and never leaves the vault in an event or a log."""
 
+import hmac
 import json
+from hashlib import sha256
 
 import pytest
+import pytest_asyncio
 import structlog
+from pydantic import ValidationError
 from tests.intake.resources import patient, service_request
 from tests.intake.service import decision_body, patient_body, referral_body
 
 from spoel_common.sealing import open_sealed
+from spoel_intake.commands import ReferralRequest
+from spoel_intake.domain.patient import Identity
 
 SECRETS = {
     "bsn": "999911120",
@@ -23,8 +29,10 @@ SECRETS = {
     "second name": "Zuurkool",
 }
 
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-@pytest.fixture
+
+@pytest_asyncio.fixture(loop_scope="session")
 async def told(intake):
     """Intake after everything personal that can be told to it was told, read and refused."""
     ids = await intake.refer()
@@ -60,8 +68,8 @@ async def test_no_table_holds_personal_data_in_clear(told):
 
 
 @pytest.mark.invariant("INV-6")
-async def test_the_database_file_holds_no_personal_data_in_clear(told, tmp_path):
-    files = [path.read_bytes() for path in tmp_path.glob("intake.db*")]
+async def test_the_database_file_holds_no_personal_data_in_clear(told):
+    files = [path.read_bytes() for path in told.folder.glob("intake.db*")]
     assert sum(map(len, files)) > 50_000
     for what, secret in SECRETS.items():
         assert not any(secret.encode() in content for content in files), what
@@ -85,6 +93,8 @@ async def test_free_text_in_an_event_opens_with_the_patients_key_only(told):
 @pytest.mark.invariant("INV-6")
 async def test_no_log_line_holds_personal_data(intake):
     with structlog.testing.capture_logs() as lines:
+        await intake.get("/fhir/R4/Patient/123456782", "hospital")
+        await intake.get("/cases/123456782/indication", "nurse")
         ids = await intake.refer()
         await intake.get(f"/cases/{ids['case_id']}", "nurse")
         await intake.post("/referrals", referral_body(patient=patient_body(bsn="999998620")), "hospital")
@@ -95,6 +105,25 @@ async def test_no_log_line_holds_personal_data(intake):
     assert "http.request" in written
     for what, secret in {**SECRETS, "broken bsn": "999998620"}.items():
         assert secret not in written, what
+
+
+@pytest.mark.invariant("INV-6")
+async def test_the_hash_of_a_body_is_of_no_use_to_who_guesses_the_bsn_in_it(intake):
+    sent = await intake.post("/fhir/R4/Patient", patient(), "hospital")
+    (kept,) = [row for row in await intake.rows("idempotency") if row["route"] == "POST /fhir/R4/Patient"]
+    body = sent.request.content
+    unkeyed = {sha256(guess).hexdigest() for guess in (body, b"\n" + body)}
+    unkeyed |= {hmac.digest(b"", guess, "sha256").hex() for guess in (body, b"\n" + body)}
+    assert kept["body_hash"] not in unkeyed
+
+
+@pytest.mark.invariant("INV-6")
+def test_what_does_not_fit_is_not_repeated_by_the_error():
+    for model, body in ((Identity, patient_body(shoe=43)), (ReferralRequest, referral_body(question=["Zuurkool"]))):
+        with pytest.raises(ValidationError) as refusal:
+            model.model_validate(body)
+        for what, secret in SECRETS.items():
+            assert secret not in str(refusal.value), what
 
 
 @pytest.mark.requirement("AU-05")

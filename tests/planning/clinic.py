@@ -173,6 +173,9 @@ class Clinic:
         ]
         await self.hear("spoel.stimulation.stimulus-answered.v1", session_id, *datas)
 
+    async def hear_opened(self, session_id: str, at=NOW) -> None:
+        await self.hear("spoel.stimulation.session-opened.v1", session_id, {"session_id": session_id}, at=at)
+
     async def hear_closed(self, session_id: str, at, outcome: str = "completed") -> None:
         data = {
             "session_id": session_id,

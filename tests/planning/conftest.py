@@ -1,8 +1,12 @@
 """Plans and clinics at each stage of their way."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 import pytest
@@ -11,6 +15,15 @@ from tests.planning.story import Story
 
 from spoel_planning.app import create_app
 from spoel_planning.settings import PlanningSettings
+
+Prepare = Callable[[Clinic], Awaitable[None]]
+
+
+class Prepared(NamedTuple):
+    """A database to copy, and the versions of others' aggregates that were heard in it."""
+
+    file: Path
+    versions: dict[str, int]
 
 
 @pytest.fixture
@@ -56,10 +69,80 @@ async def open_clinic(database_url: str, data_dir: Path) -> AsyncIterator[Clinic
         yield Clinic(http, app.state.runtime)
 
 
+async def hear_of_nobody(_clinic: Clinic) -> None:
+    """Only the tables."""
+
+
+async def hear_everything(clinic: Clinic) -> None:
+    await clinic.hear_everything()
+
+
+async def measure(clinic: Clinic) -> None:
+    await clinic.hear_everything()
+    body = {"nasion_inion_cm": 36, "tragus_tragus_cm": 36, "circumference_cm": 56}
+    await clinic.done("/cases/case-1/head-measures", body)
+    await clinic.measure_threshold()
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory) -> Callable[[Prepare], Prepared]:
+    """Return a function that makes a database once, and returns it with the versions that were heard."""
+    folder = tmp_path_factory.mktemp("planning")
+
+    async def make(prepare: Prepare) -> Prepared:
+        file = folder / f"{prepare.__name__}.db"
+        async with open_clinic(f"sqlite:///{file}", folder) as clinic:
+            await prepare(clinic)
+        return Prepared(file, clinic.versions)
+
+    @cache
+    def prepare_once(prepare: Prepare) -> Prepared:
+        return asyncio.run(make(prepare))
+
+    return prepare_once
+
+
+@asynccontextmanager
+async def open_copy(prepared: Prepared, folder: Path) -> AsyncIterator[Clinic]:
+    file = shutil.copy(prepared.file, folder / "planning.db")
+    async with open_clinic(f"sqlite:///{file}", folder) as clinic:
+        clinic.versions.update(prepared.versions)
+        yield clinic
+
+
 @pytest.fixture
-async def quiet_clinic(tmp_path, sqlite_url) -> AsyncIterator[Clinic]:
+def nothing_heard(prepared) -> Prepared:
+    return prepared(hear_of_nobody)
+
+
+@pytest.fixture
+def everything_heard(prepared) -> Prepared:
+    return prepared(hear_everything)
+
+
+@pytest.fixture
+def threshold_measured(prepared) -> Prepared:
+    return prepared(measure)
+
+
+@pytest.fixture
+async def quiet_clinic(tmp_path, nothing_heard) -> AsyncIterator[Clinic]:
     """A service that has heard of nobody yet."""
-    async with open_clinic(sqlite_url, tmp_path) as clinic:
+    async with open_copy(nothing_heard, tmp_path) as clinic:
+        yield clinic
+
+
+@pytest.fixture
+async def clinic(tmp_path, everything_heard) -> AsyncIterator[Clinic]:
+    """A service that knows the staff, a room, and a case that may be treated."""
+    async with open_copy(everything_heard, tmp_path) as clinic:
+        yield clinic
+
+
+@pytest.fixture
+async def ready_clinic(tmp_path, threshold_measured) -> AsyncIterator[Clinic]:
+    """The case has its target and its threshold."""
+    async with open_copy(threshold_measured, tmp_path) as clinic:
         yield clinic
 
 
@@ -70,19 +153,3 @@ async def clinic_on_both(tmp_path, database_url) -> AsyncIterator[Clinic]:
         await clinic.hear_everything()
         await clinic.hear_room("room-2")
         yield clinic
-
-
-@pytest.fixture
-async def clinic(quiet_clinic) -> Clinic:
-    """A service that knows the staff, a room, and a case that may be treated."""
-    await quiet_clinic.hear_everything()
-    return quiet_clinic
-
-
-@pytest.fixture
-async def ready_clinic(clinic) -> Clinic:
-    """The case has its target and its threshold."""
-    body = {"nasion_inion_cm": 36, "tragus_tragus_cm": 36, "circumference_cm": 56}
-    await clinic.done("/cases/case-1/head-measures", body)
-    await clinic.measure_threshold()
-    return clinic

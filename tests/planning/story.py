@@ -9,8 +9,7 @@ from spoel_common.people import Actor, Profession, Role
 from spoel_planning.commands import Book, EstimateThreshold, MeasureHead, OrderMeasurement, Prescribe, SignPrescription
 from spoel_planning.domain import booking, measuring, prescribing
 from spoel_planning.domain import plan as plans
-from spoel_planning.domain.known import KnownCase, KnownRoom, Occasion, SeenSession, SeenStimulus
-from spoel_planning.domain.local_day import local_day
+from spoel_planning.domain.known import KnownCase, KnownRoom, Occasion, SeenSession, SeenStimulus, local_day
 from spoel_planning.domain.plan import Plan
 from spoel_planning.domain.rules import clinic_rules
 from spoel_planning.domain.staircase import Next, next_stimulus
@@ -51,13 +50,17 @@ def prescribe(protocol_id: str = "hf-left-dlpfc-10hz-standard", **changes) -> Pr
     return Prescribe(protocol_id=protocol_id, **changes)
 
 
-def deliver(threshold: float, ceiling: int = 90, most: int = 75, noise=None) -> list[SeenStimulus]:
+def answered(percent_mso: int, response: str, at: datetime = NOW, train_id: str = "train") -> SeenStimulus:
+    return SeenStimulus(train_id=train_id, percent_mso=percent_mso, response=response, answered_at=at)
+
+
+def deliver(threshold: float, ceiling: int = 90, most: int = 75, noise=None, at: datetime = NOW) -> list[SeenStimulus]:
     """What is delivered to somebody who moves at ``threshold`` and above, until the staircase ends."""
     stimuli: list[SeenStimulus] = []
     while isinstance(step := next_stimulus(stimuli, ceiling, most, RULES.threshold.staircase), Next):
         moved = step.percent_mso >= threshold if noise is None else noise(step.percent_mso)
         response = "yes" if moved else "no"
-        stimuli.append(SeenStimulus(train_id=f"train-{len(stimuli)}", percent_mso=step.percent_mso, response=response))
+        stimuli.append(answered(step.percent_mso, response, at, f"train-{len(stimuli)}"))
     return stimuli
 
 
@@ -106,14 +109,17 @@ class Story:
         self.tell([booked.event])
         return booked
 
-    def find_threshold(self, threshold: int = 50, number: int = 1, **changes):
+    def find_threshold(self, threshold: int = 50, number: int = 1, measured_at: datetime = NOW, **changes):
         """Order, sign, book, deliver, take: the whole measurement."""
         order_id, session_id = f"order-{number}", f"measured-{number}"
         self.order(order_id, **changes)
         self.sign_order(order_id)
         self.book(session_id, kind="measurement", measurement_order_id=order_id)
         session = SeenSession(
-            session_id=session_id, case_id="case-1", measurement_order_id=order_id, stimuli=tuple(deliver(threshold))
+            session_id=session_id,
+            case_id="case-1",
+            measurement_order_id=order_id,
+            stimuli=tuple(deliver(threshold, at=measured_at)),
         )
         command = EstimateThreshold(session_id=session_id)
         return self.tell(

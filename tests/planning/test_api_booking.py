@@ -1,13 +1,20 @@
 """Bookings over HTTP: rooms, devices, consent, and what else room and patient have."""
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from tests.planning.clinic import event_names
 from tests.planning.story import NOW
 
 CASE = "/cases/case-1"
+TEN_HZ = {
+    "pulses_per_burst": 1,
+    "bursts_per_train": 40,
+    "burst_interval_s": 0.1,
+    "trains": 75,
+    "train_interval_s": 30.0,
+}
 
 
 async def test_a_room_that_was_not_heard_of_is_refused_with_those_that_are_known(ready_clinic):
@@ -138,6 +145,44 @@ async def test_a_session_that_is_over_is_not_cancelled(ready_clinic):
     (booking,) = (await ready_clinic.get(CASE)).json()["bookings"]
     path = f"{CASE}/bookings/{booking['booked']['session_id']}/cancellation"
     await ready_clinic.refused("booking-over", path, {"reason_code": "patient-absent"})
+
+
+@pytest.mark.hazard("HZ-14")
+async def test_a_session_that_the_room_has_begun_is_not_cancelled(ready_clinic):
+    prescription_id = await ready_clinic.sign_prescription()
+    body = {"room_id": "room-1", "kind": "treatment", "prescription_id": prescription_id}
+    booked = await ready_clinic.done(f"{CASE}/bookings", body)
+    await ready_clinic.hear_opened(booked["session_id"])
+    path = f"{CASE}/bookings/{booked['session_id']}/cancellation"
+    await ready_clinic.refused("booking-under-way", path, {"reason_code": "patient-absent"})
+
+
+@pytest.mark.hazard("HZ-14")
+async def test_what_a_room_delivered_counts_though_the_booking_was_cancelled_meanwhile(ready_clinic):
+    prescription_id = await ready_clinic.sign_prescription()
+    body = {"room_id": "room-1", "kind": "treatment", "prescription_id": prescription_id}
+    booked = await ready_clinic.done(f"{CASE}/bookings", body)
+    path = f"{CASE}/bookings/{booked['session_id']}/cancellation"
+    await ready_clinic.done(path, {"reason_code": "patient-absent"})
+    await ready_clinic.hear_opened(booked["session_id"])
+    await ready_clinic.hear_closed(booked["session_id"], at=NOW + timedelta(minutes=10), outcome="partial")
+    tonight = {**body, "starts_at": (NOW + timedelta(hours=8)).isoformat()}
+    await ready_clinic.refused("day-maximum-reached", f"{CASE}/bookings", tonight)
+
+
+@pytest.mark.hazard("HZ-14")
+async def test_the_pause_counts_from_the_real_end_of_a_session_that_ran_late(ready_clinic):
+    half = {"pattern": {**TEN_HZ, "trains": 37}}
+    prescription_id = await ready_clinic.sign_prescription(**half)
+    body = {"room_id": "room-1", "kind": "treatment", "prescription_id": prescription_id}
+    booked = await ready_clinic.done(f"{CASE}/bookings", body)
+    late = datetime.fromisoformat(booked["ends_at"]) + timedelta(hours=1)
+    await ready_clinic.hear_opened(booked["session_id"])
+    await ready_clinic.hear_closed(booked["session_id"], at=late)
+    pause = timedelta(hours=4)
+    too_soon = {**body, "starts_at": (late + pause - timedelta(seconds=1)).isoformat()}
+    await ready_clinic.refused("session-pause-too-short", f"{CASE}/bookings", too_soon)
+    await ready_clinic.done(f"{CASE}/bookings", {**body, "starts_at": (late + pause).isoformat()})
 
 
 async def test_a_start_in_the_past_is_refused(ready_clinic):

@@ -11,9 +11,11 @@ from spoel_planning.domain.known import PatientSlot
 from spoel_planning.domain.refusals import (
     BookingAlreadyCancelled,
     BookingOver,
+    BookingUnderWay,
     BookingUnknown,
     ConsentIsWithdrawn,
     ConsentNotGiven,
+    CourseComplete,
     DayMaximumReached,
     DeviceDiffersFromThreshold,
     IndicationNotDecided,
@@ -226,9 +228,9 @@ def test_a_session_that_never_started_counts_for_nothing(signed):
     signed.book("s-1", slots=[morning], **TREATMENT)
 
 
-def cancel(story: Story, session_id: str = "s-1", *, closed: bool = False):
+def cancel(story: Story, session_id: str = "s-1", progress: str = "not-begun"):
     command = CancelBooking(reason_code="patient-cancelled")
-    return story.tell(booking.cancel(story.plan, story.on, command, session_id, closed=closed))
+    return story.tell(booking.cancel(story.plan, story.on, command, session_id, progress))
 
 
 def test_a_booking_is_cancelled_once(signed):
@@ -242,7 +244,30 @@ def test_a_booking_is_cancelled_once(signed):
 def test_a_session_that_is_over_is_not_cancelled(signed):
     signed.book("s-1", **TREATMENT)
     with pytest.raises(BookingOver):
-        cancel(signed, closed=True)
+        cancel(signed, progress="over")
+
+
+def test_a_session_that_has_begun_is_not_cancelled(signed):
+    signed.book("s-1", **TREATMENT)
+    with pytest.raises(BookingUnderWay):
+        cancel(signed, progress="under-way")
+
+
+@pytest.mark.invariant("INV-2")
+@pytest.mark.requirement("PL-10")
+def test_no_more_sessions_are_booked_than_were_signed(with_threshold):
+    with_threshold.draft(sessions=2)
+    with_threshold.sign()
+    slots = []
+    for number, pulses in enumerate((3000, 0, 3000)):
+        start = later(days=1 + number)
+        event = with_threshold.book(f"s-{number}", slots=slots, starts_at=start, **TREATMENT).event
+        slots.append(slot(start, event.ends_at, session_id=event.session_id, pulses=pulses))
+    with pytest.raises(CourseComplete, match="2 of the 2"):
+        with_threshold.book("s-4", slots=slots, starts_at=later(days=6), **TREATMENT)
+    with_threshold.change(sessions=3)
+    with_threshold.sign(2)
+    with_threshold.book("s-4", slots=slots, starts_at=later(days=6), **TREATMENT)
 
 
 def test_an_unknown_booking_is_not_cancelled(signed):

@@ -10,6 +10,21 @@ from spoel_planning.domain.refusals import ProtocolUnknown
 HF, ITBS, LF = "hf-left-dlpfc-10hz-standard", "itbs-600-left-dlpfc", "lf-right-dlpfc-1hz"
 
 
+def numbers_of(value: object, path: str = "") -> list[str]:
+    """The paths of all numbers in a protocol."""
+    if isinstance(value, dict):
+        return [found for name, each in value.items() for found in numbers_of(each, f"{path}.{name}".lstrip("."))]
+    return [path] if isinstance(value, int | float) and not isinstance(value, bool) else []
+
+
+@pytest.mark.requirement("PL-07")
+@pytest.mark.parametrize("protocol", RULES.protocols, ids=lambda each: each.id)
+def test_every_number_of_a_protocol_names_its_source(protocol):
+    sourced = {field for evidence in protocol.evidence for field in evidence.fields}
+    numbers = set(numbers_of(protocol.model_dump())) - {"version"}
+    assert {each for each in numbers if each not in sourced and each.split(".")[0] not in sourced} == set()
+
+
 def dose_of(protocol_id: str) -> Dose:
     return protocol_dose(find_protocol(RULES.protocols, protocol_id))
 

@@ -3,11 +3,11 @@
 from datetime import UTC, date, datetime
 
 import pytest
-from tests.planning.story import NOW, RULES, SUPERVISOR, Story, deliver, later
+from tests.planning.story import NOW, RULES, SUPERVISOR, Story, answered, deliver, later
 
 from spoel_planning.commands import EstimateThreshold
 from spoel_planning.domain import measuring
-from spoel_planning.domain.known import SeenSession, SeenStimulus
+from spoel_planning.domain.known import SeenSession
 from spoel_planning.domain.refusals import (
     BeyondDevice,
     DeviceUnknown,
@@ -157,12 +157,21 @@ def take(story: Story, seen: SeenSession | None, session_id: str = "measured-1")
 @pytest.mark.requirement("PL-03")
 def test_the_threshold_keeps_every_stimulus_behind_it(story):
     stimuli = deliver(50)
-    stimuli.insert(2, SeenStimulus(train_id="odd", percent_mso=stimuli[2].percent_mso, response="repeat"))
+    stimuli.insert(2, answered(stimuli[2].percent_mso, "repeat"))
     (estimated,) = take(booked_measurement(story), session(stimuli))
     assert estimated.threshold_percent_mso in {49, 50}
-    assert [each.model_dump() for each in estimated.stimuli] == [each.model_dump() for each in stimuli]
+    assert [each.model_dump() for each in estimated.stimuli] == [
+        each.model_dump(exclude={"answered_at"}) for each in stimuli
+    ]
     assert estimated.estimated_at == NOW
     assert (estimated.order_id, estimated.session_id) == ("order-1", "measured-1")
+
+
+@pytest.mark.hazard("HZ-06")
+def test_the_age_of_a_threshold_counts_from_its_last_stimulus_not_from_when_it_was_taken(story):
+    booked_measurement(story).at(later(days=10))
+    (estimated,) = take(story, session(deliver(50, at=NOW)))
+    assert estimated.estimated_at == NOW
 
 
 @pytest.mark.requirement("PL-03")
@@ -196,7 +205,7 @@ def test_a_session_of_which_nothing_arrived_is_unfinished(story):
     [
         (deliver(95), "no-response-at-ceiling"),
         (deliver(5), "response-at-lowest"),
-        ([SeenStimulus(train_id="t", percent_mso=30, response="repeat")] * 40, "too-many-stimuli"),
+        ([answered(30, "repeat")] * 40, "too-many-stimuli"),
     ],
 )
 def test_a_search_that_ends_without_a_threshold_is_refused_with_its_reason(story, stimuli, reason):

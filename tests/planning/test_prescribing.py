@@ -145,9 +145,11 @@ def test_the_grade_is_that_of_the_top_of_the_band(with_threshold):
         ({"pattern": {**TEN_HZ, "burst_interval_s": 0.03}}, AboveHighestFrequency),
         ({"pattern": {**TEN_HZ, "train_interval_s": 5.0}}, PauseTooShort),
         ({"pattern": {**TEN_HZ, "train_interval_s": 3.0}}, PatternImpossible),
-        ({"pattern": {**TEN_HZ, "bursts_per_train": 50}}, LimitsExceeded),
+        ({"pattern": {**TEN_HZ, "bursts_per_train": 50, "trains": 60}}, LimitsExceeded),
         ({"pattern": {**TEN_HZ, "train_interval_s": 11.0}}, LimitsExceeded),
-        ({"pattern": {**TEN_HZ, "trains": 76}}, LimitsExceeded),
+        ({"pattern": {**TEN_HZ, "trains": 76}}, OutsideProtocol),
+        ({"pattern": {**TEN_HZ, "burst_interval_s": 0.2}}, OutsideProtocol),
+        ({"pattern": THETA}, OutsideProtocol),
         ({"pattern": {**THETA, "pulses_per_burst": 6}}, BeyondDevice),
         ({"pattern": {**THETA, "pulse_interval_s": 0.0004}}, BeyondDevice),
         ({"pattern": {**THETA, "burst_interval_s": 0.045, "pulse_interval_s": 0.01}}, BeyondDevice),
@@ -189,14 +191,14 @@ def test_the_faulty_public_theta_burst_is_refused(with_threshold):
 @pytest.mark.hazard("HZ-12")
 @pytest.mark.parametrize("train_length", [5.2, 8.2])
 def test_a_weaker_copy_of_a_cleared_protocol_that_lasts_longer_is_not_cleared(with_threshold, train_length):
-    longer = {**TEN_HZ, "bursts_per_train": round(train_length * 10)}
+    longer = {**TEN_HZ, "bursts_per_train": round(train_length * 10), "trains": 30}
     with pytest.raises(LimitsExceeded):
         with_threshold.draft(pattern=longer, percent_rmt=100.0, ceiling_percent_rmt=100.0)
 
 
 @pytest.mark.requirement("PL-07")
 def test_an_override_is_recorded_with_who_and_why(with_threshold):
-    longer = {**TEN_HZ, "bursts_per_train": 45}
+    longer = {**TEN_HZ, "bursts_per_train": 45, "trains": 60}
     (drafted,) = with_threshold.by(SUPERVISOR).draft(
         pattern=longer, override={"reason_code": "earlier-course-tolerated"}
     )
@@ -260,6 +262,29 @@ def test_an_old_threshold_is_refused(with_threshold):
     with pytest.raises(ThresholdOutdated, match="14 days"):
         with_threshold.at(later(days=14, seconds=1)).draft()
     with_threshold.at(later(days=14)).draft()
+
+
+@pytest.mark.hazard("HZ-03")
+def test_the_low_frequency_side_does_not_get_the_high_frequency(with_threshold):
+    """Site and rate are one row: what is graded mild at ten hertz is still not what the right side is for."""
+    with_threshold.find_threshold(52, number=2, site="right-motor-cortex", muscle="left-apb")
+    short = {**TEN_HZ, "bursts_per_train": 20, "trains": 50}
+    with pytest.raises(OutsideProtocol, match="1 Hz"):
+        with_threshold.by(SUPERVISOR).draft(LF, pattern=short, override={"reason_code": "benefit-outweighs-risk"})
+
+
+@pytest.mark.hazard("HZ-14")
+def test_no_override_makes_a_session_that_the_day_could_never_hold(with_threshold):
+    more = {**TEN_HZ, "bursts_per_train": 30, "trains": 101}
+    with pytest.raises(OutsideProtocol, match="3000"):
+        with_threshold.by(SUPERVISOR).draft(pattern=more, override={"reason_code": "benefit-outweighs-risk"})
+
+
+@pytest.mark.hazard("HZ-06")
+def test_the_threshold_measured_last_counts_also_if_an_older_one_is_taken_after_it(measured):
+    measured.find_threshold(55, number=1, measured_at=later(hours=2))
+    measured.find_threshold(50, number=2, measured_at=later(hours=1))
+    assert measured.draft()[0].order.threshold_id == "threshold-1"
 
 
 @pytest.mark.hazard("HZ-06")

@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 from tests.planning.story import RULES
 
-from spoel_planning.domain.local_day import local_day
+from spoel_planning.domain.known import local_day
 from spoel_planning.domain.rules import HardLimits, Sourced, TrainTable
 
 AMSTERDAM = ZoneInfo("Europe/Amsterdam")

@@ -6,9 +6,8 @@ from math import erf, sqrt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.planning.story import RULES, deliver
+from tests.planning.story import RULES, answered, deliver
 
-from spoel_planning.domain.known import SeenStimulus
 from spoel_planning.domain.staircase import Finished, Next, NotFound, next_stimulus
 
 STAIRCASE = RULES.threshold.staircase
@@ -16,10 +15,6 @@ STAIRCASE = RULES.threshold.staircase
 
 def step_after(stimuli, ceiling=90, most=75):
     return next_stimulus(stimuli, ceiling, most, STAIRCASE)
-
-
-def stimulus(percent_mso: int, response: str) -> SeenStimulus:
-    return SeenStimulus(train_id=f"train-{percent_mso}", percent_mso=percent_mso, response=response)
 
 
 @pytest.mark.requirement("PL-03")
@@ -67,39 +62,51 @@ def test_whatever_is_answered_it_ends_within_the_order(answers, ceiling):
         if not isinstance(step, Next):
             break
         assert 1 <= step.percent_mso <= ceiling
-        stimuli.append(stimulus(step.percent_mso, answer))
+        stimuli.append(answered(step.percent_mso, answer))
     assert len(stimuli) <= 60
+    end = step_after(stimuli, ceiling, 60)
+    assert not isinstance(end, Finished) or end.estimate_percent_mso <= ceiling
 
 
 @pytest.mark.requirement("PL-03")
 def test_it_starts_weak_and_steps_up_until_the_first_movement():
     assert step_after([]) == Next(30)
-    assert step_after([stimulus(30, "no")]) == Next(35)
-    assert step_after([stimulus(30, "no"), stimulus(35, "no")]) == Next(40)
+    assert step_after([answered(30, "no")]) == Next(35)
+    assert step_after([answered(30, "no"), answered(35, "no")]) == Next(40)
 
 
 def test_after_the_first_movement_it_goes_against_every_answer_with_smaller_steps():
-    up = [stimulus(30, "no"), stimulus(35, "no"), stimulus(40, "yes")]
+    up = [answered(30, "no"), answered(35, "no"), answered(40, "yes")]
     assert step_after(up) == Next(36)
-    assert step_after([*up, stimulus(36, "no")]) == Next(38)
-    assert step_after([*up, stimulus(36, "no"), stimulus(38, "yes")]) == Next(37)
+    assert step_after([*up, answered(36, "no")]) == Next(38)
+    assert step_after([*up, answered(36, "no"), answered(38, "yes")]) == Next(37)
+
+
+@pytest.mark.hazard("HZ-06")
+def test_a_last_step_past_the_ceiling_stays_at_it():
+    """Sums of thirds end at 33.500000000000014: rounded, that would be a threshold above the ceiling of 33."""
+    stimuli = []
+    for answer in "yyyynnnnnnnyynnnnnnnn":
+        step = step_after(stimuli, ceiling=33)
+        stimuli.append(answered(step.percent_mso, "yes" if answer == "y" else "no"))
+    assert step_after(stimuli, ceiling=33) == Finished(33)
 
 
 def test_a_repeat_asks_for_the_same_again():
-    assert step_after([stimulus(30, "no"), stimulus(35, "repeat")]) == Next(35)
+    assert step_after([answered(30, "no"), answered(35, "repeat")]) == Next(35)
 
 
 def test_a_stimulus_at_another_intensity_answers_nothing():
-    assert step_after([stimulus(30, "no"), stimulus(60, "yes")]) == Next(35)
+    assert step_after([answered(30, "no"), answered(60, "yes")]) == Next(35)
 
 
 def test_repeats_count_against_the_most_stimuli():
-    stimuli = [stimulus(30, "repeat")] * 10
+    stimuli = [answered(30, "repeat")] * 10
     assert step_after(stimuli, most=10) == NotFound("too-many-stimuli")
 
 
 def test_no_movement_at_the_ceiling_is_not_a_threshold():
-    assert step_after([stimulus(30, "no"), stimulus(32, "no")], ceiling=32) == NotFound("no-response-at-ceiling")
+    assert step_after([answered(30, "no"), answered(32, "no")], ceiling=32) == NotFound("no-response-at-ceiling")
 
 
 def test_a_start_above_the_ceiling_is_lowered_to_it():
@@ -112,7 +119,7 @@ def test_movement_at_the_lowest_intensity_is_not_a_threshold():
 
 def test_stimuli_after_the_end_change_nothing():
     stimuli = deliver(47)
-    assert step_after([*stimuli, stimulus(90, "no"), stimulus(20, "yes")]) == step_after(stimuli)
+    assert step_after([*stimuli, answered(90, "no"), answered(20, "yes")]) == step_after(stimuli)
 
 
 @pytest.mark.hazard("HZ-06")

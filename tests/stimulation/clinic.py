@@ -34,6 +34,7 @@ from spoel_stimulation.devices.magpro.simulator import MagProSimulator
 from spoel_stimulation.devices.magpro.simulator_ports import on_tcp
 from spoel_stimulation.domain.conditions import local_day
 from spoel_stimulation.events import Known
+from spoel_stimulation.handlers import ROOM, SESSION
 from spoel_stimulation.node import Node
 from spoel_stimulation.settings import RoomSetting, StimulationSettings
 
@@ -256,22 +257,23 @@ class Clinic:
 
     async def until_state(self, session_id, *states):
         async def reached():
-            return (await self.session(session_id))["state"] in states
+            return (await self.runtime.units.load(SESSION, session_id)).state.phase in states
 
         await self.until(reached, f"session {states}")
         return await self.session(session_id)
 
     async def until_event(self, name, count=1):
         async def reached():
-            return len(await self.events(name)) >= count
+            found = await self.runtime.store.read_after(START, 10_000)
+            return sum(f".{name}.v" in stored.type for stored in found) >= count
 
         await self.until(reached, f"{count} {name}")
         return await self.events(name)
 
     async def until_latched(self, reason):
         async def reached():
-            latch = (await self.room_view())["latch"]
-            return latch is not None and latch["reason"] == reason
+            latch = (await self.runtime.units.load(ROOM, "room-1")).state.latch
+            return latch is not None and latch.reason == reason
 
         await self.until(reached, f"latch {reason}")
 

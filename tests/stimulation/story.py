@@ -219,12 +219,21 @@ class Story:
     def closed(self):
         return self.opened().then(session.stop(self.state, asked.Stop(reason="technical"), self.by))
 
+    def authorise(self, train_id, around=None):
+        """Return the events of authorising the next train at the intensity in force."""
+        command = asked.AuthoriseTrain(train_id=train_id, percent_mso=self.state.percent_mso)
+        return conduct.authorise_train(self.state, command, around or self.armed_facts())
+
     def train(self, train_id="train-1", outcome="complete", pulses=None, total=1000):
         """Authorise the next train and record its end."""
         due = self.now + timedelta(seconds=0 if not self.state.trains else 30)
         self.now = due
         around = self.armed_facts(device=device(enabled=True, total_pulses=total))
-        self.then(conduct.authorise_train(self.state, asked.AuthoriseTrain(train_id=train_id), around))
+        self.then(
+            conduct.authorise_train(
+                self.state, asked.AuthoriseTrain(train_id=train_id, percent_mso=self.state.percent_mso), around
+            )
+        )
         return self.ended(outcome, pulses)
 
     def ended(self, outcome="complete", pulses=None):

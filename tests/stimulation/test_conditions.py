@@ -278,7 +278,9 @@ def test_old_knowledge_does_not_stop_a_running_session():
     conduct.check_going_on(Story().running().state, facts(known=known(3_600, 3_600)))
     story = Story().running()
     assert conduct.authorise_train(
-        story.state, asked.AuthoriseTrain(train_id="t"), facts(device=device(enabled=True), known=known(900, 900))
+        story.state,
+        asked.AuthoriseTrain(train_id="t", percent_mso=story.state.percent_mso),
+        facts(device=device(enabled=True), known=known(900, 900)),
     )
 
 

@@ -1,5 +1,6 @@
 """The emergency stop: needs nothing, disarms first, whatever else is broken, and is recorded afterwards."""
 
+import asyncio
 import sqlite3
 import time
 
@@ -114,6 +115,19 @@ async def test_a_device_that_does_not_answer_is_shown_as_not_confirmed(tmp_path)
     assert answer["outcome"] == "not-confirmed"
     assert "Til de spoel op" in answer["instruction"]["nl"]
     assert "Lift the coil" in answer["instruction"]["en"]
+
+
+async def test_a_device_that_goes_on_though_it_says_it_is_disabled_is_shown_as_not_confirmed(clinic):
+    async def pulse_afterwards():
+        await clinic.until(lambda: clinic.room.holds > 0, "the stop")
+        await asyncio.sleep(0.2)
+        clinic.simulator._stimulate(clinic.clock.utc_ns())
+
+    after = asyncio.create_task(pulse_afterwards())
+    answer = (await clinic.client.post(STOP)).json()
+    await after
+    assert answer["outcome"] == "not-confirmed"
+    await clinic.until_event("unauthorised-pulse-observed")
 
 
 async def test_another_room_goes_on(two_rooms):

@@ -83,9 +83,7 @@ ASK = {
     Act.ANSWER: lambda its: session.answer_stimulus(
         its.state, "t", asked.AnswerStimulus(response="yes"), OPERATOR, around(its)
     ),
-    Act.AUTHORISE_TRAIN: lambda its: conduct.authorise_train(
-        its.state, asked.AuthoriseTrain(train_id="t"), around(its, enabled=True)
-    ),
+    Act.AUTHORISE_TRAIN: lambda its: its.authorise("t", around(its, enabled=True)),
     Act.INTERRUPT: lambda its: conduct.interrupt(its.state, asked.Interrupt(reason="link-lost")),
     Act.CLOSE: lambda its: conduct.close(its.state, asked.Close(reason="consent-withdrawn")),
 }
@@ -229,7 +227,7 @@ def test_trains_follow_one_another_at_the_signed_interval():
     assert due.due_at == NOW + timedelta(seconds=30)
     early = story.armed_facts(now=NOW + timedelta(seconds=29, microseconds=999_999))
     with pytest.raises(refusals.TransitionNotAllowed):
-        conduct.authorise_train(story.state, asked.AuthoriseTrain(train_id="t"), early)
+        story.authorise("t", early)
 
 
 def test_slow_trains_go_in_blocks_of_ten_without_a_moved_onset():
@@ -249,17 +247,16 @@ def test_an_interrupted_train_is_neither_repeated_nor_completed():
 
 def test_no_train_is_authorised_while_one_is_open():
     story = Story().running()
-    authorise = asked.AuthoriseTrain(train_id="a")
-    story.then(conduct.authorise_train(story.state, authorise, story.armed_facts()))
+    story.then(story.authorise("a"))
     with pytest.raises(refusals.TrainUnderWay):
-        conduct.authorise_train(story.state, authorise, story.armed_facts(now=NOW + timedelta(seconds=60)))
+        story.authorise("a", story.armed_facts(now=NOW + timedelta(seconds=60)))
 
 
 def test_no_train_is_authorised_without_the_devices_counter():
     story = Story().running()
     around = story.armed_facts(device=device(enabled=True, total_pulses=None))
     with pytest.raises(refusals.DeviceNotReady):
-        conduct.authorise_train(story.state, asked.AuthoriseTrain(train_id="a"), around)
+        story.authorise("a", around)
 
 
 def closing(events):
@@ -302,7 +299,7 @@ def test_a_stopped_session_is_partial_or_not_started():
 def test_a_train_without_an_end_counts_as_unknown_when_the_session_is_closed():
     story = Story().running().train()
     story.now += timedelta(seconds=30)
-    story.then(conduct.authorise_train(story.state, asked.AuthoriseTrain(train_id="b"), story.armed_facts()))
+    story.then(story.authorise("b", story.armed_facts()))
     events = session.stop(story.state, asked.Stop(reason="technical"), OPERATOR)
     assert isinstance(events[0], TrainOutcomeUnknown)
     assert events[0].pulses_at_most == 40
@@ -487,7 +484,11 @@ def taken(step, story, train_id):
         used = sum(train.counts_for_maxima for train in story.state.trains)
         return stimulated(story, step.percent_mso, train_id, used)
     if step is Act.AUTHORISE_TRAIN:
-        return conduct.authorise_train(story.state, asked.AuthoriseTrain(train_id=train_id), story.armed_facts())
+        return conduct.authorise_train(
+            story.state,
+            asked.AuthoriseTrain(train_id=train_id, percent_mso=story.state.percent_mso),
+            story.armed_facts(),
+        )
     return ask(step, story) if isinstance(step, Act) else ended(step, story)
 
 
@@ -512,3 +513,14 @@ def test_a_state_before_its_opening_says_what_to_do():
     with pytest.raises(refusals.TransitionNotAllowed):
         _ = SessionState().session
     assert booking().kind == "treatment"
+
+
+@pytest.mark.invariant("INV-2")
+@pytest.mark.hazard("HZ-07")
+@pytest.mark.parametrize("on_the_device", [59, 61])
+def test_no_train_is_authorised_at_another_intensity_than_the_device_is_set_to(on_the_device):
+    story = Story().running()
+    with pytest.raises(refusals.TransitionNotAllowed):
+        conduct.authorise_train(
+            story.state, asked.AuthoriseTrain(train_id="t", percent_mso=on_the_device), story.armed_facts()
+        )

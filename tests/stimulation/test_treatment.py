@@ -1,5 +1,6 @@
 """A treatment over HTTP, on a real journal and a simulator over TCP: from opening to the last pulse."""
 
+import asyncio
 import sqlite3
 from datetime import datetime
 from itertools import pairwise
@@ -86,6 +87,20 @@ async def test_a_lower_intensity_holds_from_the_next_train(clinic):
     assert clinic.simulator.settings.amplitude_a == 50
 
 
+@pytest.mark.requirement("ST-05")
+async def test_changes_at_any_moment_of_a_running_session_disturb_no_train(clinic):
+    session_id = await clinic.started(await clinic.prepare(treatment_order(SHORT)))
+    value, changed = 120.0, 0
+    while (await clinic.session(session_id))["state"] == "running" and value > 81:
+        value -= 1
+        command = {"parameter": "percent_rmt", "value": value, "reason": "patient-discomfort"}
+        changed += (await clinic.ask(session_id, "parameters", **command)).status_code == 200
+    session = await clinic.until_state(session_id, "closed")
+    assert session["progress"]["pulses_delivered"] == clinic.simulator.total_pulses == 120
+    assert session["reason"] == "last-train-ended"
+    assert len(await clinic.events("parameter-changed")) == changed > 0
+
+
 @pytest.mark.requirement("ST-04")
 async def test_a_stop_disarms_and_closes_as_partial(clinic):
     session_id = await clinic.started(await clinic.prepare(treatment_order(PATTERN_10HZ)))
@@ -168,3 +183,34 @@ async def test_no_train_leaves_while_its_authorisation_cannot_be_stored(clinic):
     locker.close()
     session = await clinic.until_state(session_id, "closed")
     assert session["progress"]["pulses_delivered"] == clinic.simulator.total_pulses == 120
+
+
+async def test_two_people_arming_at_once_arm_once_and_disturb_nothing(clinic):
+    session_id = await clinic.prepare(treatment_order(SHORT))
+    await clinic.open(session_id)
+    await clinic.identify(session_id)
+    answers = await asyncio.gather(clinic.arm(session_id), clinic.arm(session_id))
+    outcomes = sorted(answer.json().get("outcome", "refused") for answer in answers)
+    assert outcomes[0] == "done"
+    assert outcomes[1] in {"failed", "refused"}
+    assert clinic.simulator.enabled
+    assert len(await clinic.events("session-armed")) == 1
+    await clinic.ask(session_id, "start")
+    assert (await clinic.until_state(session_id, "closed"))["progress"]["pulses_delivered"] == 120
+
+
+@pytest.mark.invariant("INV-4")
+async def test_consent_withdrawn_while_the_device_is_being_armed_leaves_it_disarmed(clinic):
+    session_id = await clinic.prepare(treatment_order(SHORT))
+    await clinic.open(session_id)
+    await clinic.identify(session_id)
+    arming = asyncio.create_task(clinic.arm(session_id))
+    await clinic.until(lambda: clinic.room.arming, "the arming")
+    await clinic.withdraw_consent()
+    answer = (await arming).json()
+    if answer["outcome"] == "done":
+        await clinic.until_state(session_id, "closed")
+    else:
+        assert answer["problem"] == "consent-withdrawn"
+        assert await clinic.events("session-armed") == []
+    assert not clinic.simulator.enabled

@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from spoel_common.clock import ScaledClock
+from spoel_common.clock import ScaledClock, utc_now
 from spoel_common.people import Role
 from spoel_local import developer, simulators
 from spoel_local.demo import run as demo_run
@@ -131,6 +131,8 @@ def _greet(console: Console, instance: Instance) -> None:
     console.print(
         f"\nSpoel {instance.version} runs, site {instance.site}, speed {instance.speed:g}. Ctrl-C stops it.\n"
     )
+    if instance.clock is not None:
+        console.print(f"  {'clock':<12} {utc_now(instance.clock):%Y-%m-%d %H:%M} UTC, which is not the wall's time")
     for service, url in instance.services.items():
         console.print(f"  {service:<12} {url}/docs")
     console.print(f"  {'identity':<12} {instance.issuer}  (development only: invented people)")

@@ -12,11 +12,13 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import httpx
 
-from spoel_common.clock import ScaledClock
+from spoel_common.clock import NS_PER_S, ScaledClock, utc_now
+from spoel_local.event_tables import latest_moment
 from spoel_local.installation import Installation, initialise
 from spoel_local.instance import (
     Described,
@@ -95,6 +97,7 @@ class Launcher:
         self.installation = Installation(self.data_dir)
         self.supervisor = Supervisor(self.data_dir / "logs")
         self._simulator_ports = free_ports(options.rooms, besides=astuple(options.ports))
+        self.clock = options.clock
         self._stores: dict[str, StoreLocation] = {}
         self._client = httpx.Client(timeout=_PROBE_TIMEOUT_S, trust_env=False)
 
@@ -110,6 +113,7 @@ class Launcher:
         self._check_ports()
         initialise(self.data_dir, self.options.site)
         self._stores = self._make_stores()
+        self.clock = never_back(self.options.clock, asyncio.run(latest_moment(self._stores.values())))
         for program in self.programs():
             self.supervisor.start(program)
         self.supervisor.wait_ready(READY_TIMEOUT_S, progress=progress)
@@ -148,7 +152,7 @@ class Launcher:
             version=importlib.metadata.version("spoel-local"),
             site=site,
             data_dir=self.data_dir,
-            clock=self.options.clock,
+            clock=self.clock,
             issuer=self._issuer,
             nats_url=f"nats://127.0.0.1:{ports.nats}",
             nats_monitor_url=f"http://127.0.0.1:{ports.nats_monitor}",
@@ -233,7 +237,7 @@ class Launcher:
                 *(sys.executable, "-m", "spoel_stimulation.devices.magpro"),
                 *("--tcp", str(port), "--number", str(number), "--log", str(log)),
             ),
-            environment=self._clock,
+            environment=self._clock_setting,
             stage=_INFRASTRUCTURE,
             waiting_for=lambda child: None if _first_object(child) else "it has not said its address",
         )
@@ -242,7 +246,7 @@ class Launcher:
         ports, own_dir = self.options.ports, self.data_dir / service
         own_dir.mkdir(mode=0o700, exist_ok=True)
         store = self._stores[service]
-        environment = self._clock | {
+        environment = self._clock_setting | {
             "SPOEL_SITE": self.options.site,
             "SPOEL_STORE": store.store,
             "SPOEL_BIND": self.options.bind,
@@ -276,9 +280,8 @@ class Launcher:
         )
 
     @property
-    def _clock(self) -> dict[str, str]:
-        clock = self.options.clock
-        return {} if clock is None else {"SPOEL_CLOCK": clock.to_setting()}
+    def _clock_setting(self) -> dict[str, str]:
+        return {} if self.clock is None else {"SPOEL_CLOCK": self.clock.to_setting()}
 
     def _no_success(self, url: str) -> str | None:
         try:
@@ -326,6 +329,22 @@ def running(options: Options, progress: Callable[[str], None] = lambda _: None) 
                 launcher.stop()
     finally:
         os.umask(umask)
+
+
+def never_back(wanted: ScaledClock | None, latest: datetime | None) -> ScaledClock | None:
+    """Return the clock to run by: the one that is wanted, unless what is stored lies in its future.
+
+    Data of an instance that ran in fast time may be days ahead; its time then goes on from its last event.
+
+    Args:
+        wanted: None for real time.
+        latest: clock time of the last event that is stored, if there is one.
+    """
+    if latest is None or latest <= utc_now(wanted or ScaledClock.starting_now()):
+        return wanted
+    speed = 1.0 if wanted is None else wanted.speed
+    ahead_ns = round((latest + timedelta(seconds=1)).timestamp()) * NS_PER_S
+    return ScaledClock.starting_now(speed).model_copy(update={"utc_ns_at_start": ahead_ns})
 
 
 def _kind(name: str) -> Kind:

@@ -101,6 +101,8 @@ class Runtime:
         tasks: the service's own background tasks, by name; each is supervised.
         checks: the service's own conditions of readiness.
         verifier: who says who holds a token; the issuer of the settings if None.
+        body_hash_key: keys the kept hashes of commands' bodies; needed where bodies hold what could be guessed, such
+            as a BSN. The same at every start.
 
     Attributes:
         clock: clock time.
@@ -130,6 +132,7 @@ class Runtime:
         tasks: Mapping[str, Task] | None = None,
         checks: Sequence[ReadyCheck] = (),
         verifier: Verifier | None = None,
+        body_hash_key: bytes = b"",
     ) -> None:
         self.settings = settings
         self.package = package
@@ -139,6 +142,7 @@ class Runtime:
         self.consumers: list[Consumer] = []
         self.supervisor = Supervisor(lambda name: self.metrics.task_restarts.labels(name).inc())
         self.under_way: dict[object, asyncio.Event] = {}
+        self.body_hash_key = body_hash_key
         self._projections = projections
         self._publishes = publishes
         self._resources = resources

@@ -169,7 +169,7 @@ def read_secret(path: Path, setting: str) -> str:
         setting: the setting that named it, for the message.
 
     Raises:
-        CannotStart: the file cannot be read, is empty, or others than its owner may read it.
+        CannotStart: the file cannot be read, is empty, or others than its owner and group may read it.
     """
     variable = f"{ENV_PREFIX}{setting.upper()}"
     try:

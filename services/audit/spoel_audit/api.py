@@ -152,7 +152,7 @@ class TreeRoot(BaseModel):
 
 
 class RawEntries(BaseModel):
-    """Raw entries from ``start`` on; ``size`` is the log's size now."""
+    """Raw entries from ``start`` on; ``size`` is the log's size now, and no entry is of a later one."""
 
     start: int
     size: int
@@ -261,7 +261,7 @@ async def get_entries(
     """Give the raw entries that the tree is built over, so that its root can be computed anew."""
     async with runtime.database.read() as conn:
         size = (await read_log(conn)).size
-        entries = await read_entries(conn, start, limit)
+        entries = await read_entries(conn, start, min(start + limit, size))
     return RawEntries(start=start, size=size, entries=[_base64(entry) for entry in entries])
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Row, and_, func, select, true
+from sqlalchemy import ColumnElement, FromClause, Row, Select, and_, func, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from spoel_audit.domain import event_name
@@ -52,9 +52,10 @@ async def read_log(conn: AsyncConnection) -> CompactRange:
     return CompactRange.from_bytes(size, peaks)
 
 
-async def read_entries(conn: AsyncConnection, start: int, limit: int) -> list[bytes]:
-    """Return the raw entries from sequence ``start`` on."""
-    wanted = select(log_entry.c.entry).where(log_entry.c.sequence >= start).order_by(log_entry.c.sequence).limit(limit)
+async def read_entries(conn: AsyncConnection, start: int, end: int) -> list[bytes]:
+    """Return the raw entries of the sequences from ``start`` up to but without ``end``."""
+    sequence = log_entry.c.sequence
+    wanted = select(log_entry.c.entry).where(sequence >= start, sequence < end).order_by(sequence)
     return list((await conn.execute(wanted)).scalars())
 
 
@@ -82,8 +83,13 @@ async def read_page(
         limit: most events.
         size: only sequences below this.
     """
+    return (await conn.execute(page_of(wanted, after, limit, size))).all()
+
+
+def page_of(wanted: EventFilter, after: int, limit: int, size: int) -> Select[Any]:
+    """Return the statement of ``read_page``."""
     index = log_index.c
-    page = (
+    return (
         select(log_index, log_entry.c.event_id, log_content.c.event_bytes)
         .join_from(log_index, log_entry, index.sequence == log_entry.c.sequence)
         .outerjoin(log_content, index.sequence == log_content.c.sequence)
@@ -91,7 +97,6 @@ async def read_page(
         .order_by(index.sequence)
         .limit(limit)
     )
-    return (await conn.execute(page)).all()
 
 
 def _conditions(wanted: EventFilter) -> list[ColumnElement[bool]]:
@@ -108,11 +113,21 @@ def _conditions(wanted: EventFilter) -> list[ColumnElement[bool]]:
         conditions.append(index.name == event_name(wanted.type))
         if event_name(wanted.type) != wanted.type:
             conditions.append(index.type == wanted.type)
+    times = _times(wanted, log_index)
+    if times and not conditions:
+        # A subquery, or SQLite walks the whole log in its order rather than use the index of times.
+        within = log_index.alias("within")
+        return [index.sequence.in_(select(within.c.sequence).where(*_times(wanted, within)))]
+    return conditions + times
+
+
+def _times(wanted: EventFilter, index: FromClause) -> list[ColumnElement[bool]]:
+    times = []
     if wanted.start is not None:
-        conditions.append(index.occurred_us >= microseconds(wanted.start))
+        times.append(index.c.occurred_us >= microseconds(wanted.start))
     if wanted.end is not None:
-        conditions.append(index.occurred_us < microseconds(wanted.end))
-    return conditions
+        times.append(index.c.occurred_us < microseconds(wanted.end))
+    return times
 
 
 async def read_session_events(conn: AsyncConnection, session_id: str, names: Sequence[str], size: int) -> list[bytes]:

@@ -29,7 +29,8 @@ def create_app(settings: IntakeSettings, verifier: Verifier | None = None) -> Fa
     Raises:
         CannotStart: there is no usable key-encryption key.
     """
-    vault = Vault(_vault_keys(settings))
+    keys = _vault_keys(settings)
+    vault = Vault(keys)
     zone = ZoneInfo(settings.time_zone)
     pusher = StripPusher(vault)
 
@@ -45,6 +46,7 @@ def create_app(settings: IntakeSettings, verifier: Verifier | None = None) -> Fa
         resources=vault_checked,
         tasks={"strips": pusher.run},
         verifier=verifier,
+        body_hash_key=keys.requests,
     )
     return web.create_app(
         runtime,

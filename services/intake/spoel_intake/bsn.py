@@ -34,7 +34,7 @@ def parse_bsn(text: str) -> Bsn:
     if len(digits) != _DIGITS or not (digits.isascii() and digits.isdigit()):
         raise BsnInvalid("A BSN has nine digits (or eight, without the leading zero). Read it again from the document.")
     total = sum(weight * int(digit) for weight, digit in zip(_WEIGHTS, digits, strict=True))
-    if total <= 0 or total % _ELEVEN:
+    if not int(digits) or total % _ELEVEN:
         raise BsnInvalid(
             "This BSN does not pass the check (elfproef): a digit is wrong or two are swapped. "
             "Read it again from the document."

@@ -1,9 +1,10 @@
 """What can be asked of intake. Bodies of HTTP requests are commands, or become one with the ids of their path."""
 
+import re
 from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, StrictBool, StringConstraints
+from pydantic import BeforeValidator, ConfigDict, Field, SecretStr, StrictBool, StringConstraints
 
 from spoel_common.events import Command
 from spoel_common.people import Profession
@@ -20,24 +21,42 @@ Gender = Literal["male", "female", "other", "unknown"]
 """Administrative gender, in FHIR's codes."""
 Severity = Literal["mild", "moderate", "severe"]
 
+_ISO_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
-class PatientIdentity(Command):
+
+def _check_iso(value: object) -> object:
+    if isinstance(value, date) or (isinstance(value, str) and _ISO_DATE.fullmatch(value)):
+        return value
+    raise ValueError("a date is text of the form YYYY-MM-DD")
+
+
+Day = Annotated[date, BeforeValidator(_check_iso)]
+"""A day as ``YYYY-MM-DD``; a number is no day, though pydantic would take it for seconds since 1970."""
+
+
+class IntakeCommand(Command):
+    """A command of intake. What does not fit is never repeated in an error's text, which a log could show."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+
+class PatientIdentity(IntakeCommand):
     """Who the patient is; goes into the vault and nowhere else. Kept out of ``repr`` so that no log shows it."""
 
     bsn: SecretStr = Field(max_length=20)
     given_name: Name = Field(repr=False)
     family_name: Name = Field(repr=False)
-    birth_date: date = Field(repr=False)
+    birth_date: Day = Field(repr=False)
     gender: Gender = Field(default="unknown", repr=False)
 
 
-class Referral(Command):
+class Referral(IntakeCommand):
     """Body of ``POST /referrals`` without the patient's identity."""
 
     referrer_kind: ReferrerKind
     referrer_agb: AgbCode
     indication: Indication
-    referred_on: date
+    referred_on: Day
     question: FreeText = Field(repr=False)
     external_id: Code | None = None
 
@@ -56,7 +75,7 @@ class ReceiveReferral(Referral):
     channel: Channel
 
 
-class CompleteScreen(Command):
+class CompleteScreen(IntakeCommand):
     """The answers to the safety questionnaire, all of them, by item."""
 
     questionnaire: str
@@ -64,7 +83,7 @@ class CompleteScreen(Command):
     answers: dict[str, StrictBool]
 
 
-class Judgement(Command):
+class Judgement(IntakeCommand):
     """Body of a judgement of one screen item."""
 
     acceptable: StrictBool
@@ -77,7 +96,7 @@ class JudgeItem(Judgement):
     item: str
 
 
-class EarlierTreatment(Command):
+class EarlierTreatment(IntakeCommand):
     """One earlier treatment of this episode.
 
     Attributes:
@@ -92,7 +111,7 @@ class EarlierTreatment(Command):
     stopped_for: Literal["insufficient-effect", "side-effects"]
 
 
-class IndicationFacts(Command):
+class IndicationFacts(IntakeCommand):
     """What the advice is computed from, next to the safety screen."""
 
     severity: Severity
@@ -108,20 +127,20 @@ class DecideIndication(IndicationFacts):
     reason: FreeText | None = Field(default=None, repr=False)
 
 
-class GiveConsent(Command):
+class GiveConsent(IntakeCommand):
     """Informed consent, on a version of the clinic's form."""
 
     form_version: Code
     given_by: ConsentGiver
 
 
-class WithdrawConsent(Command):
+class WithdrawConsent(IntakeCommand):
     """Consent is withdrawn; nobody has to say why."""
 
     reason: FreeText | None = Field(default=None, repr=False)
 
 
-class Verification(Command):
+class Verification(IntakeCommand):
     """Body of a verification of somebody's BIG registration.
 
     Attributes:
@@ -132,9 +151,9 @@ class Verification(Command):
     name: Name
     big_number: str
     profession: Profession
-    verified_on: date
+    verified_on: Day
     evidence: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
-    valid_until: date | None = None
+    valid_until: Day | None = None
 
 
 class VerifyRegistration(Verification):
@@ -143,8 +162,8 @@ class VerifyRegistration(Verification):
     person_id: str
 
 
-class EndOfRegistration(Command):
+class EndOfRegistration(IntakeCommand):
     """Body of the end of somebody's registration."""
 
-    ended_on: date
+    ended_on: Day
     reason: RegistrationEnd

@@ -36,7 +36,7 @@ from spoel_intake.domain.advice import Advice
 from spoel_intake.domain.case import Case, CaseCommand
 from spoel_intake.domain.given import Given
 from spoel_intake.domain.patient import Identity, Patient
-from spoel_intake.domain.refusals import ActiveCaseExists, PatientUnknown, PersonalDataInField
+from spoel_intake.domain.refusals import ActiveCaseExists, ImpossibleValue, PatientUnknown, PersonalDataInField
 from spoel_intake.domain.sight import is_ehr_only
 from spoel_intake.domain.staff import StaffMember
 from spoel_intake.events import (
@@ -97,7 +97,7 @@ async def refer(
     """Take in a referral of a person who may or may not be known here."""
     check_role("refer", work.actor)
     entry, _ = await _file_of(work, intake, given)
-    _refuse_bsn_in_clear(referral, parse_bsn(given.bsn.get_secret_value()))
+    _check_against(referral, parse_bsn(given.bsn.get_secret_value()), given.birth_date)
     return await _receive(work, intake, referral, entry, channel)
 
 
@@ -118,8 +118,8 @@ async def refer_known(
     public_key = await work.conn.scalar(query)
     if public_key is None:
         raise PatientUnknown("The subject is no patient that you sent in. Send the Patient first, or contained.")
-    file = await intake.vault.open(work.conn, patient_id, work.actor, "check external_id")
-    _refuse_bsn_in_clear(referral, file.identity.bsn)
+    file = await intake.vault.open(work.conn, patient_id, work.actor, "check referral")
+    _check_against(referral, file.identity.bsn, file.identity.birth_date)
     return await _receive(work, intake, referral, VaultEntry(patient_id, public_key), channel)
 
 
@@ -211,13 +211,17 @@ async def _refuse_second_case(work: Work, patient_id: str) -> None:
     query = sa.select(sa.func.count()).select_from(cases).where(cases.c.patient_id == patient_id, cases.c.is_open)
     if await work.conn.scalar(query):
         raise ActiveCaseExists(
-            "This patient already has an open case; one person has one active course. Go on with that case, or close "
-            "it first."
+            "This patient already has an open case; one person has one active course. Go on with that case; a decision "
+            "not-indicated closes it."
         )
 
 
-def _refuse_bsn_in_clear(referral: Referral, bsn: Bsn) -> None:
-    if bsn in (referral.external_id or ""):
+def _check_against(referral: Referral, bsn: Bsn, birth_date: date) -> None:
+    """Refuse a referral that does not go with who the patient is; nothing of it is repeated."""
+    if referral.referred_on < birth_date:
+        raise ImpossibleValue("referred_on lies before the patient's birth.", field="referred_on")
+    digits = "".join(character for character in referral.external_id or "" if character.isdigit())
+    if bsn.removeprefix("0") in digits:
         raise PersonalDataInField("external_id holds the BSN; it is published in clear. Send the order's own number.")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from spoel_common.errors import NotAllowed
 from spoel_common.people import Actor, check_role
 from spoel_common.runtime import Runtime
 from spoel_common.store import AggregateRef
@@ -72,8 +73,14 @@ async def list_cases(runtime: Runtime, reader: Actor, after: str | None, limit: 
 
 
 async def list_staff(runtime: Runtime, reader: Actor, today: date) -> StaffList:
-    """Return the staff register; a registration past its end is shown as not current."""
+    """Return the staff register; a registration past its end is shown as not current.
+
+    Raises:
+        NotAllowed: the reader's role reads no cases, or is an EHR's.
+    """
     check_role("read-case", reader)
+    if is_ehr_only(reader):
+        raise NotAllowed("The staff register is for the clinic's own people. Sign in as one of them.", act="read-case")
     async with runtime.database.read() as conn:
         rows = (await conn.execute(sa.select(staff).order_by(staff.c.person_id))).mappings().all()
     return StaffList(items=[_registration(dict(row), today) for row in rows])

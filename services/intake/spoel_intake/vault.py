@@ -48,10 +48,17 @@ class OtherKeyEncryptionKey(Exception):
 
 @dataclass(frozen=True)
 class VaultKeys:
-    """Keys derived from the key-encryption key, one for each use (HKDF, RFC 5869)."""
+    """Keys derived from the key-encryption key, one for each use (HKDF, RFC 5869).
+
+    Attributes:
+        wrapping: wraps patients' private keys.
+        index: keys the hashes of BSNs.
+        requests: keys the hashes of requests' bodies: without it a body could be guessed, its BSN above all.
+    """
 
     wrapping: bytes
     index: bytes
+    requests: bytes
 
     @classmethod
     def derive(cls, kek: bytes) -> Self:
@@ -62,7 +69,11 @@ class VaultKeys:
         """
         if len(kek) != KEK_BYTES:
             raise ValueError(f"the key-encryption key has {len(kek)} bytes; it must have {KEK_BYTES}")
-        return cls(wrapping=_derive(kek, b"spoel/intake/wrapping/1"), index=_derive(kek, b"spoel/intake/bsn-index/1"))
+        return cls(
+            wrapping=_derive(kek, b"spoel/intake/wrapping/1"),
+            index=_derive(kek, b"spoel/intake/bsn-index/1"),
+            requests=_derive(kek, b"spoel/intake/requests/1"),
+        )
 
     @classmethod
     def from_text(cls, text: str) -> Self:

@@ -216,6 +216,7 @@ class ThresholdEstimated(ThresholdKey, CaseEvent):
     Attributes:
         site: where it was measured; the side counts for the treatment.
         margin_note: what is known of the method's error; never changes a dose.
+        estimated_at: when the last stimulus behind it was answered; its age counts from then.
     """
 
     event_name: ClassVar[str] = "threshold-estimated"

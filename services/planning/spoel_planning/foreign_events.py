@@ -106,6 +106,14 @@ class StimulusAnswered(StimulationEvent):
     response: Literal["yes", "no", "repeat"]
 
 
+class SessionOpened(StimulationEvent):
+    """A room has taken up a booked session."""
+
+    event_name: ClassVar[str] = "session-opened"
+
+    session_id: str
+
+
 class SessionClosed(StimulationEvent):
     """A session is over; its room is free from then on."""
 
@@ -128,6 +136,7 @@ FOREIGN_EVENTS: Catalogue[ForeignEvent] = Catalogue(
         RegistrationEnded,
         RoomOpened,
         StimulusAnswered,
+        SessionOpened,
         SessionClosed,
     ]
 )

@@ -32,8 +32,7 @@ from spoel_planning.commands import (
 )
 from spoel_planning.domain import booking, calendar, measuring, plan, prescribing
 from spoel_planning.domain.calendar import Calendar, WantedSlot
-from spoel_planning.domain.known import Occasion, known_case, known_room
-from spoel_planning.domain.local_day import local_day
+from spoel_planning.domain.known import Occasion, known_case, known_room, local_day
 from spoel_planning.domain.plan import Plan
 from spoel_planning.domain.refusals import SupervisorMissing
 from spoel_planning.domain.rules import Rules
@@ -184,14 +183,14 @@ async def cancel_booking(
     """Cancel a booking and give the room back."""
     on = await _occasion(work, clinic, "book", case_id)
     loaded = await work.load(PLAN, case_id)
-    closed = await queries.is_closed(work.conn, session_id)
-    decided = booking.cancel(loaded.state, on, command, session_id, closed=closed)
+    progress = await queries.find_progress(work.conn, session_id)
+    decided = booking.cancel(loaded.state, on, command, session_id, progress)
     room_id = loaded.state.booking(session_id).booked.room_id
     await work.append(PLAN, case_id, loaded, decided, room=room_id)
     room = await work.load(CALENDAR, room_id)
     released = calendar.release_slot(room.state, room_id, session_id)
     await work.append(CALENDAR, room_id, room, released, room=room_id)
-    await queries.forget_booked(work.conn, session_id)
+    await queries.keep_cancelled(work.conn, session_id)
     return CancelledAnswer(session_id=session_id)
 
 

@@ -21,9 +21,10 @@ from spoel_planning.foreign_events import (
     RegistrationVerified,
     RoomOpened,
     SessionClosed,
+    SessionOpened,
     StimulusAnswered,
 )
-from spoel_planning.tables import answered_stimuli, closed_sessions, known_cases, known_rooms, registrations
+from spoel_planning.tables import answered_stimuli, known_cases, known_rooms, registrations, room_sessions
 
 Handle = Callable[[AsyncConnection, Envelope, Any], Awaitable[None]]
 
@@ -81,12 +82,17 @@ async def _room_opened(conn: AsyncConnection, _envelope: Envelope, event: RoomOp
 
 async def _stimulus_answered(conn: AsyncConnection, envelope: Envelope, event: StimulusAnswered) -> None:
     key = {"session_id": event.session_id, "version": envelope.aggregateversion}
-    await _put(conn, answered_stimuli, key, event.model_dump(exclude={"session_id", "patient_id"}))
+    values = event.model_dump(exclude={"session_id", "patient_id"})
+    await _put(conn, answered_stimuli, key, {**values, "answered_at": envelope.time})
+
+
+async def _session_opened(conn: AsyncConnection, envelope: Envelope, event: SessionOpened) -> None:
+    await _put(conn, room_sessions, {"session_id": event.session_id}, {"opened_at": envelope.time})
 
 
 async def _session_closed(conn: AsyncConnection, envelope: Envelope, event: SessionClosed) -> None:
     values = {"outcome": event.outcome, "closed_at": envelope.time}
-    await _put(conn, closed_sessions, {"session_id": event.session_id}, values)
+    await _put(conn, room_sessions, {"session_id": event.session_id}, values)
 
 
 async def _put(conn: AsyncConnection, table: sa.Table, key: Mapping[str, object], values: Mapping[str, object]) -> None:
@@ -105,5 +111,6 @@ _HANDLERS: dict[type[EventModel], Handle] = {
     RegistrationEnded: _registration_ended,
     RoomOpened: _room_opened,
     StimulusAnswered: _stimulus_answered,
+    SessionOpened: _session_opened,
     SessionClosed: _session_closed,
 }

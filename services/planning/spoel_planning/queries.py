@@ -1,20 +1,21 @@
 """Reads of planning's read models, as the values that the decisions take."""
 
 from datetime import date, datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from spoel_common.people import Profession, Registration
 from spoel_planning.domain.booking import Booked
-from spoel_planning.domain.known import KnownCase, KnownRoom, PatientSlot, SeenSession, SeenStimulus
+from spoel_planning.domain.known import KnownCase, KnownRoom, PatientSlot, Progress, SeenSession, SeenStimulus
 from spoel_planning.tables import (
     answered_stimuli,
     booked_sessions,
-    closed_sessions,
     known_cases,
     known_rooms,
     registrations,
+    room_sessions,
 )
 
 _ONE_DAY = timedelta(days=1)
@@ -87,47 +88,49 @@ async def find_session(conn: AsyncConnection, session_id: str) -> SeenSession | 
 
 
 async def list_patient_slots(conn: AsyncConnection, patient_id: str) -> list[PatientSlot]:
-    """Return every session of a patient that was not cancelled, in all rooms and cases."""
+    """Return every session of a patient that will take place or was begun, in all rooms and cases."""
+    booked, seen = booked_sessions.c, room_sessions.c
     rows = await conn.execute(
-        sa.select(booked_sessions, closed_sessions.c.outcome, closed_sessions.c.closed_at)
-        .join_from(
-            booked_sessions,
-            closed_sessions,
-            booked_sessions.c.session_id == closed_sessions.c.session_id,
-            isouter=True,
-        )
-        .where(booked_sessions.c.patient_id == patient_id)
-        .order_by(booked_sessions.c.starts_at)
+        sa.select(booked_sessions, seen.opened_at, seen.outcome, seen.closed_at)
+        .join_from(booked_sessions, room_sessions, booked.session_id == seen.session_id, isouter=True)
+        .where(booked.patient_id == patient_id, sa.or_(sa.not_(booked.cancelled), seen.opened_at.is_not(None)))
+        .order_by(booked.starts_at)
     )
-    return [
-        PatientSlot(
-            session_id=row.session_id,
-            room_id=row.room_id,
-            kind=row.kind,
-            starts_at=row.starts_at,
-            ends_at=row.ends_at if row.closed_at is None else min(row.ends_at, row.closed_at),
-            local_day=row.local_day,
-            pulses=0 if row.outcome == "not-started" else row.pulses,
-            min_pause_s=row.min_pause_s,
-        )
-        for row in rows
-    ]
+    return [_patient_slot(row) for row in rows]
+
+
+def _patient_slot(row: sa.Row[Any]) -> PatientSlot:
+    ends_at = row.ends_at if row.closed_at is None else row.closed_at
+    return PatientSlot(
+        session_id=row.session_id,
+        room_id=row.room_id,
+        kind=row.kind,
+        starts_at=min(row.starts_at, row.opened_at or ends_at, ends_at),
+        ends_at=ends_at,
+        local_day=row.local_day,
+        pulses=0 if row.outcome == "not-started" else row.pulses,
+        min_pause_s=row.min_pause_s,
+    )
 
 
 async def closed_in_room(conn: AsyncConnection, room_id: str, after: datetime) -> dict[str, datetime]:
     """Return when those sessions of a room ended that are over though booked until later than ``after``."""
+    booked, seen = booked_sessions.c, room_sessions.c
     rows = await conn.execute(
-        sa.select(closed_sessions.c.session_id, closed_sessions.c.closed_at)
-        .join_from(closed_sessions, booked_sessions, booked_sessions.c.session_id == closed_sessions.c.session_id)
-        .where(booked_sessions.c.room_id == room_id, booked_sessions.c.ends_at > after)
+        sa.select(seen.session_id, seen.closed_at)
+        .join_from(room_sessions, booked_sessions, booked.session_id == seen.session_id)
+        .where(booked.room_id == room_id, booked.ends_at > after, seen.closed_at.is_not(None))
     )
     return {row.session_id: row.closed_at for row in rows}
 
 
-async def is_closed(conn: AsyncConnection, session_id: str) -> bool:
-    """Tell whether a session is known to be over."""
-    found = sa.select(closed_sessions.c.session_id).where(closed_sessions.c.session_id == session_id)
-    return (await conn.execute(found)).one_or_none() is not None
+async def find_progress(conn: AsyncConnection, session_id: str) -> Progress:
+    """Return how far a room is known to be with a session."""
+    wanted = sa.select(room_sessions.c.closed_at).where(room_sessions.c.session_id == session_id)
+    row = (await conn.execute(wanted)).one_or_none()
+    if row is None:
+        return "not-begun"
+    return "under-way" if row.closed_at is None else "over"
 
 
 async def keep_booked(conn: AsyncConnection, booked: Booked, local_day: date) -> None:
@@ -144,13 +147,16 @@ async def keep_booked(conn: AsyncConnection, booked: Booked, local_day: date) ->
             local_day=local_day,
             pulses=booked.pulses,
             min_pause_s=booked.min_pause_s,
+            cancelled=False,
         )
     )
 
 
-async def forget_booked(conn: AsyncConnection, session_id: str) -> None:
-    """Forget a cancelled booking."""
-    await conn.execute(sa.delete(booked_sessions).where(booked_sessions.c.session_id == session_id))
+async def keep_cancelled(conn: AsyncConnection, session_id: str) -> None:
+    """Keep that a booking was cancelled."""
+    await conn.execute(
+        sa.update(booked_sessions).where(booked_sessions.c.session_id == session_id).values(cancelled=True)
+    )
 
 
 def _last_day(valid_until: date | None, ended_on: date | None) -> date | None:

@@ -51,17 +51,19 @@ answered_stimuli = sa.Table(
     sa.Column("train_id", sa.String, nullable=False),
     sa.Column("percent_mso", sa.Integer, nullable=False),
     sa.Column("response", sa.String, nullable=False),
+    sa.Column("answered_at", UtcDateTime, nullable=False),
 )
 """Stimuli of threshold sessions; ``version`` is that of the session's event, and gives their order."""
 
-closed_sessions = sa.Table(
-    "closed_sessions",
+room_sessions = sa.Table(
+    "room_sessions",
     metadata,
     sa.Column("session_id", sa.String, primary_key=True),
-    sa.Column("outcome", sa.String, nullable=False),
-    sa.Column("closed_at", UtcDateTime, nullable=False),
+    sa.Column("opened_at", UtcDateTime),
+    sa.Column("outcome", sa.String),
+    sa.Column("closed_at", UtcDateTime),
 )
-"""Sessions that are over."""
+"""Sessions that a room has taken up, and how and when those that are over ended."""
 
 booked_sessions = sa.Table(
     "booked_sessions",
@@ -75,5 +77,9 @@ booked_sessions = sa.Table(
     sa.Column("local_day", sa.Date, nullable=False),
     sa.Column("pulses", sa.Integer, nullable=False),
     sa.Column("min_pause_s", sa.Float, nullable=False),
+    sa.Column("cancelled", sa.Boolean, nullable=False),
 )
-"""Booked sessions that were not cancelled, by patient: written with the booking, in its transaction."""
+"""Booked sessions by patient: written with the booking, in its transaction.
+
+A cancelled one stays: the room may have begun it before it heard of that, and what it delivered counts (HZ-14).
+"""

@@ -139,9 +139,14 @@ class RecordArmed(Command):
 
 
 class AuthoriseTrain(Command):
-    """Let the next train of a treatment leave the host."""
+    """Let the next train of a treatment leave the host.
+
+    Attributes:
+        percent_mso: what the device is set to, read back.
+    """
 
     train_id: str
+    percent_mso: int
 
 
 class RecordTrain(Command):

@@ -11,7 +11,7 @@ from spoel_common.people import check_act
 from spoel_common.work import Aggregate, Loaded, Work
 from spoel_stimulation import commands as asked
 from spoel_stimulation import projections
-from spoel_stimulation.domain import conditions, room, roster, session
+from spoel_stimulation.domain import conditions, conduct, room, roster, session
 from spoel_stimulation.domain.conditions import DeviceFacts, Facts, Limits
 from spoel_stimulation.domain.identity import IdentityStrip
 from spoel_stimulation.domain.refusals import RoomBusy
@@ -250,9 +250,11 @@ async def record_armed(
     """Record that the device took every setting and is enabled, under the id that was promised."""
     around = look()
     loaded = await load_opened(work, session_id)
-    conditions.check_room(await gather(work, around, session_id, loaded.state))
-    events = session.record_armed(loaded.state, command)
-    return (await append_as(work, around, session_id, loaded, events, [event_id])).state
+    facts = await gather(work, around, session_id, loaded.state)
+    conditions.check_room(facts)
+    after = await append_as(work, around, session_id, loaded, session.record_armed(loaded.state, command), [event_id])
+    conduct.check_going_on(after.state, facts)
+    return after.state
 
 
 async def start(work: Work, session_id: str, look: Look) -> SessionAnswer:

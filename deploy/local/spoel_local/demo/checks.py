@@ -7,7 +7,6 @@ is served: raw entries, from which a program that shares no code with the servic
 import asyncio
 import base64
 import json
-import sqlite3
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -17,8 +16,8 @@ from typing import NamedTuple
 from spoel_audit.verify import check_event, recompute_root
 from spoel_local.demo.people import People
 from spoel_local.demo.report import Check
-from spoel_local.instance import Instance, StoreLocation
-from spoel_local.postgres import connect
+from spoel_local.event_tables import StoredEvent, read_events
+from spoel_local.instance import Instance
 
 AUDITOR = "auditor"
 _CATCH_UP_S = 30.0
@@ -26,52 +25,6 @@ _AGAIN_AFTER_S = 0.2
 _PAGE = 1_000
 _AT_ONCE = 8
 _SHOWN = 5
-
-_EVENTS = "SELECT id, aggregate_type, aggregate_id, version, type, raw FROM events ORDER BY position"
-
-
-class StoredEvent(NamedTuple):
-    """One row of a service's event table."""
-
-    source: str
-    id: str
-    aggregate_type: str
-    aggregate_id: str
-    version: int
-    type: str
-    raw: bytes
-
-    @property
-    def aggregate(self) -> tuple[str, str, str]:
-        """What its versions are counted within."""
-        return self.source, self.aggregate_type, self.aggregate_id
-
-
-async def read_events(instance: Instance) -> list[StoredEvent]:
-    """Read every event of every store of an instance straight from the databases."""
-    found: list[StoredEvent] = []
-    for store in instance.stores:
-        source = f"/spoel/{instance.site}/{store.service}/{store.store}"
-        found += [StoredEvent(source, *row) for row in await _rows(store)]
-    return found
-
-
-async def _rows(store: StoreLocation) -> list[tuple[str, str, str, int, str, bytes]]:
-    if store.url.startswith("sqlite"):
-        return await asyncio.to_thread(_sqlite_rows, Path(store.url.removeprefix("sqlite:///")))
-    connection = await connect(store)
-    try:
-        return [tuple(row) for row in await connection.fetch(_EVENTS)]
-    finally:
-        await connection.close(timeout=10)
-
-
-def _sqlite_rows(path: Path) -> list[tuple[str, str, str, int, str, bytes]]:
-    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
-    try:
-        return connection.execute(_EVENTS).fetchall()
-    finally:
-        connection.close()
 
 
 def simulator_pulses(log: Path) -> int:
@@ -165,7 +118,7 @@ async def caught_up_log(people: People, instance: Instance) -> tuple[list[Stored
     """
     deadline = time.monotonic() + _CATCH_UP_S
     while True:
-        stored = await read_events(instance)
+        stored = await read_events(instance.site, instance.stores)
         root = await people.ask(AUDITOR, "audit", "/tlog/root", "ask for the root of the audit log")
         if root["size"] == len(stored) or time.monotonic() > deadline:
             break

@@ -75,12 +75,18 @@ class People:
     Args:
         services: service → URL.
         tokens: person → bearer token, good at every service.
+        transport: how HTTP is spoken; for tests.
     """
 
-    def __init__(self, services: dict[str, str], tokens: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        services: Mapping[str, str],
+        tokens: Mapping[str, str],
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
         self._services = services
         self._tokens = tokens
-        self._client = httpx.AsyncClient(timeout=_REQUEST_TIMEOUT_S, trust_env=False)
+        self._client = httpx.AsyncClient(timeout=_REQUEST_TIMEOUT_S, trust_env=False, transport=transport)
 
     async def __aenter__(self) -> Self:
         return self

@@ -188,9 +188,11 @@ def print_report(console: Console, report: DemoReport) -> None:
         console.print(table)
     if report.error is not None:
         console.print(f"[red]Failed[/red] at: {report.error.step}", highlight=False)
-        console.print(report.error.message, markup=False, highlight=False)
+        console.print(report.error.message, markup=False, highlight=False, soft_wrap=True)
     if report.kept is not None:
-        console.print(f"Data and logs are kept in {report.kept}", highlight=False)
+        console.print(f"Data and logs are kept in {report.kept}", highlight=False, soft_wrap=True)
+    elif not report.ok and not report.attached:
+        console.print("Run it again with --keep to keep its data and logs.")
     verdict = "[green]All checks hold.[/green]" if report.ok else "[red]Not all is well.[/red]"
     console.print(
         f"{verdict} {report.duration_s:.1f} s at speed {report.speed:g}, after {report.set_up_s:.1f} s of set-up.",

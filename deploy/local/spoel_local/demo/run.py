@@ -15,7 +15,7 @@ from rich.console import Console
 
 from spoel_common.clock import utc_now
 from spoel_local.demo.checks import Room, all_checks, simulator_pulses
-from spoel_local.demo.patient_way import SUPERVISOR, Treatment, Way, clock_time
+from spoel_local.demo.patient_way import LONGEST_SESSION_S, SUPERVISOR, Treatment, Way, clock_time
 from spoel_local.demo.patients import VirtualPatient, two_patients
 from spoel_local.demo.people import People, Refused
 from spoel_local.demo.report import Check, DemoReport, Failure, PatientReport, Reporter, Silent, Terminal, print_report
@@ -154,6 +154,9 @@ async def _watch(world: World) -> None:
 
 async def _walk(world: World, reporter: Reporter, outcome: Outcome) -> None:
     instance = world.instance
+    minutes = LONGEST_SESSION_S / instance.speed / 60
+    if minutes > 1:
+        reporter.step("instance", f"its clock has speed {instance.speed:g}: this takes {minutes:.0f} minutes", "")
     rooms = [room.room_id for room in instance.rooms]
     before = {room.room_id: simulator_pulses(room.log) for room in instance.rooms}
     tokens = fetch_tokens(read_people(), instance.data_dir, instance.issuer)

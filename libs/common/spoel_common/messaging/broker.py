@@ -23,6 +23,8 @@ _CONNECT_WAIT_S = 2.0
 _RECONNECT_WAIT_S = 1
 _PING_INTERVAL_S = 5
 _GIVE_UP_S = 60.0
+_CLOSE_TIMEOUT_S = 5.0
+_CANCEL_AGAIN_S = 0.2
 _API_TIMEOUT_S = 5.0
 _MONITOR_TIMEOUT_S = 3.0
 
@@ -57,7 +59,13 @@ class NatsSettings(BaseModel):
 
 
 class _Client(Client):
-    """The client, but a cancellation that arrives together with an answer is not lost."""
+    """The client, but a cancellation that comes at a bad moment is not lost."""
+
+    async def publish(
+        self, subject: str, payload: bytes = b"", reply: str = "", headers: dict[str, str] | None = None
+    ) -> None:
+        async with keeping_cancellation():
+            await super().publish(subject, payload, reply, headers)
 
     async def request(
         self,
@@ -154,9 +162,8 @@ class Broker:
     async def close(self) -> None:
         """Close the connection, or stop trying."""
         if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.wait({self._keeper})
-        await self._client.close()
+            await _end(self._keeper)
+        await self._close_client()
 
     async def _keep_connected(self) -> None:
         """Connect, and again with a new client where the old one gave up.
@@ -168,8 +175,16 @@ class Broker:
             await self._connect()
             await self._watch()
             _log.warning("nats-client-replaced", name=self.name)
-            await self._client.close()
+            await self._close_client()
             self._client = _Client()
+
+    async def _close_client(self) -> None:
+        """Close the client in a task of its own: closing while it reconnects may end in a cancellation of its own."""
+        closing = asyncio.create_task(self._client.close())
+        await asyncio.wait({closing}, timeout=_CLOSE_TIMEOUT_S)
+        error = None if closing.cancelled() or not closing.done() else closing.exception()
+        if error is not None:
+            _log.warning("nats-not-closed", name=self.name, error=str(error))
 
     async def _watch(self) -> None:
         connected_s = time.monotonic()
@@ -217,3 +232,11 @@ class Broker:
         if text != self._last_error:  # once, not at every attempt
             _log.warning("nats-error", name=self.name, error=text)
         self._last_error = text
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    """Cancel a task until it ends: the client may swallow a cancellation while it connects, several times over."""
+    until_s = time.monotonic() + _CLOSE_TIMEOUT_S
+    while not task.done() and time.monotonic() < until_s:
+        task.cancel()
+        await asyncio.wait({task}, timeout=_CANCEL_AGAIN_S)

@@ -14,6 +14,7 @@ import nats.errors
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from spoel_common.cancellation import keeping_cancellation
 from spoel_common.messaging.aside import count_held
 from spoel_common.messaging.broker import Broker, BrokerAway
 from spoel_common.messaging.inbox import RETRY_DELAYS_S, Inbox, Outcome, read_checkpoints
@@ -174,7 +175,8 @@ class Consumer:
         while state.stopped is None:
             started_s = time.monotonic()
             try:
-                await self._read_stream(feed, state, inbox)
+                async with keeping_cancellation():
+                    await self._read_stream(feed, state, inbox)
             except Exception as error:  # noqa: BLE001 - a feed is read again whatever happened, and says what
                 self._report(state, error)
             failures = 0 if time.monotonic() - started_s > _BACK_OFF_S[-1] else failures + 1

@@ -15,6 +15,7 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
+from spoel_common.cancellation import keeping_cancellation
 from spoel_common.messaging.broker import Broker, BrokerAway
 from spoel_common.messaging.publish import NotPublished, publish_batch
 from spoel_common.messaging.streams import StreamUnsafe, ensure_stream, last_message
@@ -47,6 +48,7 @@ class Relay:
         self._replicas = replicas
         self._cursor = START
         self._sequence = 0
+        self._task = f"relay:{store.name.source}"
 
     @property
     def cursor(self) -> Cursor:
@@ -59,7 +61,7 @@ class Relay:
         while True:
             started_s = time.monotonic()
             try:
-                async with leadership(self._store.database, f"relay:{self._store.name.source}") as leader:
+                async with keeping_cancellation(), leadership(self._store.database, self._task) as leader:
                     await self._lead(leader)
             except (BrokerAway, NotPublished, StreamUnsafe, StreamAhead, OSError) as error:
                 self._report(error)

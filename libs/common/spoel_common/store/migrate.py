@@ -17,8 +17,10 @@ All pending revisions run in one transaction, on SQLite too. The version table i
 service's own database.
 """
 
+import asyncio
 from importlib.resources import files
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from alembic import command
 from alembic.config import Config
@@ -27,6 +29,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 from spoel_common.store.database import Database
+
+_LOCKS: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
 MIGRATION_LOCK = 0x5370_6F65_6C00_0001
 """Key of PostgreSQL's advisory lock that lets one process migrate at a time ("Spoel", 1)."""
@@ -41,7 +45,7 @@ async def migrate(database: Database, package: str) -> None:
         FileNotFoundError: the package has no migrations.
     """
     config = _config(package)
-    async with database.write() as conn:
+    async with _alembic_lock(), database.write() as conn:
         if database.dialect == "postgresql":
             await conn.execute(text("SET LOCAL statement_timeout = 0"))
             await conn.execute(text("SET LOCAL lock_timeout = '60s'"))
@@ -61,6 +65,11 @@ async def pending_migrations(database: Database, package: str) -> str | None:
     if found == wanted:
         return None
     return f"the database is at revision {', '.join(sorted(found)) or 'none'}, not {', '.join(sorted(wanted))}"
+
+
+def _alembic_lock() -> asyncio.Lock:
+    """Return this loop's lock for Alembic, whose ``op`` and ``context`` are global: one migration at a time."""
+    return _LOCKS.setdefault(asyncio.get_running_loop(), asyncio.Lock())
 
 
 def _config(package: str) -> Config:

@@ -22,9 +22,11 @@ async def check_order(database: Database) -> str | None:
     """
     if database.dialect == "sqlite":
         return None
-    query = text("SELECT max(xid) >= pg_snapshot_xmax(pg_current_snapshot()) FROM events")
+    query = text("""
+        SELECT xid >= pg_snapshot_xmax(pg_current_snapshot()) FROM events
+        ORDER BY xid DESC, position DESC LIMIT 1""")
     async with database.read() as conn:
-        ahead = (await conn.execute(query)).scalar_one()
+        ahead = (await conn.execute(query)).scalar_one_or_none()
     if ahead:
         return "events carry transaction ids of another cluster: rewrite events.xid after the restore"
     return None

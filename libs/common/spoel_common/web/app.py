@@ -4,12 +4,13 @@ import re
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
+from socket import gaierror
 from typing import Any
 
 import structlog
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -33,6 +34,12 @@ from spoel_common.web.problems import (
 )
 
 JSON_ONLY = ("application/json",)
+ERRORS_AT_MOST = 50
+"""How many wrong fields are listed: a body of a mebibyte can have tens of thousands."""
+
+_LONGEST_NAME = 64
+_AWAY_SQLSTATES = ("08", "40", "53", "55P03", "57")
+"""PostgreSQL: no connection, deadlock, out of resources, lock not had in time, cancelled or shut down."""
 
 _log = structlog.get_logger(__name__)
 
@@ -136,15 +143,21 @@ def _handle_errors(app: FastAPI, render: Renderers) -> None:
         RequestValidationError,
         HTTPException,
         BrokerAway,
-        OperationalError,
-        InterfaceError,
+        DBAPIError,
         PoolTimeout,
+        ConnectionError,
+        TimeoutError,
+        gaierror,
     ):
         app.add_exception_handler(kind, refused)
 
 
 def as_refusal(request: Request, error: Exception) -> SpoelError:
-    """Return the refusal that says what ``error`` means to the client."""
+    """Return the refusal that says what ``error`` means to the client.
+
+    Raises:
+        DBAPIError: the database refused a statement: a fault of the service.
+    """
     if isinstance(error, SpoelError):
         return error
     if isinstance(error, RequestValidationError):
@@ -153,15 +166,29 @@ def as_refusal(request: Request, error: Exception) -> SpoelError:
         return _of_framework(request, error)
     if isinstance(error, BrokerAway):
         return Unavailable("This needs NATS, which is not connected. Try again shortly.")
-    _log.error("database.failed", exc_info=error)
-    return Unavailable("The database did not answer. Try again shortly, with the same Idempotency-Key.")
+    if isinstance(error, DBAPIError) and not _is_away(error):
+        raise error
+    _log.error("http.unavailable", exc_info=error)
+    return Unavailable(
+        "The database, or something else that this needs, did not answer in time. "
+        "Try again shortly, with the same Idempotency-Key."
+    )
+
+
+def _is_away(error: DBAPIError) -> bool:
+    """Tell a database that is away, stopped or overloaded from one that refused a statement."""
+    sqlstate = getattr(error.orig, "sqlstate", None) or ""
+    return isinstance(error, OperationalError | InterfaceError) or sqlstate.startswith(_AWAY_SQLSTATES)
 
 
 def _invalid(error: RequestValidationError) -> SpoelError:
     found = error.errors()
     if any(item["type"] == "json_invalid" for item in found):
         return MalformedJson("The body is not JSON. Correct it and send it again.")
-    errors = [{"loc": [str(part) for part in item["loc"]], "msg": item["msg"], "kind": item["type"]} for item in found]
+    errors = [
+        {"loc": [str(part)[:_LONGEST_NAME] for part in item["loc"]], "msg": item["msg"], "kind": item["type"]}
+        for item in found[:ERRORS_AT_MOST]
+    ]
     unknown = [".".join(item["loc"]) for item in errors if item["kind"] == "extra_forbidden"]
     detail = "; ".join(f"{'.'.join(item['loc'])}: {item['msg']}" for item in errors[:10])
     facts: dict[str, Any] = {"errors": errors}

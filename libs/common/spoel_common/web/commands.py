@@ -5,7 +5,7 @@ repeat gets the stored answer. A refusal is not stored: the same key may be used
 """
 
 import asyncio
-import hashlib
+import hmac
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -77,7 +77,7 @@ class CommandCall:
         actor: who asks.
         runtime: the service's runtime.
         scope: client, route and ``Idempotency-Key``: what a repeat has in common with the first.
-        body_hash: SHA-256 of query and body, in hexadecimal.
+        body_hash: HMAC-SHA256 of query and body, in hexadecimal.
         correlation_id: names the request in logs and events.
         traceparent: W3C trace context of the request, if there was one.
     """
@@ -213,7 +213,7 @@ async def command_call(
         actor=actor,
         runtime=runtime,
         scope=Scope(actor.person_id, f"{request.method} {request.scope['path']}", key),
-        body_hash=hashlib.sha256(request.scope["query_string"] + b"\n" + body).hexdigest(),
+        body_hash=hmac.digest(runtime.body_hash_key, request.scope["query_string"] + b"\n" + body, "sha256").hex(),
         correlation_id=request.scope["spoel.correlation_id"],
         traceparent=traceparent if _TRACEPARENT.fullmatch(traceparent) else None,
     )

@@ -38,7 +38,10 @@ SECURITY_HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 
-_SANE_CORRELATION_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
+_SANE_CORRELATION_ID = re.compile(r"(?![0-9]{8,9}\Z)[A-Za-z0-9-]{1,64}")
+"""It goes into events and logs, so it may not look like a BSN."""
+_LIKE_A_BSN = re.compile(r"(?<=/)[0-9]{8,9}(?=/|\Z)")
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _NUL_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _QUIET_ROUTES = frozenset({"/health/live", "/health/ready", "/metrics"})
 _WRITTEN_TYPES = frozenset(
@@ -89,11 +92,13 @@ class RequestFrame:
                 self._account(scope, answer.status or 0, time.perf_counter() - started_s)
 
     def _account(self, scope: Scope, status: int, duration_s: float) -> None:
-        route, method = route_of(scope), scope["method"]
+        route = route_of(scope)
+        method = scope["method"] if scope["method"] in _METHODS else "other"
         self._metrics.http_requests.labels(method, route, str(status)).inc()
         self._metrics.http_latency.labels(method, route).observe(duration_s)
         log = _log.debug if route in _QUIET_ROUTES else _log.info
-        log("http.request", method=method, path=scope["path"], status=status, duration_ms=round(duration_s * 1e3, 1))
+        path = _LIKE_A_BSN.sub("-", scope["path"])  # a client may ask for a person by number where an id belongs
+        log("http.request", method=method, path=path, status=status, duration_ms=round(duration_s * 1e3, 1))
 
 
 class _Answer:

@@ -15,7 +15,6 @@ from spoel_common.settings import CannotStart, ProcessSettings, Settings, exit_w
 
 KEEP_ALIVE_S = 15
 STOP_TIMEOUT_S = 5
-CONCURRENT_REQUESTS = 500
 
 S = TypeVar("S", bound=Settings)
 

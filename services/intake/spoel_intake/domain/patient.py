@@ -16,9 +16,9 @@ OLDEST_YEARS = 120
 
 
 class Identity(BaseModel):
-    """Who a patient is, checked. Kept out of ``repr`` so that no log shows it."""
+    """Who a patient is, checked. Kept out of ``repr`` and errors so that no log shows it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     bsn: Bsn = Field(repr=False)
     given_name: str = Field(repr=False)

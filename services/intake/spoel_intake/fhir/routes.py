@@ -30,11 +30,14 @@ from spoel_intake.handlers import Intake
 
 PREFIX = "/fhir/R4"
 
-router = APIRouter(prefix=PREFIX, tags=["fhir"])
+Json = dict[str, Any]
+
+_OUTCOME: Json = {"description": "An OperationOutcome.", "content": {MEDIA_TYPE: {"schema": {"type": "object"}}}}
+
+router = APIRouter(prefix=PREFIX, tags=["fhir"], responses={"default": _OUTCOME, 422: _OUTCOME})
 
 _BODY = {"requestBody": {"required": True, "content": {MEDIA_TYPE: {"schema": {"type": "object"}}}}}
 ResourceId = Annotated[str, Path(pattern=r"^[A-Za-z0-9.-]{1,64}$")]
-Json = dict[str, Any]
 Handler = Callable[[Work], Awaitable[BaseModel]]
 Current = Callable[[Json], Awaitable[Json]]
 

@@ -9,14 +9,23 @@ from spoel_common.events import EventData
 from spoel_planning.commands import Book, CancelBooking
 from spoel_planning.domain.calendar import overlap
 from spoel_planning.domain.catalogue import find_protocol
-from spoel_planning.domain.known import KnownRoom, Occasion, PatientSlot, check_consent, check_indicated
-from spoel_planning.domain.local_day import local_day
+from spoel_planning.domain.known import (
+    KnownRoom,
+    Occasion,
+    PatientSlot,
+    Progress,
+    check_consent,
+    check_indicated,
+    local_day,
+)
 from spoel_planning.domain.pattern import session_s
-from spoel_planning.domain.plan import Plan
+from spoel_planning.domain.plan import Plan, Prescription
 from spoel_planning.domain.prescribing import check_threshold_current
 from spoel_planning.domain.refusals import (
     BookingAlreadyCancelled,
     BookingOver,
+    BookingUnderWay,
+    CourseComplete,
     DayMaximumReached,
     DeviceDiffersFromThreshold,
     MeasurementOrderNotSigned,
@@ -35,7 +44,7 @@ class Surroundings(NamedTuple):
 
     Attributes:
         room: and the device in it.
-        patient_slots: every other session of the patient that was not cancelled, in all rooms and cases.
+        patient_slots: every other session of the patient that will take place or was begun, in all rooms and cases.
         zone: the clinic's time zone.
     """
 
@@ -69,6 +78,7 @@ def book(plan: Plan, on: Occasion, command: Book, surroundings: Surroundings, ru
         StartNotBookable: in the past or too far ahead.
         MeasurementOrderUnknown, MeasurementOrderNotSigned, MeasurementOrderOtherDay: no order for it.
         PrescriptionUnknown, PrescriptionIsWithdrawn, PrescriptionNotSigned, ThresholdOutdated: no plan for it.
+        CourseComplete: as many sessions as were signed are booked or delivered.
         DeviceDiffersFromThreshold: another stimulator or coil stands in the room (HZ-04).
         PatientBookedElsewhere, PauseBetweenSessionsTooShort, DayMaximumReached: other sessions are in the way.
     """
@@ -78,7 +88,7 @@ def book(plan: Plan, on: Occasion, command: Book, surroundings: Surroundings, ru
     wanted = (
         _measurement(plan, command.measurement_order_id or "", starts_at, surroundings.zone, rules)
         if command.kind == "measurement"
-        else _treatment(plan, command.prescription_id or "", starts_at, rules)
+        else _treatment(plan, command.prescription_id or "", starts_at, surroundings.patient_slots, rules)
     )
     _check_device(wanted.key, surroundings.room)
     ends_at = starts_at + timedelta(seconds=wanted.duration_s)
@@ -98,18 +108,21 @@ def book(plan: Plan, on: Occasion, command: Book, surroundings: Surroundings, ru
     return Booked(event, wanted.pulses, wanted.min_pause_s)
 
 
-def cancel(plan: Plan, on: Occasion, command: CancelBooking, session_id: str, *, closed: bool) -> list[EventData]:
-    """Cancel a booking that has not taken place.
+def cancel(plan: Plan, on: Occasion, command: CancelBooking, session_id: str, progress: Progress) -> list[EventData]:
+    """Cancel a booking that no room has taken up, as far as planning knows.
 
     Raises:
         BookingUnknown: the case has no such booking.
         BookingAlreadyCancelled: it was cancelled.
+        BookingUnderWay: a room has taken it up.
         BookingOver: the session was closed.
     """
     booking = plan.booking(session_id)
     if booking.cancelled is not None:
         raise BookingAlreadyCancelled(f"Session {session_id} was cancelled ({booking.cancelled}).")
-    if closed:
+    if progress == "under-way":
+        raise BookingUnderWay(f"Session {session_id} has begun. Stop it in its room.")
+    if progress == "over":
         raise BookingOver(f"Session {session_id} is over; what happened stays as it was recorded.")
     return [
         SessionBookingCancelled(
@@ -155,7 +168,9 @@ def _measurement(plan: Plan, order_id: str, starts_at: datetime, zone: ZoneInfo,
     )
 
 
-def _treatment(plan: Plan, prescription_id: str, starts_at: datetime, rules: Rules) -> _Wanted:
+def _treatment(
+    plan: Plan, prescription_id: str, starts_at: datetime, slots: Sequence[PatientSlot], rules: Rules
+) -> _Wanted:
     prescription = plan.open_prescription(prescription_id)
     current = prescription.current
     if current.signed_by is None:
@@ -165,6 +180,7 @@ def _treatment(plan: Plan, prescription_id: str, starts_at: datetime, rules: Rul
         )
     order = current.order
     check_threshold_current(plan, order, rules.threshold.validity, starts_at)
+    _check_sessions_left(plan, prescription, slots)
     protocol = find_protocol(rules.protocols, order.protocol_id, order.protocol_version)
     return _Wanted(
         key=order,
@@ -178,6 +194,20 @@ def _treatment(plan: Plan, prescription_id: str, starts_at: datetime, rules: Rul
             course_id=prescription.course_id,
         ),
     )
+
+
+def _check_sessions_left(plan: Plan, prescription: Prescription, slots: Sequence[PatientSlot]) -> None:
+    """Refuse more sessions than were signed (INV-2); one that was cancelled or never started is not counted."""
+    counted = {each.session_id for each in slots if each.pulses > 0}
+    bookings = (each.booked for each in plan.bookings.values())
+    of_course = [each for each in bookings if each.prescription_id == prescription.prescription_id]
+    used, signed = sum(each.session_id in counted for each in of_course), prescription.current.sessions
+    if used >= signed:
+        raise CourseComplete(
+            f"{used} of the {signed} signed sessions are booked or delivered. Cancel one, or sign a new version with "
+            "more.",
+            sessions=signed,
+        )
 
 
 def _references(

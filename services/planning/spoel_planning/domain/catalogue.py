@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from spoel_planning.domain.pattern import TIME_TOLERANCE_S, pulses_per_session
-from spoel_planning.domain.refusals import ProtocolUnknown
+from spoel_planning.domain.pattern import TIME_TOLERANCE_S, is_patterned, pulses_per_session, rate_hz
+from spoel_planning.domain.refusals import OutsideProtocol, ProtocolUnknown
 from spoel_planning.domain.rules import ClearedRow, Protocol
 from spoel_planning.events import Pattern, Site
 
@@ -35,6 +35,31 @@ def find_protocol(protocols: Iterable[Protocol], protocol_id: str, version: int 
         wanted = protocol_id if version is None else f"{protocol_id} v{version}"
         raise ProtocolUnknown(f"There is no protocol {wanted}. The catalogue has {names}.", field="protocol_id")
     return max(found, key=lambda each: each.version)
+
+
+def check_variant(pattern: Pattern, protocol: Protocol) -> None:
+    """Refuse a pattern that is another protocol: site and rate are one row (HZ-03), and so is the day's maximum.
+
+    Trains may be longer, shorter, more, fewer, or farther apart: those are graded.
+
+    Raises:
+        OutsideProtocol: another rate, bursts for single pulses or the reverse, or more pulses than a day may have.
+    """
+    own = protocol.pattern
+    if is_patterned(pattern) != is_patterned(own) or not _same_time(pattern.burst_interval_s, own.burst_interval_s):
+        kind = "bursts" if is_patterned(own) else "single pulses"
+        raise OutsideProtocol(
+            f"{protocol.id} has {kind} at {rate_hz(own):g} Hz; another rate is another protocol. Choose that one, or "
+            f"give burst_interval_s {own.burst_interval_s:g}.",
+            field="burst_interval_s",
+        )
+    pulses = pulses_per_session(pattern)
+    if pulses > protocol.max_pulses_per_day:
+        raise OutsideProtocol(
+            f"A session would have {pulses} pulses; {protocol.id} allows {protocol.max_pulses_per_day} in a day. Give "
+            "fewer or shorter trains.",
+            field="trains",
+        )
 
 
 def protocol_dose(protocol: Protocol) -> Dose:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from spoel_common.units import PercentMso, PercentRmt, set_percent_mso
 from spoel_planning.commands import Prescribe
-from spoel_planning.domain.catalogue import Dose, cleared_row
+from spoel_planning.domain.catalogue import Dose, check_variant, cleared_row
 from spoel_planning.domain.devices import check_device, check_pattern
 from spoel_planning.domain.grading import check_hard_limits, grade_dose, margin_finding, worst_grade
 from spoel_planning.domain.pattern import check_possible, pulses_per_session
@@ -38,6 +38,7 @@ def treatment_order(
         PatternImpossible, BandImpossible: not a possible order.
         AboveHighestPercent, AboveHighestFrequency, PauseTooShort: nobody may prescribe it.
         DeviceUnknown, BeyondDevice: the device cannot do it, for example more than 100 %MSO at this threshold.
+        OutsideProtocol: the pattern is another protocol's.
     """
     pattern = command.pattern or protocol.pattern
     check_possible(pattern)
@@ -45,6 +46,7 @@ def treatment_order(
     check_hard_limits(pattern, band.ceiling, rules.limits.hard)
     floor_mso, set_mso, ceiling_mso = (_set(percent, threshold) for percent in band)
     check_pattern(pattern, check_device(threshold, rules.devices, ceiling_mso))
+    check_variant(pattern, protocol)
     return TreatmentOrder(
         **{name: getattr(threshold, name) for name in ThresholdKey.model_fields},
         protocol_id=protocol.id,

@@ -6,6 +6,7 @@ Every decision that needs one of them refuses while it is not known, and says th
 from collections.abc import Iterable
 from datetime import date, datetime
 from typing import Literal, NamedTuple
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict
 
@@ -19,6 +20,9 @@ from spoel_planning.domain.refusals import (
     RoomUnknownHere,
 )
 from spoel_planning.events import Response, SessionKind
+
+Progress = Literal["not-begun", "under-way", "over"]
+"""How far a room is with a session, as far as planning knows."""
 
 MAY_STILL_ARRIVE = "It may still arrive: try again in a moment with the same Idempotency-Key."
 
@@ -55,6 +59,7 @@ class SeenStimulus(Known):
     train_id: str
     percent_mso: int
     response: Response
+    answered_at: datetime
 
 
 class SeenSession(Known):
@@ -76,7 +81,8 @@ class PatientSlot(Known):
     """A session of a patient, in any room and any case.
 
     Attributes:
-        ends_at: when the session was closed, where it was; else the booking's end.
+        starts_at: the booking's start, or when the room took it up if that was earlier.
+        ends_at: when the session was closed, where it was, be it late; else the booking's end.
         pulses: pulses that it may have delivered; 0 where it was closed as not started.
         min_pause_s: least pause before or after another treatment; 0 for a measurement.
     """
@@ -105,6 +111,11 @@ class Occasion(NamedTuple):
     by: Actor
     now: datetime
     today: date
+
+
+def local_day(moment: datetime, zone: ZoneInfo) -> date:
+    """Return the day of an aware ``moment`` in the clinic's zone, also in the nights of the time change (HZ-22)."""
+    return moment.astimezone(zone).date()
 
 
 def known_case(case: KnownCase | None, case_id: str) -> KnownCase:

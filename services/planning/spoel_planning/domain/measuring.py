@@ -224,8 +224,8 @@ def estimate_threshold(
             threshold_percent_mso=step.estimate_percent_mso,
             method="visible-twitch-staircase",
             margin_note=rules.margin.note,
-            stimuli=tuple(Stimulus.model_validate(each.model_dump()) for each in stimuli),
-            estimated_at=on.now,
+            stimuli=tuple(Stimulus.model_validate(each.model_dump(exclude={"answered_at"})) for each in stimuli),
+            estimated_at=max(each.answered_at for each in stimuli),
         )
     ]
 

@@ -20,6 +20,7 @@ from spoel_planning.events import (
     MeasurementOrder,
     MeasurementOrdered,
     MeasurementOrderSigned,
+    MotorSite,
     Override,
     PrescriptionDrafted,
     PrescriptionSigned,
@@ -104,6 +105,11 @@ class Plan(State):
         if order_id not in self.measurement_orders:
             raise MeasurementOrderUnknown(f"This case has no measurement order {order_id}. Look it up in the plan.")
         return self.measurement_orders[order_id]
+
+    def newest_threshold(self, site: MotorSite) -> ThresholdEstimated | None:
+        """Return the threshold of this side that was measured last, whenever it was taken; None if there is none."""
+        of_this_side = [each for each in self.thresholds if each.site == site]
+        return max(reversed(of_this_side), key=lambda each: each.estimated_at, default=None)
 
     def open_prescription(self, prescription_id: str) -> Prescription:
         """Return a prescription that was not withdrawn.

@@ -157,8 +157,7 @@ def check_threshold_current(plan: Plan, order: TreatmentOrder, validity: Validit
     Raises:
         ThresholdOutdated: a newer one of the same side exists, or it is older than the clinic allows.
     """
-    of_this_side = [each for each in plan.thresholds if each.site == _MOTOR_SITE[order.site]]
-    newest = of_this_side[-1] if of_this_side else None
+    newest = plan.newest_threshold(_MOTOR_SITE[order.site])
     if newest is None or newest.threshold_id != order.threshold_id:
         raise ThresholdOutdated(
             "The motor threshold was measured anew since this prescription was drafted. Draft a new version on it."
@@ -218,13 +217,12 @@ def _threshold_for(plan: Plan, site: Site, threshold_id: str | None) -> Threshol
     if not named:
         wanted = "motor threshold" if threshold_id is None else f"threshold {threshold_id}"
         raise ThresholdMissing(f"This case has no {wanted}. Measure one in a session under a measurement order.")
-    of_this_side = [each for each in named if each.site == motor_site]
-    if not of_this_side:
+    newest = plan.newest_threshold(motor_site)
+    if newest is None or all(each.site != motor_site for each in named):
         raise ThresholdOfOtherSide(
             f"A treatment at {site} needs a threshold of the {motor_site}; there is one of the {named[-1].site}."
         )
-    newest = [each for each in plan.thresholds if each.site == motor_site][-1]
-    if of_this_side[-1] != newest:
+    if newest not in named:
         raise ThresholdOutdated(f"Threshold {threshold_id} was followed by {newest.threshold_id}. Prescribe on that.")
     return newest
 

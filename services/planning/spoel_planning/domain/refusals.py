@@ -236,7 +236,7 @@ class ProtocolNotForIndication(SpoelError):
 
 
 class OutsideProtocol(SpoelError):
-    """Number or frequency of sessions outside what the protocol allows."""
+    """Sessions, pulses or rate outside what the protocol allows."""
 
     slug = "outside-protocol"
     status = 422
@@ -371,6 +371,14 @@ class DayMaximumReached(SpoelError):
     title = "The day's maximum is reached"
 
 
+class CourseComplete(SpoelError):
+    """As many sessions as were signed are booked or delivered."""
+
+    slug = "course-complete"
+    status = 409
+    title = "All signed sessions are booked"
+
+
 class StartNotBookable(SpoelError):
     """The start lies in the past, or too far ahead."""
 
@@ -393,6 +401,14 @@ class BookingAlreadyCancelled(SpoelError):
     slug = "booking-already-cancelled"
     status = 409
     title = "The booking was cancelled already"
+
+
+class BookingUnderWay(SpoelError):
+    """A room has taken the session up."""
+
+    slug = "booking-under-way"
+    status = 409
+    title = "The session has begun"
 
 
 class BookingOver(SpoelError):

@@ -38,7 +38,10 @@ class Next:
 
 @dataclass(frozen=True)
 class Finished:
-    """The threshold, rounded to a whole %MSO, halves down: an over-estimate is the worse error (HZ-06)."""
+    """The threshold, rounded to a whole %MSO, halves down, and never above the order's ceiling.
+
+    An over-estimate is the worse error (HZ-06).
+    """
 
     estimate_percent_mso: int
 
@@ -86,7 +89,8 @@ def next_stimulus(
             return NotFound(reason)
         _move(search, asked, stimulus.response, rules)
         if search.answers > rules.refinement_stimuli:
-            return Finished(_rounded(search.level, ROUND_HALF_DOWN))
+            # The last step may lead past what may be delivered, and so past every stimulus that was seen to move.
+            return Finished(min(_rounded(search.level, ROUND_HALF_DOWN), ceiling_percent_mso))
     if len(stimuli) >= max_stimuli:
         return NotFound("too-many-stimuli")
     return Next(_fired(search.level, ceiling_percent_mso, rules))
@@ -121,4 +125,4 @@ def _fired(level: float, ceiling: int, rules: StaircaseRules) -> int:
 
 
 def _rounded(level: float, rounding: str) -> int:
-    return int(Decimal(str(level)).to_integral_value(rounding=rounding))
+    return int(Decimal(str(round(level, 9))).to_integral_value(rounding=rounding))  # a sum of thirds is no exact half

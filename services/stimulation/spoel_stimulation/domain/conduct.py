@@ -53,6 +53,8 @@ def authorise_train(state: SessionState, command: asked.AuthoriseTrain, facts: F
         raise TransitionNotAllowed("Every train of the order was authorised.")
     if train.due_at is not None and facts.now < train.due_at:
         raise TransitionNotAllowed("The next train is not due yet.")
+    if train.percent_mso != command.percent_mso:
+        raise TransitionNotAllowed("The intensity was changed meanwhile; the device has to be set to it first.")
     return [authorised(state, train, command.train_id, facts)]
 
 

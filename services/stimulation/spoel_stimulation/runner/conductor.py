@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from spoel_common.clock import Clock
 from spoel_common.errors import SpoelError
 from spoel_common.ids import new_id
+from spoel_stimulation import commands as asked
 from spoel_stimulation.devices.adapter import DeviceError
 from spoel_stimulation.domain.refusals import DeviceNotReady, ThresholdKeyMismatch, TransitionNotAllowed
 from spoel_stimulation.domain.state import Phase, SessionState
@@ -90,7 +91,7 @@ class Conductor:
         except UnaccountedPulses as error:
             await self._room.unaccounted(error)
         except RoomFault as error:
-            await self._room.fault(error)
+            await self._room.train_failed(error)
         except (DeviceError, DeviceNotReady, ThresholdKeyMismatch) as error:
             await self._room.suspect(RoomFault("device-fault", error.slug, error.detail))
         except SpoelError as refusal:
@@ -103,7 +104,8 @@ class Conductor:
         await room.delivery.set_percent_mso(state.percent_mso)
         await room.delivery.count()
         self._attempted = new_id()
-        after = await room.journal.authorise(state, self._attempted)
+        command = asked.AuthoriseTrain(train_id=self._attempted, percent_mso=state.percent_mso)
+        after = await room.journal.authorise(state, command)
         self._attempted = None
         await room.delivery.deliver(after, after.trains[-1], device_settings(after, room.limits.max_autonomous_s))
 
@@ -159,7 +161,7 @@ class Conductor:
                 await self._set_or_discard(state, train.percent_mso)
                 await room.delivery.deliver(state, train, device_settings(state, room.limits.max_autonomous_s))
         except RoomFault as error:
-            await room.fault(error)
+            await room.train_failed(error)
 
     async def _set_or_discard(self, state: SessionState, percent_mso: int) -> None:
         """Set the stimulus's intensity.

@@ -81,13 +81,12 @@ class Journal:
 
     # --- a session
 
-    async def authorise(self, state: SessionState, train_id: str) -> SessionState:
+    async def authorise(self, state: SessionState, command: asked.AuthoriseTrain) -> SessionState:
         """Make the authorisation of the next train durable (INV-1), and return the session with it.
 
         Raises:
             RoomRefusal: a condition does not hold.
         """
-        command = asked.AuthoriseTrain(train_id=train_id)
         async with self._as(state.operator, state) as work:
             look = self._look()
             loaded = await load_opened(work, state.session.session_id)

@@ -108,6 +108,11 @@ class DeviceLink:
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
+    def give_up(self, detail: str) -> None:
+        """Drop the connection and make a new one: what the device said last cannot be asked any more over this one."""
+        if self.up:
+            self.device.unasked.put_nowait(Unasked(kind="link-lost", detail=detail))
+
     def facts(self, total_pulses: int | None) -> DeviceFacts:
         """Return the device as decisions see it.
 
@@ -139,12 +144,20 @@ class DeviceLink:
         Raises:
             DeviceError: no answer, not accepted, or it cannot be disarmed.
         """
+        self._forget_old_losses()
         identity = await self.device.connect()
         if not await self.device.disarm():
             raise LinkLost("The device does not read back as disabled. Press its own stop, then look at its cable.")
         await listener.device_answered(identity, await self.device.counters())
         self.up = self.accepted = True
         _log.info("link.up", room=self._room_id, serial=identity.serial, model=identity.model)
+
+    def _forget_old_losses(self) -> None:
+        """Drop what tells of the loss of a connection that is gone anyway; keep all else that the device did."""
+        waiting = self.device.unasked
+        for unasked in [waiting.get_nowait() for _ in range(waiting.qsize())]:
+            if unasked.kind != "link-lost":
+                waiting.put_nowait(unasked)
 
     async def _watch(self, listener: Listener) -> None:
         """Hand on what the device does unasked.

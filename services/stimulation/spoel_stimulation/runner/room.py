@@ -25,15 +25,13 @@ from spoel_stimulation.devices.adapter import (
     DeviceError,
     DeviceIdentity,
     NotSupported,
-    ReadBack,
-    TrainSettings,
     Unasked,
 )
 from spoel_stimulation.domain.conditions import Limits
 from spoel_stimulation.domain.refusals import BeyondDeviceCapability, RoomRefusal
-from spoel_stimulation.domain.state import Phase, SessionState
+from spoel_stimulation.domain.state import Act, Phase, SessionState
 from spoel_stimulation.events import DeviceSettings, InterlockReason, Known, StopOutcome
-from spoel_stimulation.handlers import Surroundings, record_armed
+from spoel_stimulation.handlers import SESSION, Surroundings, record_armed
 from spoel_stimulation.runner.conductor import Conductor
 from spoel_stimulation.runner.delivery import Accounted, Delivery, RoomFault, UnaccountedPulses
 from spoel_stimulation.runner.journal import Journal, interlock_of
@@ -43,6 +41,7 @@ from spoel_stimulation.runner.settings import device_settings
 HALT_TIMEOUT_S = 5.0
 QUIET_S = 0.5
 RECHECK_PAUSE_S = 0.5
+CLOSE_TIMEOUT_S = 1.0
 EXPLANATION_S = 1.5
 EXPLANATION_STEP_S = 0.05
 FAILURES_KEPT = 100
@@ -116,6 +115,8 @@ class Room:
         """Disarm and let go of the device; what is open is closed at the next start."""
         self.delivery.bar()
         await self.device.close()
+        if self._background:
+            await asyncio.wait(self._background, timeout=CLOSE_TIMEOUT_S)
         for task in list(self._background):
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
@@ -144,11 +145,9 @@ class Room:
         await asyncio.shield(self._spawn(self._arm(state, event_id, by), "arming"))
 
     async def _arm(self, state: SessionState, event_id: str, by: Actor) -> None:
-        settings = device_settings(state, self.limits.max_autonomous_s)
         try:
             async with self.delivery.busy:
-                read_back = await self.delivery.stage_and_arm(settings)
-                await self._record_armed(state, event_id, by, settings, read_back)
+                await self._stage_and_record(state, event_id, by)
         except DeviceError as error:
             self._failed(event_id, error.slug, error.detail)
             await self.fault(RoomFault("device-fault", error.slug, error.detail))
@@ -161,10 +160,13 @@ class Room:
         finally:
             self.arming.discard(event_id)
 
-    async def _record_armed(
-        self, state: SessionState, event_id: str, by: Actor, settings: TrainSettings, found: ReadBack
-    ) -> None:
+    async def _stage_and_record(self, state: SessionState, event_id: str, by: Actor) -> None:
         session_id = state.session.session_id
+        if not (await self._units.load(SESSION, session_id)).state.may(Act.ARM):
+            self._failed(event_id, "transition-not-allowed", "The session was armed or closed by another request.")
+            return
+        settings = device_settings(state, self.limits.max_autonomous_s)
+        found = await self.delivery.stage_and_arm(settings)
         command = asked.RecordArmed(
             settings=DeviceSettings.model_validate({"set": found.set_point, "read_back": found.read_back}),
             coil_model=self.look().device.coil_model,
@@ -236,9 +238,25 @@ class Room:
             person: says who asked, if anybody signed in; awaited only after the device was disarmed.
         """
         self.holds += 1
-        outcome = await self._stop_and_see()
-        self._spawn(self._record_emergency(outcome, person), "emergency stop")
-        return outcome
+        self.delivery.bar()
+        told: asyncio.Future[StopOutcome] = asyncio.get_running_loop().create_future()
+        self._spawn(self._emergency(told, person), "emergency stop")
+        return await asyncio.shield(told)
+
+    async def _emergency(self, told: asyncio.Future[StopOutcome], person: Callable[[], Awaitable[str]]) -> None:
+        """Stop, tell the outcome, and then record it; goes on also where nobody waits for the outcome any more."""
+        outcome: StopOutcome = "not-confirmed"
+        try:
+            outcome = await self._stop_and_see()
+            told.set_result(outcome)
+            name = await person()
+            await self.delivery.idle(HALT_TIMEOUT_S)
+            await self.journal.persist(lambda: self.journal.emergency(outcome, name))
+        finally:
+            if not told.done():
+                told.set_result(outcome)
+            self.holds -= 1
+            self.wake()
 
     async def _stop_and_see(self) -> StopOutcome:
         """Confirmed: read back as disabled and no pulse for half a second of wall time."""
@@ -253,16 +271,15 @@ class Room:
             return "not-confirmed"
         return "confirmed"
 
-    async def _record_emergency(self, outcome: StopOutcome, person: Callable[[], Awaitable[str]]) -> None:
-        try:
-            name = await person()
-            await self.delivery.idle(HALT_TIMEOUT_S)
-            await self.journal.persist(lambda: self.journal.emergency(outcome, name))
-        finally:
-            self.holds -= 1
-            self.wake()
-
     # --- what goes wrong
+
+    async def train_failed(self, fault: RoomFault) -> None:
+        """Deal with a train that did not end as it should; one whose end cannot be asked waits for a new link."""
+        if fault.reason != "link-lost":
+            await self.fault(fault)
+            return
+        self.link.give_up(fault.detail)
+        await self.suspect(fault)
 
     async def fault(self, fault: RoomFault) -> None:
         """Disarm, then record a fault, latch the room and interrupt its session."""

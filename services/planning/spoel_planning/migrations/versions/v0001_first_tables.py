@@ -55,12 +55,14 @@ def _stimulation_knowledge() -> None:
         sa.Column("train_id", sa.String, nullable=False),
         sa.Column("percent_mso", sa.Integer, nullable=False),
         sa.Column("response", sa.String, nullable=False),
+        sa.Column("answered_at", UtcDateTime, nullable=False),
     )
     op.create_table(
-        "closed_sessions",
+        "room_sessions",
         sa.Column("session_id", sa.String, primary_key=True),
-        sa.Column("outcome", sa.String, nullable=False),
-        sa.Column("closed_at", UtcDateTime, nullable=False),
+        sa.Column("opened_at", UtcDateTime),
+        sa.Column("outcome", sa.String),
+        sa.Column("closed_at", UtcDateTime),
     )
 
 
@@ -76,4 +78,5 @@ def _own_bookings() -> None:
         sa.Column("local_day", sa.Date, nullable=False),
         sa.Column("pulses", sa.Integer, nullable=False),
         sa.Column("min_pause_s", sa.Float, nullable=False),
+        sa.Column("cancelled", sa.Boolean, nullable=False),
     )
