@@ -1,10 +1,13 @@
 """A log in a real database, and stores that feed it."""
 
+import asyncio
 import itertools
+import shutil
 from collections.abc import Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import asyncpg
 import pytest
 
 from spoel_audit.domain import Arrival
@@ -89,6 +92,53 @@ def new_log() -> type[Log]:
     return Log
 
 
+_TEMPLATE = "audit_template"
+_numbers = itertools.count(1)
+
+
+async def migrated(url):
+    database = await Database.open(url)
+    await migrate(database, "spoel_audit")
+    await database.close()
+
+
+async def on_server(server, statement):
+    conn = await asyncpg.connect(server.url("postgres"), timeout=10)
+    try:
+        await conn.execute(statement, timeout=30)
+    finally:
+        await conn.close()
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory):
+    file = tmp_path_factory.mktemp("audit") / "template.db"
+    asyncio.run(migrated(f"sqlite:///{file}"))
+    return file
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server):
+    asyncio.run(on_server(postgres_server, f"CREATE DATABASE {_TEMPLATE}"))
+    asyncio.run(migrated(postgres_server.url(_TEMPLATE)))
+    return _TEMPLATE
+
+
+@pytest.fixture
+def sqlite_url(tmp_path, sqlite_template):
+    """The address of a database that has the log's tables already; migrating each time takes longer than a test."""
+    return f"sqlite:///{shutil.copy(sqlite_template, tmp_path / 'log.db')}"
+
+
+@pytest.fixture
+def postgres_url(postgres_server, postgres_template):
+    """Likewise on PostgreSQL."""
+    name = f"audit_{next(_numbers)}"
+    asyncio.run(on_server(postgres_server, f"CREATE DATABASE {name} TEMPLATE {postgres_template} STRATEGY FILE_COPY"))
+    yield postgres_server.url(name)
+    asyncio.run(on_server(postgres_server, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
 @pytest.fixture
 async def sqlite_log(sqlite_url):
     async with opened(sqlite_url) as log:
@@ -105,7 +155,6 @@ async def log(database_url):
 async def opened(url):
     database = await Database.open(url)
     try:
-        await migrate(database, "spoel_audit")
         yield Log(database)
     finally:
         await database.close()

@@ -93,6 +93,24 @@ async def test_a_running_relay_publishes_an_append_at_once(shop, broker, backgro
     assert min(took_s) < 0.2  # much sooner than the relay looks by itself
 
 
+async def test_a_relay_with_nothing_to_do_hardly_reads(sqlite_shop, broker, background, eventually):
+    reads = []
+
+    class CountedStore(EventStore):
+        async def read_after(self, cursor, limit):
+            reads.append(cursor)
+            return await super().read_after(cursor, limit)
+
+    shop = sqlite_shop
+    shop.store = CountedStore(shop.database, shop.name)
+    background(Relay(shop.store, broker).run())
+    await append_many(shop, 1)
+    await eventually(lambda: reached(broker, shop, 1))
+    before = len(reads)
+    await asyncio.sleep(0.7)
+    assert len(reads) - before <= 3
+
+
 async def test_many_and_large_events_go_in_batches(shop, broker):
     await append_many(shop, 600)
     for number in range(30):
@@ -233,6 +251,7 @@ async def test_two_relays_of_a_store_have_one_leader_and_the_other_takes_over(
     background(second.run())
     await append_many(shop, 20)
     await caught_up(shop, broker)
+    await asyncio.sleep(0.3)
     assert second.problem == "not started"
 
     leading.cancel()

@@ -3,9 +3,11 @@ from datetime import date, timedelta
 import pytest
 from hypothesis import given as for_all
 from hypothesis import strategies as st
+from pydantic import ValidationError
+from tests.intake.service import patient_body, referral_body
 from tests.intake.story import TODAY
 
-from spoel_intake.commands import PatientIdentity
+from spoel_intake.commands import PatientIdentity, ReferralRequest
 from spoel_intake.domain import patient as patients
 from spoel_intake.domain.patient import Identity, Patient, check_birth_date
 from spoel_intake.domain.refusals import IdentityDiffers, ImpossibleValue
@@ -49,3 +51,12 @@ def test_an_identity_does_not_show_itself_in_a_log():
     shown = repr(identity()) + repr(Identity.check(identity(), TODAY)) + str(identity())
     for personal in ("111222333", "Sanne", "Jansen", "1980"):
         assert personal not in shown
+
+
+@pytest.mark.invariant("INV-6")
+def test_what_does_not_fit_is_not_repeated_by_the_error():
+    for model, body in ((Identity, patient_body(shoe=43)), (ReferralRequest, referral_body(question=["Zuurkool"]))):
+        with pytest.raises(ValidationError) as refusal:
+            model.model_validate(body)
+        for personal in ("Zuurkool", *patient_body().values()):
+            assert personal not in str(refusal.value)

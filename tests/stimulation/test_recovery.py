@@ -6,6 +6,7 @@ from tests.stimulation.devices.conftest import cable_to
 from tests.stimulation.story import PATTERN_10HZ, PATTERN_ITBS, treatment_order
 
 from spoel_common.ids import new_id
+from spoel_stimulation.commands import AuthoriseTrain
 
 SHORT = PATTERN_ITBS.model_copy(update={"trains": 3, "train_interval_s": 30.0})
 DISABLE = "0200"
@@ -22,7 +23,8 @@ async def crashed_after_authorising(clinic, pulses):
         await clinic.room.count()
         moment = state.trains[-1].onset_at.timestamp() + 30
         await clinic.until(lambda: clinic.clock.utc_ns() > moment * 1e9, "the next onset")
-        await clinic.room.journal.authorise(state, new_id())
+        command = AuthoriseTrain(train_id=new_id(), percent_mso=state.percent_mso)
+        await clinic.room.journal.authorise(state, command)
         clinic.simulator.total_pulses += pulses
     return session_id
 

@@ -80,7 +80,7 @@ class Up:
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory):
-    running = Up(tmp_path_factory.mktemp("up"), "--speed", "120")
+    running = Up(tmp_path_factory.mktemp("up"), "--speed", "240")
     try:
         running.wait_until_it_says("Ctrl-C stops it")
         running.wait_until_it_says("spoel demo --attach")
@@ -227,21 +227,47 @@ def test_when_a_process_dies_up_says_so_and_stops_the_others(tmp_path, monkeypat
     assert all(child.exit_status is not None for child in started)
 
 
-@pytest.mark.timeout(90)
-def test_ctrl_c_in_the_demo_leaves_no_file_and_no_process(tmp_path):
+DEMO_OF_STAND_INS = f"""
+import sys
+from spoel_local.__main__ import main
+from spoel_local.launcher import Launcher
+from spoel_local.processes import Program
+
+def stand_ins(launcher):
+    for name in ("nats", "identity", *{SERVICES!r}):
+        sleep = (sys.executable, "-I", "-S", "-c", "import time; time.sleep(60)")
+        yield Program(name, sleep, waiting_for=lambda child: None if child.name == "nats" else "the others")
+
+Launcher.programs = stand_ins
+sys.argv = ["spoel", "demo"]
+main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_demo_that_is_interrupted_leaves_no_file_and_no_process(tmp_path, number):
+    """With stand-ins for the programs: what is shown here is the launcher's own."""
+    environment = {"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path)}
     demo = subprocess.Popen(
-        [SPOEL, "demo"], stdout=subprocess.PIPE, text=True, env={"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path)}
+        [sys.executable, "-c", DEMO_OF_STAND_INS], stdout=subprocess.PIPE, text=True, env=environment
     )
     with demo.stdout:
-        next(line for line in demo.stdout if "referred by" in line)
+        next(line for line in demo.stdout if "nats is ready" in line)
         (data_dir,) = tmp_path.iterdir()
-        processes = json.loads((data_dir / "instance.json").read_text())["processes"]
-        demo.send_signal(signal.SIGINT)
+        children = processes_in_sessions_of_their_own_below(demo.pid)
+        demo.send_signal(number)
         rest = demo.stdout.read()
     assert demo.wait(30) == 130
+    assert len(children) == 6
+    assert not any(still_runs(pid, ticks) for pid, ticks in children)
     assert "Traceback" not in rest
+    assert not data_dir.exists()
     assert list(tmp_path.iterdir()) == []
-    assert not any(still_runs(process["pid"], process["start_ticks"]) for process in processes)
+
+
+def processes_in_sessions_of_their_own_below(parent):
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return [(int(pid), start_ticks(int(pid))) for pid in children if os.getsid(int(pid)) == int(pid)]
 
 
 def test_an_instance_whose_launcher_is_gone_counts_as_ended(tmp_path):

@@ -83,7 +83,8 @@ async def read_page(
         limit: most events.
         size: only sequences below this.
     """
-    return (await conn.execute(page_of(wanted, after, limit, size))).all()
+    rows: Sequence[Row[Any]] = (await conn.execute(page_of(wanted, after, limit, size))).all()
+    return rows
 
 
 def page_of(wanted: EventFilter, after: int, limit: int, size: int) -> Select[Any]:

@@ -53,6 +53,7 @@ async def test_metrics_count_by_route_and_never_by_id(client, signed_in):
     await client.get("/counters/patient-4712", headers=signed_in())
     await client.get("/nowhere/patient-4713")
     await client.get("/counters/x")
+    await client.request("BREW-4714", "/counters/x")
     text = (await client.get("/metrics")).text
     assert re.search(
         r'spoel_http_requests_total\{method="GET",route="/counters/\{counter_id\}",status="404"\} 2\.0', text
@@ -64,6 +65,8 @@ async def test_metrics_count_by_route_and_never_by_id(client, signed_in):
     assert "spoel_broker_connected 0.0" in text
     assert "4711" not in text
     assert "4713" not in text
+    assert 'spoel_http_requests_total{method="other",route=' in text
+    assert "4714" not in text
 
 
 async def test_two_services_in_one_process_have_metrics_of_their_own(make_app, served):
@@ -110,6 +113,14 @@ async def test_the_log_has_a_json_line_a_request_without_token_body_or_query(cli
     text = json.dumps(lines())
     for secret in ("Bearer", "headache", "Jansen"):
         assert secret not in text
+
+
+async def test_a_path_with_a_bsn_in_the_place_of_an_id_is_logged_without_it(client, signed_in, lines):
+    for path in ("/counters/111222333", "/nowhere/01234567/x"):
+        await client.get(path, headers=signed_in())
+    paths = [line["path"] for line in lines() if line["event"] == "http.request"]
+    assert paths == ["/counters/-", "/nowhere/-/x"]
+    assert "111222333" not in json.dumps(lines())
 
 
 async def test_a_fault_is_logged_with_its_reason_under_the_correlation_id(client, lines):

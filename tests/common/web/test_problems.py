@@ -6,14 +6,15 @@ from typing import Any
 import pytest
 from fastapi import Request
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from tests.common.web.trial_service import router
 
 from spoel_common.errors import SpoelError
 from spoel_common.messaging import BrokerAway
 from spoel_common.runtime import Runtime
+from spoel_common.store import Database
 from spoel_common.web import create_app
-from spoel_common.web.app import as_refusal
+from spoel_common.web.app import ERRORS_AT_MOST, as_refusal
 
 PREFIX = "urn:spoel:problem:"
 
@@ -42,6 +43,13 @@ async def test_every_field_that_does_not_fit_is_listed(client, signed_in):
     assert all(error["msg"] for error in problem["errors"])
     assert problem["unknown_fields"] == ["body.wheels"]
     assert "many" not in response.text
+
+
+async def test_many_wrong_fields_do_not_make_a_long_answer(client, signed_in):
+    body = {"number": 1, **{f"field-{number}-{'x' * 200}": 1 for number in range(2_000)}}
+    response = await client.post("/counters", json=body, headers=signed_in(key="k"))
+    assert len(problem_of(response, 422, "validation-failed")["errors"]) == ERRORS_AT_MOST
+    assert len(response.content) < 20_000
 
 
 async def test_a_missing_body_is_a_validation_problem(client, signed_in):
@@ -166,6 +174,34 @@ async def test_a_database_that_is_away_is_answered_with_unavailable():
     assert "internal" not in refusal.detail
 
 
+async def test_a_postgresql_that_is_busy_or_away_is_told_from_a_statement_that_is_wrong(postgres_url):
+    database, request = await Database.open(postgres_url), Request({"type": "http"})
+
+    async def run(*statements: str) -> None:
+        async with database.write() as conn:
+            for statement in statements:
+                await conn.exec_driver_sql(statement)
+
+    async def error_of(*statements: str) -> Exception:
+        with pytest.raises(DBAPIError) as caught:
+            await run(*statements)
+        return caught.value
+
+    await run("CREATE TABLE t (id integer PRIMARY KEY)")
+    async with database.write() as holder:
+        await holder.exec_driver_sql("INSERT INTO t VALUES (1)")
+        busy = await error_of("SET LOCAL lock_timeout = '20ms'", "INSERT INTO t VALUES (1)")
+    slow = await error_of("SET LOCAL statement_timeout = '20ms'", "SELECT pg_sleep(5)")
+    stopped = await error_of("SELECT pg_terminate_backend(pg_backend_pid())")
+    wrong = [await error_of(statement) for statement in ("INSERT INTO t VALUES (1)", "SELECT 1/0", "SELECT nothing")]
+    await database.close()
+    for error in (busy, slow, stopped, ConnectionRefusedError(), TimeoutError()):
+        assert (as_refusal(request, error).status, error) == (503, error)
+    for error in wrong:
+        with pytest.raises(type(error)):
+            as_refusal(request, error)
+
+
 async def test_a_correlation_id_is_taken_over_or_made(client):
     given = await client.get("/health/live", headers={"X-Correlation-Id": "ward-7-0001"})
     assert given.headers["x-correlation-id"] == "ward-7-0001"
@@ -173,7 +209,9 @@ async def test_a_correlation_id_is_taken_over_or_made(client):
     assert uuid.UUID(made.headers["x-correlation-id"]).version == 7
 
 
-@pytest.mark.parametrize("offered", ["a b", "x" * 65, "a;b", "é".encode().decode("latin-1"), "../x", '"'])
+@pytest.mark.parametrize(
+    "offered", ["a b", "x" * 65, "111222333", "01234567", "a;b", "é".encode().decode("latin-1"), "../x", '"']
+)
 async def test_a_correlation_id_that_could_do_harm_is_replaced(client, offered):
     response = await client.get("/health/live", headers={"X-Correlation-Id": offered.encode("latin-1")})
     assert uuid.UUID(response.headers["x-correlation-id"]).version == 7
