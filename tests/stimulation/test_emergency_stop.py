@@ -5,7 +5,7 @@ import sqlite3
 import time
 
 import pytest
-from tests.stimulation.clinic import Clinic, fast_clock, simulated
+from tests.stimulation.clinic import Clinic, fast_clock, frames_in, simulated
 from tests.stimulation.devices.conftest import cable_to
 from tests.stimulation.story import PATTERN_10HZ, treatment_order
 
@@ -118,10 +118,13 @@ async def test_a_device_that_does_not_answer_is_shown_as_not_confirmed(tmp_path)
 
 
 async def test_a_device_that_goes_on_though_it_says_it_is_disabled_is_shown_as_not_confirmed(clinic):
+    disabled_before = frames_in(clinic.folder).count("0200")
+
     async def pulse_afterwards():
-        await clinic.until(lambda: clinic.room.holds > 0, "the stop")
-        await asyncio.sleep(0.2)
-        clinic.simulator._stimulate(clinic.clock.utc_ns())
+        await clinic.until(lambda: frames_in(clinic.folder).count("0200") > disabled_before, "the stop")
+        for _ in range(3):
+            await asyncio.sleep(0.1)
+            clinic.simulator._stimulate(clinic.clock.utc_ns())
 
     after = asyncio.create_task(pulse_afterwards())
     answer = (await clinic.client.post(STOP)).json()
