@@ -92,6 +92,14 @@ def test_a_stream_that_begins_anew_does_not_make_old_knowledge_fresh(feed):
     assert known(feed) == 1
 
 
+def test_a_message_without_a_place_in_the_stores_order_counts_by_its_sequence(feed):
+    feed.advance(at(4, (0, 5)), 0)
+    feed.hear(mark(1, 5, (0, 5)), 0.0)
+    assert known(feed) is None
+    feed.advance(at(5, (0, 5)), 0)
+    assert known(feed) == 1
+
+
 def test_lag_is_what_the_stream_has_more_than_was_taken_in(feed):
     assert feed.lag == 0
     feed.stream_at(5)

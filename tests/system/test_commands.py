@@ -326,11 +326,16 @@ def test_version_and_menu():
         assert f" {command} " in menu
 
 
-@pytest.mark.parametrize("rooms", ["0", "17"])
-def test_an_impossible_number_of_rooms_is_refused(tmp_path, rooms):
-    told = typed("up", "--rooms", rooms, "--data-dir", tmp_path / "data")
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--rooms", "0"), ("--rooms", "17"), ("--site", "Site 1"), ("--bind", "localhost"), ("--bind", "256.0.0.1")],
+)
+def test_an_impossible_option_is_refused_by_name(tmp_path, option, value):
+    told = typed("up", option, value, "--data-dir", tmp_path / "data")
     assert told.exit_code == 1
-    assert f"--rooms is {rooms}" in told.stderr
+    assert f"{option} is " in told.stderr
+    assert value in told.stderr
+    assert not (tmp_path / "data").exists()
 
 
 @pytest.mark.parametrize("url", ["mysql://somewhere/x", "postgresql:///no-host", "/a/path"])

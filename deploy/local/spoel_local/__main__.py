@@ -1,6 +1,8 @@
 """The command ``spoel``."""
 
 import importlib.metadata
+import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -126,8 +128,8 @@ def _watch(launcher: Launcher) -> NoReturn:
 
 
 def _greet(console: Console, instance: Instance) -> None:
-    data_dir = instance.data_dir if instance.data_dir != HERE.resolve() else None
-    option = f" --data-dir {data_dir}" if data_dir else ""
+    spoel = _as_typed()
+    option = "" if instance.data_dir == HERE.resolve() else f" --data-dir {instance.data_dir}"
     console.print(
         f"\nSpoel {instance.version} runs, site {instance.site}, speed {instance.speed:g}. Ctrl-C stops it.\n"
     )
@@ -139,15 +141,19 @@ def _greet(console: Console, instance: Instance) -> None:
     console.print(f"  {'NATS':<12} {instance.nats_url}, monitor {instance.nats_monitor_url}")
     for room in instance.rooms:
         console.print(f"  {room.room_id:<12} {room.address}  (simulated MagPro X100)")
-    console.print(f"\nA token:      spoel token --role supervisor{option}    (roles: {', '.join(sorted(Role))})")
-    console.print("A first call:")
-    console.print(
-        f'  curl -H "Authorization: Bearer $(spoel token --role supervisor{option})" '
-        f"{instance.services['planning']}/protocols",
-        soft_wrap=True,
-    )
-    console.print(f"What runs:    spoel status{option}")
-    console.print(f"Two patients: spoel demo --attach{option}\n")
+    token = f"{spoel} token --role supervisor{option}"
+    protocols = f"{instance.services['planning']}/protocols"
+    console.print(f"\nA token:      {token}", soft_wrap=True)
+    console.print(f"              roles: {', '.join(sorted(Role))}", soft_wrap=True)
+    console.print(f'A first call: curl -H "Authorization: Bearer $({token})" {protocols}', soft_wrap=True)
+    console.print(f"What runs:    {spoel} status{option}", soft_wrap=True)
+    console.print(f"Two patients: {spoel} demo --attach{option}\n", soft_wrap=True)
+
+
+def _as_typed() -> str:
+    """Return how the person at the terminal reaches this command: by its name, or by the path that was typed."""
+    found = shutil.which("spoel")
+    return "spoel" if found and Path(found).resolve() == Path(sys.argv[0]).resolve() else sys.argv[0]
 
 
 @app.command()
@@ -200,6 +206,8 @@ def init(
     for path in made:
         typer.echo(f"made {path}")
     typer.echo(f"{place.secrets_dir}: {len(made)} new secrets; those that were there are as they were.")
+    if os.getuid() == 0 and owner is None:
+        typer.echo("The secrets are root's. For containers as an ordinary user: --owner UID:GID.")
     typer.echo(f"For containers: docker compose --env-file {place.compose_environment} up --build --wait")
 
 

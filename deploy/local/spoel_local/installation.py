@@ -7,6 +7,7 @@ the NATS users file, which holds public keys only, is written anew, since what a
 
 import base64
 import os
+import re
 import secrets
 import stat
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from spoel_local.processes import LauncherError
 DATABASE_SERVICES = ("intake", "planning", "audit")
 """Services with a database on PostgreSQL; a stimulation node always keeps its journal in SQLite."""
 
+_SITE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _KEY_BYTES = 32
 _PASSWORD_BYTES = 24
 
@@ -92,9 +94,11 @@ def initialise(data_dir: Path, site: str, owner: tuple[int, int] | None = None) 
         owner: user and group that the services will run as, to whom the files are given; ourselves if None.
 
     Raises:
+        LauncherError: the site's name cannot be part of a subject.
         SecretReadableByOthers: a secret that is there already can be read by others.
         OSError: the directory cannot be written, or we may not give files to ``owner``.
     """
+    check_site(site)
     place = Installation(data_dir)
     for directory in (place.data_dir, place.secrets_dir, place.nats_users.parent):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -115,6 +119,16 @@ def initialise(data_dir: Path, site: str, owner: tuple[int, int] | None = None) 
         for path in (place.secrets_dir, *makers):
             os.chown(path, *owner)
     return made
+
+
+def check_site(site: str) -> None:
+    """Refuse a site's name that could not be part of NATS subjects and of the events' source.
+
+    Raises:
+        LauncherError: it has other characters.
+    """
+    if not _SITE.fullmatch(site):
+        raise LauncherError(f"--site is {site!r}; use small letters, digits and single hyphens.")
 
 
 def _random_key() -> str:

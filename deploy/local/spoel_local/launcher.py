@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field
 from datetime import datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 import httpx
 
 from spoel_common.clock import NS_PER_S, ScaledClock, utc_now
 from spoel_local.event_tables import latest_moment
-from spoel_local.installation import Installation, initialise
+from spoel_local.installation import Installation, check_site, initialise
 from spoel_local.instance import (
     Described,
     Instance,
@@ -316,8 +317,7 @@ def running(options: Options, progress: Callable[[str], None] = lambda _: None) 
     Raises:
         LauncherError: it cannot be started.
     """
-    if not 1 <= options.rooms <= MAX_ROOMS:
-        raise LauncherError(f"--rooms is {options.rooms}; one machine takes 1 to {MAX_ROOMS} rooms.")
+    _check(options)
     umask = os.umask(0o077)
     try:
         options.data_dir.mkdir(parents=True, exist_ok=True)
@@ -329,6 +329,16 @@ def running(options: Options, progress: Callable[[str], None] = lambda _: None) 
                 launcher.stop()
     finally:
         os.umask(umask)
+
+
+def _check(options: Options) -> None:
+    if not 1 <= options.rooms <= MAX_ROOMS:
+        raise LauncherError(f"--rooms is {options.rooms}; one machine takes 1 to {MAX_ROOMS} rooms.")
+    check_site(options.site)
+    try:
+        ip_address(options.bind)
+    except ValueError:
+        raise LauncherError(f"--bind is {options.bind!r}; give an IP address, such as 127.0.0.1.") from None
 
 
 def never_back(wanted: ScaledClock | None, latest: datetime | None) -> ScaledClock | None:

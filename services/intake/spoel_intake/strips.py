@@ -25,7 +25,7 @@ from spoel_intake.domain.refusals import PatientErased
 from spoel_intake.tables import rooms, strips
 from spoel_intake.vault import Vault, VaultDamaged
 
-STRIP_TTL_S = 24 * 3_600
+STRIP_TTL_S = 48 * 3_600
 LOOK_EVERY_S = 1.0
 """Days begin and end without an event, so the table is looked at now and then too."""
 

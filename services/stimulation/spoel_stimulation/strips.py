@@ -13,7 +13,7 @@ from spoel_common.settings import CannotStart
 from spoel_stimulation.domain.identity import IdentityStrip
 from spoel_stimulation.domain.refusals import IdentityStripMissing
 
-STRIP_TTL_S = 86_400.0
+STRIP_TTL_S = 48 * 3_600.0
 EVENT_TYPE = "identity-strip"
 KEY_BYTES = 32
 
