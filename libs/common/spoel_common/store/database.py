@@ -10,7 +10,7 @@ behind which events are read.
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
@@ -78,8 +78,13 @@ class Database:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         url = url.set(drivername="sqlite+aiosqlite")
         options = {"timeout": BUSY_TIMEOUT_S}
-        writer = _engine(url, pool_size=1, max_overflow=0, pool_timeout=30, connect_args=options)
-        reader = _engine(url, pool_size=_SQLITE_READERS, max_overflow=0, connect_args=options)
+        # an error never repeats the values of a statement: they may be a patient's
+        writer = create_async_engine(
+            url, hide_parameters=True, pool_size=1, max_overflow=0, pool_timeout=30, connect_args=options
+        )
+        reader = create_async_engine(
+            url, hide_parameters=True, pool_size=_SQLITE_READERS, max_overflow=0, connect_args=options
+        )
         _on_connect(writer, "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON")
         _on_connect(reader, "PRAGMA query_only=ON")
         _on_begin(writer, "BEGIN IMMEDIATE")
@@ -90,9 +95,11 @@ class Database:
     def _open_postgresql(cls, url: URL) -> Self:
         url = url.set(drivername="postgresql+asyncpg")
         options = {"server_settings": _POSTGRES_SESSION, "timeout": 10, "command_timeout": 60}
-        writer = _engine(url, pool_size=_POSTGRES_POOL, connect_args=options)
+        writer = create_async_engine(url, hide_parameters=True, pool_size=_POSTGRES_POOL, connect_args=options)
         reader = writer.execution_options(postgresql_readonly=True)
-        dedicated = _engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=options)
+        dedicated = create_async_engine(
+            url, hide_parameters=True, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=options
+        )
         return cls("postgresql", writer, reader, dedicated, None)
 
     @asynccontextmanager
@@ -136,11 +143,6 @@ class Database:
         await self._writer.dispose()
         await self._reader.dispose()
         await self._dedicated.dispose()
-
-
-def _engine(url: URL, **options: Any) -> AsyncEngine:
-    """Return an engine whose errors do not repeat the values of a statement: they may be a patient's."""
-    return create_async_engine(url, hide_parameters=True, **options)
 
 
 def _on_connect(engine: AsyncEngine, *pragmas: str) -> None:
