@@ -31,6 +31,7 @@ def build_app(settings: StimulationSettings, verifier: Verifier | None = None, n
         tasks={f"room-{room.room_id}": partial(_run_room, rooms, room.room_id) for room in settings.rooms},
         checks=[partial(_check_devices, rooms)],
         verifier=verifier,
+        body_hash_key=rooms.body_hash_key,
     )
     return create_app(
         runtime,
