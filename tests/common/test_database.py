@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from sqlalchemy import Column, Integer, MetaData, String, Table, insert, select, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from spoel_common.store import Database, UtcDateTime, upsert
 
@@ -86,6 +86,19 @@ async def test_a_read_transaction_cannot_write(notes):
     with pytest.raises(DBAPIError, match="read"):
         async with notes.read() as conn:
             await conn.execute(insert(NOTES).values(key="a", number=1))
+
+
+@pytest.mark.invariant("INV-6")
+async def test_an_error_does_not_repeat_the_values_of_its_statement(notes):
+    async def write_twice() -> None:
+        async with notes.write() as conn:
+            await conn.execute(insert(NOTES), [{"key": "Mevrouw Jansen", "number": 1}] * 2)
+
+    with pytest.raises(IntegrityError) as caught:
+        await write_twice()
+    text_shown = str(caught.value).replace(str(caught.value.orig), "")  # PostgreSQL's own DETAIL does, alas
+    assert "INSERT INTO notes" in text_shown
+    assert "Jansen" not in text_shown
 
 
 async def test_reading_goes_on_while_somebody_writes(notes):

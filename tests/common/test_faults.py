@@ -11,7 +11,7 @@ from spoel_common.messaging.faults import describe, is_machinery
 
 class PostgresError(Exception):
     def __init__(self, sqlstate: str | None) -> None:
-        super().__init__("what the server said")
+        super().__init__("what the server said\nDETAIL:  Key (name)=(secret) already exists.")
         self.sqlstate = sqlstate
 
 
@@ -25,6 +25,10 @@ def from_database(
     orig: Exception, kind: type[exc.DBAPIError] = exc.DBAPIError, *, lost: bool = False
 ) -> exc.DBAPIError:
     return kind("INSERT ...", {"patient": "secret"}, orig, connection_invalidated=lost)
+
+
+def shown(error: object) -> str:
+    return f"{type(error).__name__} {getattr(getattr(error, 'orig', None), 'sqlstate', '')}"
 
 
 @pytest.mark.parametrize(
@@ -44,7 +48,7 @@ def from_database(
         from_database(sqlite_error(sqlite3.OperationalError, sqlite3.SQLITE_IOERR_WRITE)),
         from_database(sqlite_error(sqlite3.DatabaseError, sqlite3.SQLITE_CORRUPT)),
     ],
-    ids=str,
+    ids=shown,
 )
 def test_the_machinery_failed(error):
     assert is_machinery(error)
@@ -61,7 +65,7 @@ def test_the_machinery_failed(error):
         from_database(sqlite_error(sqlite3.IntegrityError, sqlite3.SQLITE_CONSTRAINT_UNIQUE), exc.IntegrityError),
         from_database(sqlite_error(sqlite3.OperationalError, sqlite3.SQLITE_ERROR), exc.OperationalError),
     ],
-    ids=str,
+    ids=shown,
 )
 def test_the_event_failed(error):
     assert not is_machinery(error)

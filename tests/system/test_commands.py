@@ -143,6 +143,7 @@ def test_status_tells_the_lag_of_every_consumer(status):
         assert lags["audit", f"/spoel/local/{source}"] >= 0
     assert ("stimulation", "/spoel/local/planning/main") in lags
     assert ("planning", "/spoel/local/intake/main") in lags
+    assert all(not any(consumer["waiting"].values()) for consumer in status["consumers"])
 
 
 def test_status_is_readable_for_people(up, monkeypatch):

@@ -2,10 +2,10 @@
 
 import json
 from collections import defaultdict
-from typing import Any
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 from rich.markup import escape
@@ -15,12 +15,7 @@ from spoel_local.instance import Described, Instance
 
 _TIMEOUT_S = 3.0
 
-_FEED_METRICS = {
-    "spoel_feed_lag_events": "lag_events",
-    "spoel_feed_age_seconds": "age_s",
-    "spoel_feed_held_events": "held",
-    "spoel_feed_parked_events": "parked",
-}
+_LAG, _AGE, _WAITING = "spoel_feed_lag_events", "spoel_feed_age_seconds", "spoel_feed_waiting_events"
 
 
 class ProcessStatus(BaseModel):
@@ -48,8 +43,7 @@ class ConsumerStatus(BaseModel):
     Attributes:
         lag_events: published, not yet applied.
         age_s: seconds since the feed was last known to be complete.
-        held: events that wait for an earlier one.
-        parked: events that could not be applied.
+        waiting: events that the projection holds back, over all its feeds: for an earlier one, or because they failed.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -58,9 +52,8 @@ class ConsumerStatus(BaseModel):
     projection: str
     source: str
     lag_events: int
-    age_s: float | None = None
-    held: int = 0
-    parked: int = 0
+    age_s: float | None
+    waiting: dict[str, int]
 
 
 class Status(BaseModel):
@@ -137,21 +130,28 @@ def _consumers(client: httpx.Client, service: str, url: str) -> list[ConsumerSta
         answer = client.get(f"{url}/metrics").raise_for_status()
     except httpx.HTTPError:
         return []
-    figures: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
-    for family in text_string_to_metric_families(answer.text):
-        for sample in family.samples:
-            if sample.name in _FEED_METRICS:
-                feed = sample.labels["projection"], sample.labels["source"]
-                figures[feed][_FEED_METRICS[sample.name]] = sample.value
+    samples = [sample for family in text_string_to_metric_families(answer.text) for sample in family.samples]
+    ages = {_feed(sample): sample.value for sample in samples if sample.name == _AGE}
+    waiting: dict[str, dict[str, int]] = defaultdict(dict)
+    for sample in samples:
+        if sample.name == _WAITING:
+            waiting[sample.labels["projection"]][sample.labels["kind"]] = int(sample.value)
     return [
-        ConsumerStatus(service=service, projection=projection, source=source, **_whole_numbers(figure))
-        for (projection, source), figure in sorted(figures.items())
-        if "lag_events" in figure
+        ConsumerStatus(
+            service=service,
+            projection=sample.labels["projection"],
+            source=sample.labels["source"],
+            lag_events=int(sample.value),
+            age_s=ages.get(_feed(sample)),
+            waiting=waiting[sample.labels["projection"]],
+        )
+        for sample in sorted(samples, key=_feed)
+        if sample.name == _LAG
     ]
 
 
-def _whole_numbers(figures: dict[str, float]) -> dict[str, Any]:
-    return {name: value if name == "age_s" else int(value) for name, value in figures.items()}
+def _feed(sample: Sample) -> tuple[str, str]:
+    return sample.labels.get("projection", ""), sample.labels.get("source", "")
 
 
 def print_status(console: Console, status: Status) -> None:
@@ -166,12 +166,13 @@ def print_status(console: Console, status: Status) -> None:
         processes.add_row(process.name, str(process.pid), escape(process.address), _state(process))
     console.print(processes)
     consumers = Table()
-    for heading in ("Service", "Projection", "Feed", "Behind", "Age", "Held", "Parked"):
+    for heading in ("Service", "Projection", "Feed", "Behind", "Age", "Held back"):
         consumers.add_column(heading)
     for consumer in status.consumers:
         age = "-" if consumer.age_s is None else f"{consumer.age_s:.1f} s"
-        counts = str(consumer.lag_events), age, str(consumer.held), str(consumer.parked)
-        consumers.add_row(consumer.service, consumer.projection, escape(consumer.source), *counts)
+        held = ", ".join(f"{count} {kind}" for kind, count in sorted(consumer.waiting.items()) if count) or "0"
+        place = consumer.service, consumer.projection, escape(consumer.source)
+        consumers.add_row(*place, str(consumer.lag_events), age, held)
     console.print(consumers)
 
 

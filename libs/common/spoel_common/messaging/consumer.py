@@ -104,7 +104,10 @@ class Consumer:
             while True:
                 await self._broker.wait_connected()
                 if hearing is None or not hearing.still_on(self._broker):
-                    hearing = await Hearing.start(self._broker, wanted, self._on_watermark)
+                    try:
+                        hearing = await Hearing.start(self._broker, wanted, self._on_watermark)
+                    except (BrokerAway, nats.errors.Error) as error:
+                        _log.debug("watermarks-not-heard", projection=self.projection.name, error=str(error))
                 await asyncio.sleep(_FOLLOW_EVERY_S)
         finally:
             if hearing is not None:

@@ -46,4 +46,5 @@ def describe(error: BaseException) -> str:
         )
         return f"{error.title} does not fit: {places}"[:_TEXT_LENGTH]
     shown = error.orig if isinstance(error, exc.DBAPIError) and error.orig is not None else error
-    return f"{type(error).__name__}: {shown}"[:_TEXT_LENGTH]
+    first_line = str(shown).partition("\n")[0]  # PostgreSQL's DETAIL, behind it, repeats values
+    return f"{type(error).__name__}: {first_line}"[:_TEXT_LENGTH]
