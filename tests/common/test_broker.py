@@ -44,6 +44,8 @@ async def test_it_is_closed_soon_whatever_it_is_doing_while_nats_is_away(after_s
     connecting.cancel()
     done, _ = await asyncio.wait({connecting}, timeout=2)
     assert done
+    if not connecting.cancelled():
+        await asyncio.wait_for(connecting.result().close(), 2)
     assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
 
 

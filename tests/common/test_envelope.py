@@ -79,7 +79,7 @@ def test_bytes_are_read_back_and_written_again_the_same():
     assert Envelope.from_bytes(raw).to_bytes() == raw
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(st.dictionaries(st.text(), st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists)))
 def test_any_data_survives_the_way_through_bytes(data):
     raw = envelope(data=data).to_bytes()

@@ -5,9 +5,11 @@ NATS is away: what the room knows of others is put into its read model as its co
 
 import asyncio
 import json
+import shutil
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
 
 import httpx
 from tests.stimulation.story import (
@@ -39,6 +41,12 @@ from spoel_stimulation.node import Node
 from spoel_stimulation.settings import RoomSetting, StimulationSettings
 
 SPEED = 60.0
+SETTLE_S = 0.05
+"""Wall seconds until a simulator's settings hold: shorter than a real device's, so that arming is quick."""
+
+TEMPLATE: list[Path] = []
+"""An empty journal with its tables, made once: migrating takes longer than copying a file."""
+
 PEOPLE = {person.person_id: person for person in (OPERATOR, TECHNICIAN, SUPERVISOR, CLINICIAN)}
 IDENTITY = {"given_name": "Zoë", "family_name": "van den Berg", "birth_date": "1980-02-29"}
 WAIT_S = 15.0
@@ -57,8 +65,11 @@ class Clinic:
     """One node with its simulators; may be closed and opened again on the same data, as after a crash."""
 
     def __init__(self, folder, clock, addresses, **settings):
+        journal = folder / "journal.db"
+        if TEMPLATE and not journal.exists():
+            shutil.copyfile(TEMPLATE[0], journal)
         self.settings = StimulationSettings(
-            database_url=f"sqlite:///{folder}/journal.db",
+            database_url=f"sqlite:///{journal}",
             data_dir=folder,
             clock=clock,
             rooms=[RoomSetting(room_id=room_id, address=address) for room_id, address in addresses.items()],
@@ -293,7 +304,9 @@ async def simulated(folder, clock, numbers=(1,), **settings):
     async with AsyncExitStack() as stack:
         simulators, addresses = [], {}
         for number in numbers:
-            simulator = MagProSimulator(clock, number=number, log_path=folder / f"sim-{number}.jsonl")
+            simulator = MagProSimulator(
+                clock, number=number, log_path=folder / f"sim-{number}.jsonl", settle_s=SETTLE_S
+            )
             stack.callback(simulator.close)
             simulators.append(simulator)
             addresses[f"room-{number}"] = await stack.enter_async_context(on_tcp(simulator))

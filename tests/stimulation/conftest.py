@@ -1,7 +1,27 @@
 """Room nodes for the tests of stimulation."""
 
+import asyncio
+
 import pytest
-from tests.stimulation.clinic import fast_clock, simulated
+from tests.stimulation.clinic import TEMPLATE, fast_clock, simulated
+
+from spoel_common.store import Database, migrate
+
+
+@pytest.fixture(scope="session", autouse=True)
+def journal_template(tmp_path_factory):
+    """Make the journal that every node of these tests begins with."""
+    path = tmp_path_factory.mktemp("journal") / "template.db"
+    asyncio.run(_migrated(f"sqlite:///{path}"))
+    TEMPLATE.append(path)
+    yield
+    TEMPLATE.clear()
+
+
+async def _migrated(url):
+    database = await Database.open(url)
+    await migrate(database, "spoel_stimulation")
+    await database.close()
 
 
 @pytest.fixture

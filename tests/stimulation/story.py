@@ -10,7 +10,8 @@ from spoel_stimulation.domain.conditions import Booking, DeviceFacts, Facts, Ord
 from spoel_stimulation.domain.identity import IdentityStrip
 from spoel_stimulation.domain.roster import RosterState
 from spoel_stimulation.domain.state import SessionState, evolve
-from spoel_stimulation.events import DeviceSettings, Known, MeasurementOrder, Pattern, TreatmentOrder
+from spoel_stimulation.events import DeviceSettings, Known
+from spoel_stimulation.orders import MeasurementOrder, Pattern, TreatmentOrder
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 TODAY = date(2026, 11, 22)

@@ -30,7 +30,7 @@ from spoel_stimulation.domain import conduct, refusals, session
 from spoel_stimulation.domain.conditions import NEEDED_SERVICES, OrderFacts
 from spoel_stimulation.domain.room import Latch, RoomState
 from spoel_stimulation.domain.state import SessionState
-from spoel_stimulation.events import ThresholdKey
+from spoel_stimulation.orders import ThresholdKey
 
 OPEN = asked.OpenSession(session_id=SESSION)
 LATCHED = RoomState(latch=Latch(reason="device-fault", detail="train incomplete"))

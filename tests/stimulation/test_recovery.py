@@ -17,10 +17,9 @@ async def crashed_after_authorising(clinic, pulses):
     async with clinic.opened():
         session_id = await clinic.started(await clinic.prepare(treatment_order(SHORT)))
         await clinic.until_event("train-delivered", 1)
-        clinic.room.holds += 1
-        clinic.room.wake()
+        await clinic.room.delivery.busy.acquire()  # keeps the conductor from the next train
         state = await clinic.room.journal.open_session()
-        await clinic.room.count()
+        await clinic.room.delivery.count()
         moment = state.trains[-1].onset_at.timestamp() + 30
         await clinic.until(lambda: clinic.clock.utc_ns() > moment * 1e9, "the next onset")
         command = AuthoriseTrain(train_id=new_id(), percent_mso=state.percent_mso)

@@ -169,10 +169,11 @@ def test_an_interruption_before_the_start_asks_for_arming_and_starting():
         {"given_name": " zoe "},
         {"family_name": "VAN DEN BERG"},
         {"family_name": "vandenberg"},
+        {"family_name": "Van-den\u00adBerg"},
         {"side_or_site": "left-dlpfc"},
     ],
 )
-def test_identity_is_compared_without_case_space_and_diacritics(same):
+def test_identity_is_compared_without_case_space_signs_and_diacritics(same):
     story = Story().opened()
     said = SAID.model_copy(update=same)
     (event,) = session.confirm_identity(story.state, said, OPERATOR, facts(), STRIP)
@@ -197,6 +198,22 @@ def test_anothers_identity_is_refused_without_telling_whose_it_is(other, fields)
     assert not any(text in caught.value.detail for text in ("Zo", "Berg", "1980"))
 
 
+@pytest.mark.requirement("ST-10")
+@pytest.mark.hazard("HZ-01")
+@pytest.mark.parametrize("nothing", ["", " ", "\u0301", "\u200b", "-"])
+@pytest.mark.parametrize("said", [" ", "\u0308", "."])
+def test_a_name_of_which_nothing_is_left_to_compare_is_nobodys(nothing, said):
+    strip = STRIP.model_copy(update={"given_name": nothing})
+    with pytest.raises(refusals.IdentityMismatch) as caught:
+        check_identity(SAID.model_copy(update={"given_name": said}), strip)
+    assert caught.value.facts["fields"] == ["given_name"]
+
+
+@pytest.mark.parametrize(("said", "booked"), [("Yildiz", "Yıldız"), ("d'Hondt", "D’Hondt"), ("Oztürk", "ÖZTÜRK")])  # noqa: RUF001 - as in a passport
+def test_names_are_one_however_they_are_typed(said, booked):
+    check_identity(SAID.model_copy(update={"family_name": said}), STRIP.model_copy(update={"family_name": booked}))
+
+
 @pytest.mark.hazard("HZ-03")
 @pytest.mark.parametrize("other", [{"side_or_site": "right"}, {"side_or_site": "right-dlpfc"}, {"protocol_id": "itbs"}])
 def test_another_side_or_protocol_is_refused(other):
@@ -206,7 +223,12 @@ def test_another_side_or_protocol_is_refused(other):
         check_site(SAID, measurement_order())
 
 
-@given(st.text(min_size=1, max_size=20), st.text(min_size=1, max_size=20))
+NAMES = st.text(st.characters(categories=["L", "Zs", "Pd"]), min_size=1, max_size=20).filter(
+    lambda name: any(sign.isalpha() for sign in name)
+)
+
+
+@given(NAMES, NAMES)
 def test_a_name_equals_itself_and_no_other_birth_date_does(given_name, family_name):
     strip = IdentityStrip(given_name=given_name, family_name=family_name, birth_date=date(1990, 1, 2))
     said = SAID.model_copy(update={"given_name": given_name, "family_name": family_name})

@@ -214,7 +214,7 @@ def test_when_a_process_dies_up_says_so_and_stops_the_others(tmp_path, monkeypat
 
     def stand_ins(launcher):
         for name in ("nats", "identity", *SERVICES):
-            short = (sys.executable, "-I", "-S", "-c", "import time; time.sleep(3)")
+            short = (sys.executable, "-I", "-S", "-c", "import time; time.sleep(1)")
             long = (sys.executable, "-I", "-S", "-c", "import time; time.sleep(60)")
             yield Program(name, short if name == "planning" else long, waiting_for=started.append)
 
@@ -392,3 +392,10 @@ def test_a_simulator_refuses_a_speed_that_is_not_the_shared_clock_s(monkeypatch)
     told = typed("simulator", "magpro-x100", "--pty", "--speed", "10")
     assert told.exit_code == 2
     assert "differs from the speed 60 of SPOEL_CLOCK" in told.stderr
+
+
+@pytest.mark.hazard("HZ-25")
+def test_a_simulator_with_a_fast_clock_stays_on_loopback():
+    told = typed("simulator", "magpro-x100", "--tcp", "0", "--bind", "0.0.0.0", "--speed", "10")
+    assert told.exit_code == 2
+    assert "a fast clock stays on loopback" in told.stderr

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from spoel_common.clock import ScaledClock, utc_now
+from spoel_local import probe
 from spoel_local.event_tables import latest_moment, read_events
 from spoel_local.instance import AlreadyRuns, PortTaken, StoreLocation, check_port_free, free_ports, only_instance
 from spoel_local.launcher import Ports, never_back
@@ -96,3 +97,22 @@ def test_a_data_directory_has_one_instance_at_a_time(tmp_path):
         pass
     with only_instance(tmp_path):
         assert (tmp_path / "instance.lock").exists()
+
+
+def test_the_container_s_probe_sees_a_listener_without_connecting_to_it():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = str(listener.getsockname()[1])
+        assert probe.main(["--listens", port]) == 1
+        listener.listen()
+        listener.settimeout(0)
+        assert probe.main(["--listens", port]) == 0
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+
+
+def test_the_container_s_probe_says_why_a_service_is_not_ready(monkeypatch, capsys):
+    (port,) = free_ports(1)
+    monkeypatch.setenv("SPOEL_PORT", str(port))
+    assert probe.main([]) == 1
+    assert f"no answer at http://127.0.0.1:{port}/health/ready" in capsys.readouterr().err

@@ -45,6 +45,9 @@ def magpro_x100(
     except LauncherError as error:
         sys.stderr.write(f"{error}\n")
         raise typer.Exit(2) from None
+    if bind != LOOPBACK:
+        sys.stderr.write("--bind: the simulator listens on 127.0.0.1 only in this release.\n")
+        raise typer.Exit(2)
     asyncio.run(run_simulator(clock, model=Model.X100_OPTION, number=number, log_path=log, tcp_port=tcp))
 
 
@@ -55,7 +58,11 @@ def _check_one_door(tcp: int | None, *, pty: bool) -> None:
 
 def _check_bind(bind: str, clock: ScaledClock) -> None:
     """Refuse a fast clock where others could reach the simulator (HZ-25)."""
-    if not ip_address(bind).is_loopback and clock.speed != 1:
+    try:
+        loopback = ip_address(bind).is_loopback
+    except ValueError:
+        raise LauncherError(f"--bind is {bind!r}; give an IP address, such as 127.0.0.1.") from None
+    if not loopback and clock.speed != 1:
         raise LauncherError(f"--bind is {bind}, and the clock's speed {clock.speed:g}: a fast clock stays on loopback.")
 
 

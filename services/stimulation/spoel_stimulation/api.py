@@ -17,12 +17,13 @@ from spoel_common.work import Work
 from spoel_stimulation import commands as asked
 from spoel_stimulation import handlers, views
 from spoel_stimulation.domain.session import check_may_halt
-from spoel_stimulation.domain.state import Act, Phase, SessionState
+from spoel_stimulation.domain.state import Act, SessionState
 from spoel_stimulation.events import StopOutcome
 from spoel_stimulation.handlers import DutyAnswer, Look, RoomAnswer, SessionAnswer
 from spoel_stimulation.node import Node
 from spoel_stimulation.runner import Room
 from spoel_stimulation.runner.delivery import RoomFault
+from spoel_stimulation.runner.room import ARMED_PHASES
 
 EMERGENCY_STOP_PATHS = r"/rooms/[^/]+/emergency-stop"
 """Paths that nothing is asked of: no token, no key, no body (INV-8)."""
@@ -56,6 +57,16 @@ class EmergencyStopAnswer(BaseModel):
     room_id: str
     outcome: StopOutcome
     instruction: dict[str, str]
+
+
+class StopAnswer(SessionAnswer):
+    """A session that was stopped.
+
+    Attributes:
+        device_disarmed: the device was read back as disabled; if not, lift the coil and press the device's own stop.
+    """
+
+    device_disarmed: bool
 
 
 def node_of(request: Request) -> Node:
@@ -209,9 +220,10 @@ async def post_confirm_identity(command: asked.ConfirmIdentity, its: SessionDep,
 @router.post("/sessions/{session_id}/arm", status_code=202, response_model=views.ArmView, tags=["sessions"])
 async def post_arm(command: asked.Arm, its: SessionDep) -> Response:
     """Write and read back every setting of the device, and enable it; ``outcome`` says whether that was done."""
+    bars = its.room.delivery.bars
 
     async def arm(body: dict[str, Any]) -> None:
-        await its.room.arm(its.state, body["event_id"], its.call.actor)
+        await its.room.arm(its.state, body["event_id"], its.call.actor, bars)
 
     async def current(body: dict[str, Any]) -> dict[str, Any]:
         view = await views.arm_view(its.call.runtime, its.room, its.session_id, body["event_id"])
@@ -246,19 +258,25 @@ async def post_resume(command: asked.Resume, its: SessionDep) -> Response:
     return await its.run(lambda work: handlers.resume(work, its.session_id, command, its.look), wake=True)
 
 
-@router.post("/sessions/{session_id}/stop", response_model=SessionAnswer, tags=["sessions"])
+@router.post("/sessions/{session_id}/stop", response_model=StopAnswer, tags=["sessions"])
 async def post_stop(command: asked.Stop, its: SessionDep) -> Response:
     """Disarm at once and close the session. The device's own stop and lifting the coil come first."""
     check_may_halt(its.call.actor)
+    status = its.room.device.status
+    disarmed = status is not None and not status.enabled
 
     async def close(work: Work) -> SessionAnswer:
         return await handlers.stop(work, its.session_id, command, its.look)
 
+    async def current(body: dict[str, Any]) -> dict[str, Any]:
+        return body | {"device_disarmed": disarmed}
+
     if not its.state.may(Act.STOP):
-        return await its.run(close)
-    async with its.room.halted() as disarmed:
-        response = await its.run(close)
-    if not disarmed and its.state.phase in (Phase.ARMED, Phase.RUNNING, Phase.PAUSED):
+        return await its.call.run(close, 200, current)
+    async with its.room.halted() as stopped:
+        disarmed = stopped
+        response = await its.call.run(close, 200, current)
+    if not disarmed and its.state.phase in ARMED_PHASES:
         await its.room.fault(RoomFault("device-fault", "disarm-not-confirmed", "not read back as disabled at a stop"))
     return response
 
@@ -289,12 +307,13 @@ async def post_stimulus(command: asked.Stimulate, its: SessionDep) -> Response:
         state = await views.load_session(its.call.runtime, its.session_id)
         return body | {"outcome": views.train_view(state, body["train_id"]).outcome}
 
-    return await its.call.run(
-        lambda work: handlers.intend_stimulus(work, its.session_id, command, train_id, its.look),
-        202,
-        current,
-        effect=fire,
-    )
+    with its.room.delivery.under_way():
+        return await its.call.run(
+            lambda work: handlers.intend_stimulus(work, its.session_id, command, train_id, its.look),
+            202,
+            current,
+            effect=fire,
+        )
 
 
 @router.post(

@@ -16,11 +16,11 @@ from spoel_stimulation.events import (
     PauseReason,
     ResetReason,
     Response,
-    Site,
     StopReason,
     TrainOutcome,
     UnknownReason,
 )
+from spoel_stimulation.orders import Site
 
 Id = Annotated[str, Field(min_length=1, max_length=64, pattern=re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$"))]
 PersonName = Annotated[str, Field(min_length=1, max_length=100)]

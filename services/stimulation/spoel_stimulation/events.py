@@ -4,16 +4,13 @@ Intensities are in percent of maximum stimulator output (``…percent_mso``) or 
 (``…percent_rmt``), durations in seconds. Pulse counts of a device are those of its own counter.
 """
 
-from datetime import date
 from typing import ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from spoel_common.events import Catalogue, EventData, UtcTime
+from spoel_stimulation.orders import MeasurementOrder, Part, TreatmentOrder
 
-Site = Literal["left-dlpfc", "right-dlpfc", "left-motor-cortex", "right-motor-cortex"]
-Waveform = Literal["biphasic", "monophasic"]
-CurrentDirection = Literal["normal", "reverse"]
 SessionKind = Literal["measurement", "treatment"]
 Response = Literal["yes", "no", "repeat"]
 Parameter = Literal["percent_rmt", "train_interval_s"]
@@ -63,101 +60,6 @@ InterlockReason = Literal[
 ChangeReason = Literal[
     "patient-discomfort", "pain", "facial-twitch", "anxiety", "clinical-judgement", "technical", "other"
 ]
-
-
-class Part(BaseModel):
-    """A part of an event. Unknown fields are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Pattern(Part):
-    """The timing of a session: nestable counts and onset-to-onset intervals (after NIBS-BIDS, BEP037).
-
-    Attributes:
-        pulses_per_burst: 1 where there are no bursts.
-        pulse_interval_s: onset to onset within a burst; None where there are no bursts.
-        bursts_per_train: bursts, or single pulses, in a train.
-        burst_interval_s: onset to onset of bursts or single pulses.
-        trains: trains in a session.
-        train_interval_s: onset to onset of trains.
-    """
-
-    pulses_per_burst: int = Field(ge=1)
-    pulse_interval_s: float | None = Field(default=None, gt=0)
-    bursts_per_train: int = Field(ge=1)
-    burst_interval_s: float = Field(gt=0)
-    trains: int = Field(ge=1)
-    train_interval_s: float = Field(gt=0)
-
-    @model_validator(mode="after")
-    def _bursts_have_an_interval(self) -> Self:
-        if (self.pulses_per_burst > 1) != (self.pulse_interval_s is not None):
-            raise ValueError("pulse_interval_s is given with bursts of more than one pulse, and only then")
-        return self
-
-    @property
-    def pulses(self) -> int:
-        """Pulses of a whole session."""
-        return self.pulses_per_burst * self.bursts_per_train * self.trains
-
-
-class ThresholdKey(Part):
-    """What a motor threshold holds for; another value of any of these makes it another threshold."""
-
-    stimulator_model: str
-    coil_model: str
-    waveform: Waveform
-    current_direction: CurrentDirection
-    muscle: str
-
-
-class TreatmentOrder(ThresholdKey):
-    """A signed prescription, as far as a room needs it.
-
-    Attributes:
-        percent_rmt: prescribed intensity in percent of the resting motor threshold.
-        floor_percent_rmt: lowest intensity that the operator may set.
-        ceiling_percent_rmt: highest intensity that the operator may set.
-        threshold_percent_mso: the threshold on which the order rests.
-        percent_mso: percent_rmt of the threshold, rounded down: what the device is set to.
-        pulses: pulses of one whole session.
-    """
-
-    protocol_id: str
-    protocol_version: int | str
-    site: Site
-    pattern: Pattern
-    percent_rmt: float = Field(gt=0)
-    floor_percent_rmt: float = Field(gt=0)
-    ceiling_percent_rmt: float = Field(gt=0)
-    threshold_id: str
-    threshold_percent_mso: int = Field(ge=1, le=100)
-    percent_mso: int = Field(ge=0)
-    floor_percent_mso: int = Field(ge=0)
-    ceiling_percent_mso: int = Field(ge=0)
-    pulses: int = Field(ge=1)
-
-
-class MeasurementOrder(ThresholdKey):
-    """A signed measurement order: single pulses at one site on one day.
-
-    Attributes:
-        ceiling_percent_mso: highest output of a stimulus.
-        max_stimuli: most stimuli under this order, over all its sessions.
-        min_interval_s: shortest time from stimulus to stimulus.
-        valid_on: the local day on which it may be used.
-    """
-
-    order_id: str
-    case_id: str
-    patient_id: str
-    purpose: Literal["motor-threshold"]
-    site: Site
-    ceiling_percent_mso: int = Field(ge=1, le=100)
-    max_stimuli: int = Field(ge=1)
-    min_interval_s: float = Field(gt=0)
-    valid_on: date
 
 
 class Known(Part):

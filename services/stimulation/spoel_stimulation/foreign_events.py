@@ -7,7 +7,8 @@ from pydantic import ConfigDict
 
 from spoel_common.events import Catalogue, ForeignEvent, UtcTime
 from spoel_common.people import Profession
-from spoel_stimulation.events import MeasurementOrder, Pattern, SessionKind, ThresholdKey, TreatmentOrder
+from spoel_stimulation.events import SessionKind
+from spoel_stimulation.orders import MeasurementOrder, Pattern, ThresholdKey, TreatmentOrder
 
 
 class SignedPattern(Pattern):

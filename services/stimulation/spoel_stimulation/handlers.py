@@ -19,14 +19,8 @@ from spoel_stimulation.domain.room import RoomState
 from spoel_stimulation.domain.roster import RosterState
 from spoel_stimulation.domain.state import Phase, SessionState, evolve
 from spoel_stimulation.domain.trains import device_pattern
-from spoel_stimulation.events import (
-    CATALOGUE,
-    Known,
-    MeasurementOrder,
-    SessionKind,
-    TrainAuthorised,
-    TreatmentOrder,
-)
+from spoel_stimulation.events import CATALOGUE, Known, SessionKind, TrainAuthorised
+from spoel_stimulation.orders import MeasurementOrder, TreatmentOrder
 
 ROOM = Aggregate("room", RoomState, room.evolve, CATALOGUE)
 SESSION = Aggregate("session", SessionState, evolve, CATALOGUE)

@@ -1,5 +1,6 @@
 """A room node: its rooms, opened and closed together with the service."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -80,8 +81,7 @@ class Node:
         try:
             yield
         finally:
-            for room in self.rooms.values():
-                await room.close()
+            await asyncio.gather(*(room.close() for room in self.rooms.values()))
 
     async def run_room(self, room_id: str) -> None:
         """Run one room until cancelled."""

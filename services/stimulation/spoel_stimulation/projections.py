@@ -14,15 +14,7 @@ from spoel_common.events import Envelope, EventData, ForeignEvent
 from spoel_common.people import Registration
 from spoel_common.store import BigInt, UtcDateTime, upsert
 from spoel_stimulation.domain.conditions import Booking, OrderFacts
-from spoel_stimulation.events import (
-    MeasurementOrder,
-    SessionClosed,
-    SessionOpened,
-    ThresholdKey,
-    TrainDelivered,
-    TrainOutcomeUnknown,
-    TreatmentOrder,
-)
+from spoel_stimulation.events import SessionClosed, SessionOpened, TrainDelivered, TrainOutcomeUnknown
 from spoel_stimulation.foreign_events import (
     ConsentGiven,
     ConsentWithdrawn,
@@ -37,6 +29,7 @@ from spoel_stimulation.foreign_events import (
     SessionBookingCancelled,
     ThresholdEstimated,
 )
+from spoel_stimulation.orders import MeasurementOrder, ThresholdKey, TreatmentOrder
 
 _metadata = sa.MetaData()
 

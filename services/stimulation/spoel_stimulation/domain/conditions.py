@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, ConfigDict
 
 from spoel_common.errors import BigNumberInvalid, ProfessionNotAllowed, RegistrationNotVerified
-from spoel_common.people import Actor, Registration, Role, check_act, check_role
+from spoel_common.people import Actor, Registration, Role, acts, check_act, check_role
 from spoel_stimulation.domain.refusals import (
     BookingCancelled,
     BookingUnknown,
@@ -33,7 +33,8 @@ from spoel_stimulation.domain.refusals import (
 )
 from spoel_stimulation.domain.room import RoomState, check_not_latched
 from spoel_stimulation.domain.roster import RosterState
-from spoel_stimulation.events import Known, MeasurementOrder, SessionKind, ThresholdKey, TreatmentOrder
+from spoel_stimulation.events import Known, SessionKind
+from spoel_stimulation.orders import MeasurementOrder, ThresholdKey, TreatmentOrder
 
 LOCAL_ZONE = ZoneInfo("Europe/Amsterdam")
 NEEDED_SERVICES = ("intake", "planning")
@@ -256,13 +257,15 @@ def check_people(facts: Facts, by: Actor, supervisor_id: str | None) -> Role:
 
     Raises:
         NotAllowed, BigNumberInvalid, RegistrationNotVerified, ProfessionNotAllowed: as ``check_act`` says.
-        SupervisionMissing: a technician or trainee without a named supervisor on duty.
+        SupervisionMissing: a technician or trainee without a named supervisor, or anybody with one who is not on duty.
     """
     role = role_to_run(by)
     if role is Role.TMS_PROFESSIONAL:
         check_act("run-session", by, facts.registrations.get(by.person_id), facts.today)
-        return role
-    check_role("run-session-supervised", by)
+        if supervisor_id is None:
+            return role
+    else:
+        check_role("run-session-supervised", by)
     if supervisor_id is None:
         raise SupervisionMissing(f"A {role} runs sessions under a supervisor. Name one on duty in 'supervisor_id'.")
     if supervisor_id == by.person_id or not _supervises(facts, supervisor_id):
@@ -276,6 +279,8 @@ def check_people(facts: Facts, by: Actor, supervisor_id: str | None) -> Role:
 def _supervises(facts: Facts, person_id: str) -> bool:
     registration = facts.registrations.get(person_id)
     if registration is None or (registration.valid_until is not None and registration.valid_until < facts.today):
+        return False
+    if registration.profession not in acts()["supervise"].professions:
         return False
     return facts.roster.on_duty(person_id, facts.now)
 

@@ -16,8 +16,8 @@ from spoel_stimulation.events import (
     TrainAuthorised,
     TrainDelivered,
     TrainOutcomeUnknown,
-    TreatmentOrder,
 )
+from spoel_stimulation.orders import TreatmentOrder
 
 
 class Ids(TypedDict):

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 from spoel_stimulation.commands import ConfirmIdentity
 from spoel_stimulation.domain.refusals import IdentityMismatch, SiteMismatch
-from spoel_stimulation.events import MeasurementOrder, TreatmentOrder
+from spoel_stimulation.orders import MeasurementOrder, TreatmentOrder
 
 
 class IdentityStrip(BaseModel):
@@ -21,13 +21,30 @@ class IdentityStrip(BaseModel):
 
 
 def _folded(name: str) -> str:
-    """Return a name without case, diacritics and white space; letters that carry a stroke count as plain."""
-    decomposed = unicodedata.normalize("NFKD", name.casefold())
-    plain = "".join(mark for mark in decomposed if not unicodedata.combining(mark) and not mark.isspace())
-    return plain.translate(_STROKES)
+    """Return the letters and digits of a name, without case and diacritics; letters with a stroke count as plain."""
+    decomposed = unicodedata.normalize("NFKD", name.casefold()).casefold()
+    return "".join(mark for mark in decomposed if mark.isalnum()).translate(_STROKES)
 
 
-_STROKES = str.maketrans({"ø": "o", "đ": "d", "ł": "l", "ħ": "h", "ŧ": "t", "æ": "ae", "œ": "oe", "ð": "d", "þ": "th"})
+def _same(said: str, booked: str) -> bool:
+    """Tell whether two names are one; a name of which nothing is left to compare is no other's."""
+    return _folded(said) == _folded(booked) != ""
+
+
+_STROKES = str.maketrans(
+    {
+        "\N{LATIN SMALL LETTER DOTLESS I}": "i",
+        "ø": "o",
+        "đ": "d",
+        "ł": "l",
+        "ħ": "h",
+        "ŧ": "t",
+        "æ": "ae",
+        "œ": "oe",
+        "ð": "d",
+        "þ": "th",
+    }
+)
 
 
 def check_identity(said: ConfirmIdentity, strip: IdentityStrip) -> None:
@@ -37,8 +54,8 @@ def check_identity(said: ConfirmIdentity, strip: IdentityStrip) -> None:
         IdentityMismatch: at least one of name and birth date differs.
     """
     compared = {
-        "given_name": _folded(said.given_name) == _folded(strip.given_name),
-        "family_name": _folded(said.family_name) == _folded(strip.family_name),
+        "given_name": _same(said.given_name, strip.given_name),
+        "family_name": _same(said.family_name, strip.family_name),
         "birth_date": said.birth_date == strip.birth_date,
     }
     differing = [field for field, same in compared.items() if not same]

@@ -28,7 +28,6 @@ from spoel_stimulation.domain.trains import (
 )
 from spoel_stimulation.events import (
     IdentityConfirmed,
-    MeasurementOrder,
     ParameterChanged,
     SessionArmed,
     SessionOpened,
@@ -36,8 +35,8 @@ from spoel_stimulation.events import (
     SessionResumed,
     SessionStarted,
     StimulusAnswered,
-    TreatmentOrder,
 )
+from spoel_stimulation.orders import MeasurementOrder, TreatmentOrder
 
 MAY_HALT = ("run-session", "run-session-supervised", "supervise")
 

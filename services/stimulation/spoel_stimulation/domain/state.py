@@ -12,7 +12,6 @@ from spoel_common.people import Actor, Role
 from spoel_stimulation.domain.refusals import TransitionNotAllowed
 from spoel_stimulation.events import (
     IdentityConfirmed,
-    MeasurementOrder,
     ParameterChanged,
     Response,
     SessionArmed,
@@ -26,8 +25,8 @@ from spoel_stimulation.events import (
     TrainDelivered,
     TrainOutcome,
     TrainOutcomeUnknown,
-    TreatmentOrder,
 )
+from spoel_stimulation.orders import MeasurementOrder, TreatmentOrder
 
 
 class Phase(StrEnum):

@@ -14,7 +14,7 @@ from spoel_stimulation.domain.refusals import (
     TrainBeyondLimits,
 )
 from spoel_stimulation.domain.state import SessionState
-from spoel_stimulation.events import MeasurementOrder, TreatmentOrder
+from spoel_stimulation.orders import MeasurementOrder, TreatmentOrder
 
 SINGLE_PULSE_INTERVAL_S = 1.0
 """What a device is told for a train of one pulse; it has no effect on it."""

@@ -18,7 +18,7 @@ from spoel_stimulation.devices.adapter import DeviceError
 from spoel_stimulation.domain.refusals import DeviceNotReady, ThresholdKeyMismatch, TransitionNotAllowed
 from spoel_stimulation.domain.state import Phase, SessionState
 from spoel_stimulation.domain.trains import device_pattern, next_train
-from spoel_stimulation.events import TreatmentOrder
+from spoel_stimulation.orders import TreatmentOrder
 from spoel_stimulation.runner.delivery import RoomFault, UnaccountedPulses
 from spoel_stimulation.runner.settings import device_settings
 
@@ -93,6 +93,8 @@ class Conductor:
         except RoomFault as error:
             await self._room.train_failed(error)
         except (DeviceError, DeviceNotReady, ThresholdKeyMismatch) as error:
+            if self._room.holds:
+                return True  # whoever stops the room records why
             await self._room.suspect(RoomFault("device-fault", error.slug, error.detail))
         except SpoelError as refusal:
             await self._room.interlock(state, refusal)
@@ -105,9 +107,10 @@ class Conductor:
         await room.delivery.count()
         self._attempted = new_id()
         command = asked.AuthoriseTrain(train_id=self._attempted, percent_mso=state.percent_mso)
-        after = await room.journal.authorise(state, command)
-        self._attempted = None
-        await room.delivery.deliver(after, after.trains[-1], device_settings(after, room.limits.max_autonomous_s))
+        with room.delivery.under_way():
+            after = await room.journal.authorise(state, command)
+            self._attempted = None
+            await room.delivery.deliver(after, after.trains[-1], device_settings(after, room.limits.max_autonomous_s))
 
     async def _discard_unsent(self, state: SessionState) -> bool:
         """Record an authorised train that was never sent, as after a commit that looked failed; else leave it."""
@@ -150,6 +153,10 @@ class Conductor:
 
     async def deliver_stimulus(self, session_id: str, train_id: str) -> None:
         """Deliver one authorised stimulus of a measurement."""
+        with self._room.delivery.under_way():
+            await self._deliver_stimulus(session_id, train_id)
+
+    async def _deliver_stimulus(self, session_id: str, train_id: str) -> None:
         room = self._room
         state = await room.journal.persist(room.journal.open_session)
         train = None if state is None else state.open_train
@@ -169,9 +176,12 @@ class Conductor:
         Raises:
             RoomFault: the device did not take it; the stimulus is recorded as not sent.
         """
+        delivery = self._room.delivery
         try:
-            await self._room.delivery.set_percent_mso(percent_mso)
+            await delivery.set_percent_mso(percent_mso)
         except DeviceError as error:
+            if delivery.barred:
+                return  # stopped meanwhile: it is not sent, and recorded so
             if state.open_train is not None:
-                await self._room.delivery.discard(state, state.open_train)
+                await delivery.discard(state, state.open_train)
             raise RoomFault("device-fault", error.slug, error.detail) from error

@@ -5,6 +5,8 @@ device is staged and armed anew.
 """
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -75,7 +77,7 @@ class Delivery:
     Attributes:
         busy: held by whoever talks to the device about trains; never needed to disarm.
         accounted: up to where its pulses are accounted for.
-        counted: its counter when it was last asked for a decision; None if that failed.
+        counted: its counter when it was last asked for a decision; None if that failed, or a train came since.
     """
 
     def __init__(self, device: Stimulator, journal: Journal, clock: Clock) -> None:
@@ -88,6 +90,7 @@ class Delivery:
         self._bars = 0
         self._armed_at: int | None = None
         self._percent_mso = 0
+        self._under_way = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -96,12 +99,29 @@ class Delivery:
         """No train may leave the host until the device is armed anew."""
         return self._armed_at != self._bars
 
+    @property
+    def bars(self) -> int:
+        """How often a bar was raised: to see later whether one was raised since."""
+        return self._bars
+
     def bar(self) -> None:
         """Let no further train leave the host; takes no time and cannot fail."""
         self._bars += 1
 
-    async def idle(self, timeout_s: float) -> bool:
-        """Wait until no train is under way or being recorded; False if that lasts longer (wall time)."""
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        """Keep ``idle`` waiting, from a train's authorisation to the record of its end."""
+        self._under_way += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._idle.set()
+
+    async def idle(self, timeout_s: float | None = None) -> bool:
+        """Wait until no train is being authorised, under way or being recorded; False if it lasts longer (wall)."""
         try:
             async with asyncio.timeout(timeout_s):
                 await self._idle.wait()
@@ -109,32 +129,46 @@ class Delivery:
             return False
         return True
 
-    async def stage_and_arm(self, settings: TrainSettings) -> ReadBack:
+    async def stage_and_arm(self, settings: TrainSettings, bars: int) -> ReadBack:
         """Write and read back every setting, then enable the device (INV-2, HZ-07).
+
+        Args:
+            settings: of one train.
+            bars: as they were when arming was asked for; whoever raised one since wants no pulse (INV-8).
 
         Raises:
             DeviceError: it is not armed; whoever catches it disarms.
             NotReady: a bar was raised meanwhile.
         """
-        bars = self._bars
+        self._refuse_if_barred_since(bars)
         read_back = await self.device.stage(settings)
+        self._refuse_if_barred_since(bars)
         await self.device.arm()
-        if bars != self._bars:
-            raise NotReady("The room was stopped while the device was being armed. Look, then arm again.")
+        self._refuse_if_barred_since(bars)
         self._percent_mso = settings.percent_mso
         self._armed_at = bars
         return read_back
+
+    def _refuse_if_barred_since(self, bars: int) -> None:
+        if bars != self._bars:
+            raise NotReady("The room was stopped while the device was to be armed. Look, then arm again.")
 
     async def count(self) -> int:
         """Ask the device's counter, and see that every pulse is accounted for.
 
         Raises:
             UnaccountedPulses: more were counted.
+            RoomFault: fewer were counted: nothing that it says of pulses can be compared with before.
             DeviceError: no answer.
         """
         self.counted = None
         total = (await self.device.counters()).pulses
         beyond = total - self.accounted.total_pulses
+        if beyond < 0:
+            before, self.accounted = self.accounted, self.accounted._replace(total_pulses=total)
+            raise RoomFault(
+                "device-fault", "counter-restarted", f"it counts {total} pulses after {before.total_pulses}"
+            )
         if beyond > 0:
             raise UnaccountedPulses(beyond, total)
         self.counted = total
@@ -158,18 +192,15 @@ class Delivery:
         Raises:
             RoomFault: it did not end as it should, though nobody stopped it.
         """
-        self._idle.clear()
-        bars = self._bars
-        try:
+        with self.under_way():
+            self.counted = None
             result = await self._run(train, settings)
             await self._record(state, train, result)
-        finally:
-            self._idle.set()
         if result.outcome == "unknown":
             if result.counters_after is None:
                 raise RoomFault("link-lost", "no-answer", result.reason)
             raise RoomFault("outcome-unknown", "outcome-unknown", result.reason)
-        if result.outcome != "complete" and bars == self._bars:
+        if result.outcome != "complete" and not self.barred:
             raise RoomFault("device-fault", "train-incomplete", result.reason or f"the train ended as {result.outcome}")
 
     async def discard(self, state: SessionState, train: Train) -> None:

@@ -29,9 +29,10 @@ from spoel_stimulation.devices.adapter import (
 )
 from spoel_stimulation.domain.conditions import Limits
 from spoel_stimulation.domain.refusals import BeyondDeviceCapability, RoomRefusal
+from spoel_stimulation.domain.room import check_not_latched
 from spoel_stimulation.domain.state import Act, Phase, SessionState
 from spoel_stimulation.events import DeviceSettings, InterlockReason, Known, StopOutcome
-from spoel_stimulation.handlers import SESSION, Surroundings, record_armed
+from spoel_stimulation.handlers import ROOM, SESSION, Surroundings, record_armed
 from spoel_stimulation.runner.conductor import Conductor
 from spoel_stimulation.runner.delivery import Accounted, Delivery, RoomFault, UnaccountedPulses
 from spoel_stimulation.runner.journal import Journal, interlock_of
@@ -39,12 +40,16 @@ from spoel_stimulation.runner.link import DeviceLink, RoomDevice
 from spoel_stimulation.runner.settings import device_settings
 
 HALT_TIMEOUT_S = 5.0
+ARM_WAIT_S = 15.0
+COUNT_TIMEOUT_S = 5.0
 QUIET_S = 0.5
 RECHECK_PAUSE_S = 0.5
 CLOSE_TIMEOUT_S = 1.0
 EXPLANATION_S = 1.5
 EXPLANATION_STEP_S = 0.05
 FAILURES_KEPT = 100
+ARMED_PHASES = (Phase.ARMED, Phase.RUNNING, Phase.PAUSED)
+"""Phases of a session in which the device may be enabled."""
 
 _log = structlog.get_logger(__name__)
 
@@ -122,8 +127,17 @@ class Room:
         await asyncio.gather(*self._background, return_exceptions=True)
 
     def look(self) -> Surroundings:
-        """Return the surroundings of a decision at this moment."""
+        """Return the surroundings of a decision at this moment.
+
+        A device that is barred counts as not enabled, whatever it says, and one that is being stopped as not ready: so
+        nothing begins between a stop and its record (INV-8).
+        """
         device = self.link.facts(self.delivery.counted)
+        if self.delivery.barred:
+            device = device.model_copy(update={"enabled": False})
+        if self.holds and device.ready:
+            problem = "The room is being stopped. Wait until that is recorded, and look at the room."
+            device = device.model_copy(update={"ready": False, "problem": problem})
         return Surroundings(self.site, self.room_id, device, self._knowledge(), self.limits)
 
     # --- asked by people, after the conditions were checked in a unit of work
@@ -139,34 +153,49 @@ class Room:
         except NotSupported as error:
             raise BeyondDeviceCapability(error.detail) from error
 
-    async def arm(self, state: SessionState, event_id: str, by: Actor) -> None:
-        """Stage and arm the device, then record it under the id that was promised; failures are remembered."""
-        self.arming.add(event_id)
-        await asyncio.shield(self._spawn(self._arm(state, event_id, by), "arming"))
+    async def arm(self, state: SessionState, event_id: str, by: Actor, bars: int) -> None:
+        """Stage and arm the device, then record it under the id that was promised; failures are remembered.
 
-    async def _arm(self, state: SessionState, event_id: str, by: Actor) -> None:
+        Returns after ``ARM_WAIT_S`` also where it is still under way.
+
+        Args:
+            state: of the session.
+            event_id: of the event to come.
+            by: who asks.
+            bars: those of ``delivery`` when it was asked for; after another one the device is not enabled (INV-8).
+        """
+        self.arming.add(event_id)
+        await asyncio.wait({self._spawn(self._arm(state, event_id, by, bars), "arming")}, timeout=ARM_WAIT_S)
+
+    async def _arm(self, state: SessionState, event_id: str, by: Actor, bars: int) -> None:
         try:
             async with self.delivery.busy:
-                await self._stage_and_record(state, event_id, by)
+                await self._stage_and_record(state, event_id, by, bars)
         except DeviceError as error:
             self._failed(event_id, error.slug, error.detail)
-            await self.fault(RoomFault("device-fault", error.slug, error.detail))
-        except SpoelError as error:
-            self._failed(event_id, error.slug, error.detail)
+            if bars == self.delivery.bars:
+                await self.fault(RoomFault("device-fault", error.slug, error.detail))
+            else:  # stopped meanwhile: no fault of the device, and whoever stopped it records why
+                await self.stop_device()
+        except Exception as error:
+            slug, detail = "unavailable", f"The journal did not take it ({type(error).__name__}). Arm again."
+            if isinstance(error, SpoelError):
+                slug, detail = error.slug, error.detail
+            self._failed(event_id, slug, detail)
             await self.stop_device()
-        except SQLAlchemyError as error:
-            self._failed(event_id, "unavailable", f"The journal did not take it ({type(error).__name__}). Arm again.")
-            await self.stop_device()
+            if not isinstance(error, SpoelError | SQLAlchemyError):
+                raise
         finally:
             self.arming.discard(event_id)
 
-    async def _stage_and_record(self, state: SessionState, event_id: str, by: Actor) -> None:
+    async def _stage_and_record(self, state: SessionState, event_id: str, by: Actor, bars: int) -> None:
         session_id = state.session.session_id
+        check_not_latched((await self._units.load(ROOM, self.room_id)).state, self.room_id)
         if not (await self._units.load(SESSION, session_id)).state.may(Act.ARM):
             self._failed(event_id, "transition-not-allowed", "The session was armed or closed by another request.")
             return
         settings = device_settings(state, self.limits.max_autonomous_s)
-        found = await self.delivery.stage_and_arm(settings)
+        found = await self.delivery.stage_and_arm(settings, bars)
         command = asked.RecordArmed(
             settings=DeviceSettings.model_validate({"set": found.set_point, "read_back": found.read_back}),
             coil_model=self.look().device.coil_model,
@@ -201,12 +230,14 @@ class Room:
     async def count(self) -> None:
         """Ask the device's pulse counter for the decision to come; a failure shows in the decision."""
         try:
-            async with self.delivery.busy:
+            async with asyncio.timeout(COUNT_TIMEOUT_S), self.delivery.busy:
                 await self.delivery.count()
         except UnaccountedPulses as error:
             await self.unaccounted(error)
-        except DeviceError as error:
-            _log.warning("room.not-counted", room=self.room_id, detail=error.detail)
+        except RoomFault as error:
+            await self.fault(error)
+        except (DeviceError, TimeoutError) as error:
+            _log.warning("room.not-counted", room=self.room_id, detail=str(error))
 
     def fire(self, session_id: str, train_id: str) -> asyncio.Task[None]:
         """Deliver an authorised stimulus, in the background."""
@@ -247,14 +278,14 @@ class Room:
         """Stop, tell the outcome, and then record it; goes on also where nobody waits for the outcome any more."""
         outcome: StopOutcome = "not-confirmed"
         try:
-            outcome = await self._stop_and_see()
-            told.set_result(outcome)
-            name = await person()
+            try:
+                outcome = await self._stop_and_see()
+            finally:
+                told.set_result(outcome)
+            name = await _name_of(person)
             await self.delivery.idle(HALT_TIMEOUT_S)
             await self.journal.persist(lambda: self.journal.emergency(outcome, name))
         finally:
-            if not told.done():
-                told.set_result(outcome)
             self.holds -= 1
             self.wake()
 
@@ -292,16 +323,19 @@ class Room:
         give_up_at_s = time.monotonic() + EXPLANATION_S
         while time.monotonic() < give_up_at_s:
             state = await self.journal.persist(self.journal.open_session)
-            if state is None or state.phase is not Phase.RUNNING:
+            if state is None or state.phase not in ARMED_PHASES:
                 return
             await asyncio.sleep(EXPLANATION_STEP_S)
         await self.fault(fault)
 
     async def unaccounted(self, found: UnaccountedPulses) -> None:
-        """Disarm, then record pulses that no train accounts for, latch the room and interrupt its session."""
-        await self.stop_device()
+        """Disarm, then record pulses that no train accounts for, latch the room and interrupt its session.
+
+        From the call on they are accounted for: whoever else finds them meanwhile does not record them again.
+        """
         self.delivery.accounted = self.delivery.accounted._replace(total_pulses=found.total_pulses)
         accounted = self.delivery.accounted
+        await self.stop_device()
         await self.journal.persist(lambda: self.journal.unauthorised_pulses(found.pulses, accounted))
 
     async def interlock(self, state: SessionState, refusal: SpoelError) -> None:
@@ -341,7 +375,7 @@ class Room:
     async def _deal_with(self, unasked: Unasked) -> None:
         if not unasked.disarmed:
             await self.stop_device()
-        await self.delivery.idle(HALT_TIMEOUT_S)
+        await self.delivery.idle()  # a train's own pulses are accounted for before what is left over is looked at
         if unasked.kind == "change":
             await self.fault(RoomFault("unasked-change", "unasked-change", unasked.detail))
             return
@@ -351,6 +385,8 @@ class Room:
             total = known + unasked.pulses
         if total > known:
             await self.unaccounted(UnaccountedPulses(total - known, total))
+        else:
+            await self.suspect(RoomFault("device-fault", "pulse-not-counted", unasked.detail))
 
     # --- interlocks
 
@@ -367,7 +403,7 @@ class Room:
 
     async def _check_interlocks(self) -> None:
         state = await self.journal.open_session()
-        if state is None or state.phase not in (Phase.ARMED, Phase.RUNNING, Phase.PAUSED):
+        if state is None or state.phase not in ARMED_PHASES:
             return
         try:
             await self.journal.check_going_on(state)
@@ -385,3 +421,12 @@ class Room:
         self._background.discard(task)
         if not task.cancelled() and task.exception() is not None:
             _log.error("room.task-failed", room=self.room_id, task=task.get_name(), exc_info=task.exception())
+
+
+async def _name_of(person: Callable[[], Awaitable[str]]) -> str:
+    """Return who pressed the emergency stop; whatever goes wrong in asking must not keep the stop from its record."""
+    try:
+        return await person()
+    except Exception:  # noqa: BLE001 - as the docstring says
+        _log.warning("room.person-not-verified", exc_info=True)
+        return "unverified"

@@ -3,7 +3,7 @@
 from spoel_stimulation.devices.adapter import TrainSettings
 from spoel_stimulation.domain.state import SessionState
 from spoel_stimulation.domain.trains import SINGLE_PULSE_INTERVAL_S, device_pattern
-from spoel_stimulation.events import TreatmentOrder
+from spoel_stimulation.orders import TreatmentOrder
 
 
 def device_settings(state: SessionState, max_autonomous_s: float) -> TrainSettings:
