@@ -41,8 +41,6 @@ from spoel_stimulation.node import Node
 from spoel_stimulation.settings import RoomSetting, StimulationSettings
 
 SPEED = 60.0
-SETTLE_S = 0.05
-"""Wall seconds until a simulator's settings hold: shorter than a real device's, so that arming is quick."""
 
 TEMPLATE: list[Path] = []
 """An empty journal with its tables, made once: migrating takes longer than copying a file."""
@@ -304,9 +302,7 @@ async def simulated(folder, clock, numbers=(1,), **settings):
     async with AsyncExitStack() as stack:
         simulators, addresses = [], {}
         for number in numbers:
-            simulator = MagProSimulator(
-                clock, number=number, log_path=folder / f"sim-{number}.jsonl", settle_s=SETTLE_S
-            )
+            simulator = MagProSimulator(clock, number=number, log_path=folder / f"sim-{number}.jsonl")
             stack.callback(simulator.close)
             simulators.append(simulator)
             addresses[f"room-{number}"] = await stack.enter_async_context(on_tcp(simulator))

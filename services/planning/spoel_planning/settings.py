@@ -1,5 +1,6 @@
 """Settings of planning."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -21,9 +22,12 @@ class PlanningSettings(Settings):
 
     Attributes:
         time_zone: the clinic's time zone; a local day is a day there.
+        cleared_list_file: the clinic's own signed list of cleared protocols, in the form of ``data/cleared.toml``;
+            without one the packaged example holds, and at a clinical site nothing is cleared (PL-07).
     """
 
     service: Literal["planning"] = "planning"
     port: int = 8102
     database_url: str = "sqlite:///.spoel/planning.db"
     time_zone: Annotated[str, AfterValidator(_is_zone)] = "Europe/Amsterdam"
+    cleared_list_file: Path | None = None

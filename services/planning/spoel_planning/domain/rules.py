@@ -296,5 +296,16 @@ def clinic_rules() -> Rules:
     )
 
 
+def with_cleared_list(rules: Rules, text: str) -> Rules:
+    """Return ``rules`` with a clinic's own cleared list, in the form of ``data/cleared.toml``.
+
+    Raises:
+        tomllib.TOMLDecodeError: the text is not TOML.
+        pydantic.ValidationError: a row lacks a field or has one too many.
+    """
+    rows = tuple(ClearedRow.model_validate(row) for row in tomllib.loads(text).get("row", []))
+    return rules.model_copy(update={"cleared": rows})
+
+
 def _read(path: Traversable) -> dict[str, Any]:
     return tomllib.loads(path.read_text(encoding="utf-8"))
