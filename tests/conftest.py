@@ -14,17 +14,20 @@
 import asyncio
 import itertools
 import json
+import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import asyncpg
 import nats
 import pytest
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
-from tests.postgres_server import PostgresServer
+from tests.postgres_server import PostgresServer, memory_disk
 
 from spoel_common.messaging import Broker, NatsSettings
 from spoel_common.store import Database, migrations_v1
@@ -50,9 +53,17 @@ def postgres_url(postgres_server) -> Iterator[str]:
     yield from _postgres_database(postgres_server, "template1")
 
 
+@pytest.fixture(scope="session")
+def fast_folder() -> Iterator[Path]:
+    """A folder in memory where there is one: no test pulls the plug, and a busy disk makes every commit wait."""
+    folder = Path(tempfile.mkdtemp(prefix="spoel-tests-", dir=memory_disk()))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 @pytest.fixture
-def sqlite_url(tmp_path) -> str:
-    return f"sqlite:///{tmp_path}/{next(_numbers)}.db"
+def sqlite_url(new_sqlite) -> str:
+    return new_sqlite()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -61,8 +72,11 @@ def database_url(request) -> str:
 
 
 @pytest.fixture
-def new_sqlite(tmp_path) -> Callable[[], str]:
-    return lambda: f"sqlite:///{tmp_path}/{next(_numbers)}.db"
+def new_sqlite(fast_folder) -> Iterator[Callable[[], str]]:
+    folder = fast_folder / str(next(_numbers))
+    folder.mkdir()
+    yield lambda: f"sqlite:///{folder}/{next(_numbers)}.db"
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
@@ -113,8 +127,8 @@ async def other_database(open_database, new_database) -> Database:
 
 
 @pytest.fixture(scope="session")
-def nats_server(tmp_path_factory) -> Iterator[NatsServer]:
-    server = NatsServer.start(tmp_path_factory.mktemp("nats"))
+def nats_server(fast_folder) -> Iterator[NatsServer]:
+    server = NatsServer.start(fast_folder / "nats")
     yield server
     server.stop()
 

@@ -28,7 +28,7 @@ class PostgresServer:
 
     def __init__(self, *, may_crash: bool = False) -> None:
         self._settings = (*_SETTINGS, f"synchronous_commit={'on' if may_crash else 'off'}")
-        self.folder = Path(tempfile.mkdtemp(prefix="spoel-pg-", dir=_memory_disk()))
+        self.folder = Path(tempfile.mkdtemp(prefix="spoel-pg-", dir=memory_disk()))
         self.password = secrets.token_urlsafe(16)
         self.port = _free_port()
         self._account = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
@@ -121,7 +121,7 @@ def _binaries(folder: Path, *, copy: bool) -> Path:
     return copied / "bin"
 
 
-def _memory_disk() -> str | None:
+def memory_disk() -> str | None:
     """Return a folder in memory if there is one with room enough; it spares a busy disk."""
     shared = Path("/dev/shm")
     if shared.is_dir() and os.access(shared, os.W_OK) and shutil.disk_usage(shared).free > _ROOM_BYTES:

@@ -1,11 +1,15 @@
 """Room nodes for the tests of stimulation."""
 
 import asyncio
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from tests.stimulation.clinic import TEMPLATE, fast_clock, simulated
 
 from spoel_common.store import Database, migrate
+
+MEMORY = Path("/dev/shm")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -16,6 +20,16 @@ def journal_template(tmp_path_factory):
     TEMPLATE.append(path)
     yield
     TEMPLATE.clear()
+
+
+@pytest.fixture
+def tmp_path(tmp_path):
+    """Return a folder in memory where there is one: a journal waits for its disk at every event."""
+    if not MEMORY.is_dir():
+        yield tmp_path
+        return
+    with TemporaryDirectory(dir=MEMORY, prefix="spoel-") as folder:
+        yield Path(folder)
 
 
 async def _migrated(url):
