@@ -99,7 +99,7 @@ def test_every_act_can_be_done_by_somebody_and_an_auditor_changes_nothing():
 
 
 def test_every_kind_of_problem_has_a_name_and_a_title_of_its_own():
-    kinds = list(all_problems())
+    kinds = [kind for kind in all_problems() if kind.__module__.startswith("spoel_common.")]
     assert len({kind.slug for kind in kinds}) == len(kinds)
     assert VersionConflict("x").problem_type == "urn:spoel:problem:version-conflict"
     assert SpoelError("what is wrong", case="c").facts == {"case": "c"}

@@ -14,6 +14,7 @@ from spoel_common.logging import configure_logging
 from spoel_common.settings import CannotStart, ProcessSettings, Settings, exit_with, load_settings
 
 KEEP_ALIVE_S = 15
+BACKLOG = 2_048
 STOP_TIMEOUT_S = 5
 
 S = TypeVar("S", bound=Settings)
@@ -67,6 +68,7 @@ def serve(app: FastAPI, settings: ProcessSettings) -> None:
 async def _serve(app: FastAPI, server: uvicorn.Server, listener: socket.socket) -> None:
     with listener:
         async with app.router.lifespan_context(app):
+            listener.listen(BACKLOG)  # before it is said: whoever reads the line may connect
             host, port = listener.getsockname()[:2]
             _log.info("server.listening", host=host, port=port)
             await server.serve(sockets=[listener])
