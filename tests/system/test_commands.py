@@ -105,11 +105,26 @@ def test_up_prints_the_addresses_how_to_get_a_token_and_a_first_call(up):
     assert f'curl -H "Authorization: Bearer $({SPOEL} token --role supervisor' in said
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl on this machine")
-def test_the_first_call_that_up_prints_works_as_it_stands(up):
+def test_the_first_call_that_up_prints_works_as_it_stands(up, tmp_path):
     (call,) = (line.partition(": ")[2] for line in up.said().splitlines() if line.startswith("A first call: "))
-    told = subprocess.run(["bash", "-c", call], capture_output=True, text=True, timeout=30, check=True)
+    told = subprocess.run(
+        ["bash", "-c", call], capture_output=True, text=True, timeout=30, check=True, env=_with_curl(tmp_path)
+    )
     assert json.loads(told.stdout)["protocols"]
+
+
+def _with_curl(folder):
+    """Return an environment with a ``curl`` that knows ``-H HEADER URL``, where the machine has none of its own."""
+    if shutil.which("curl") is None:
+        script = folder / "curl"
+        script.write_text(
+            f"#!{sys.executable}\nimport sys, urllib.request\n"
+            "name, _, value = sys.argv[2].partition(': ')\n"
+            "asked = urllib.request.Request(sys.argv[3], headers={name: value})\n"
+            "sys.stdout.buffer.write(urllib.request.urlopen(asked, timeout=20).read())\n"
+        )
+        script.chmod(0o755)
+    return os.environ | {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
 
 
 def test_token_prints_only_the_token(up):
@@ -374,6 +389,16 @@ def test_a_simulator_s_first_line_says_its_address_and_serial(simulator, tmp_pat
         assert client.recv(64).startswith(b"\xfe")
     directions = {json.loads(line).get("dir") for line in (tmp_path / "log.jsonl").read_text().splitlines()}
     assert {"in", "out"} <= directions
+
+
+def test_a_simulator_listens_where_it_is_told_to(simulator):
+    host, _, port = simulator("--tcp", "0", "--bind", "127.0.0.2")["address"].removeprefix("socket://").partition(":")
+    assert host == "127.0.0.2"
+    with socket.create_connection((host, int(port)), timeout=5) as client:
+        client.sendall(bytes.fromhex("fe010000ff"))
+        assert client.recv(64).startswith(b"\xfe")
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", int(port)), timeout=5)
 
 
 def test_a_simulator_on_a_pseudo_terminal(simulator):

@@ -1,7 +1,6 @@
 """``spoel demo``: two patients' whole way as processes on free ports, and nothing left behind."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -103,12 +102,6 @@ def test_referrals_come_as_plain_json_and_as_fhir(report):
     told = " ".join(step["what"] for step in report["timeline"])
     assert "referred by plain JSON" in told
     assert "referred by a FHIR ServiceRequest" in told
-
-
-def test_it_takes_less_than_a_minute_after_set_up(report):
-    if os.getloadavg()[0] > 1.5 * os.cpu_count():
-        pytest.skip("this machine is busy with other things")
-    assert report["duration_s"] < 60
 
 
 @pytest.mark.requirement("PL-03")

@@ -45,10 +45,7 @@ def magpro_x100(
     except LauncherError as error:
         sys.stderr.write(f"{error}\n")
         raise typer.Exit(2) from None
-    if bind != LOOPBACK:
-        sys.stderr.write("--bind: the simulator listens on 127.0.0.1 only in this release.\n")
-        raise typer.Exit(2)
-    asyncio.run(run_simulator(clock, model=Model.X100_OPTION, number=number, log_path=log, tcp_port=tcp))
+    asyncio.run(run_simulator(clock, model=Model.X100_OPTION, number=number, log_path=log, tcp_port=tcp, host=bind))
 
 
 def _check_one_door(tcp: int | None, *, pty: bool) -> None:

@@ -135,16 +135,16 @@ class _TcpPort:
 
 @asynccontextmanager
 async def on_tcp(
-    simulator: MagProSimulator, port: int = 0, answer_delay_s: float = ANSWER_DELAY_S
+    simulator: MagProSimulator, port: int = 0, answer_delay_s: float = ANSWER_DELAY_S, host: str = LOOPBACK
 ) -> AsyncIterator[str]:
-    """Serve a simulator on a TCP port of the loopback interface (0: any free one); yields the address.
+    """Serve a simulator on a TCP port (0: any free one) of an interface, loopback unless said; yields the address.
 
     The device goes on with what it does when its client leaves.
     """
     plug = _TcpPort(simulator, answer_delay_s)
-    server = await asyncio.get_running_loop().create_server(lambda: _TcpClient(plug), LOOPBACK, port)
+    server = await asyncio.get_running_loop().create_server(lambda: _TcpClient(plug), host, port)
     try:
-        yield f"socket://{LOOPBACK}:{server.sockets[0].getsockname()[1]}"
+        yield f"socket://{host}:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
         plug.close()
@@ -181,7 +181,14 @@ async def on_pty(simulator: MagProSimulator, answer_delay_s: float = ANSWER_DELA
 
 
 async def run_simulator(
-    clock: Clock, *, model: Model, number: int, log_path: Path | None, tcp_port: int | None, stdout_fd: int = 1
+    clock: Clock,
+    *,
+    model: Model,
+    number: int,
+    log_path: Path | None,
+    tcp_port: int | None,
+    host: str = LOOPBACK,
+    stdout_fd: int = 1,
 ) -> None:
     """Be a simulator until SIGTERM or SIGINT, in a process of its own.
 
@@ -193,7 +200,8 @@ async def run_simulator(
         model: which MagPro.
         number: its serial number is ``SIM-<number>``.
         log_path: its record, see ``SimulatorLog``.
-        tcp_port: a port on loopback, 0 for any; None for a pseudo-terminal.
+        tcp_port: a TCP port, 0 for any free one; None for a pseudo-terminal.
+        host: address at which the TCP port listens; another than loopback only in a container of its own.
         stdout_fd: where the first line goes.
     """
     if os.environ.get("SPOEL_DIE_WITH_PARENT") == "1":
@@ -202,7 +210,7 @@ async def run_simulator(
     for number_of_signal in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number_of_signal, stop.set)
     simulator = MagProSimulator(clock, model=model, number=number, log_path=log_path)
-    serving = on_pty(simulator) if tcp_port is None else on_tcp(simulator, tcp_port)
+    serving = on_pty(simulator) if tcp_port is None else on_tcp(simulator, tcp_port, host=host)
     try:
         async with serving as address:
             first_line = json.dumps({"address": address, "serial": simulator.serial, "pid": os.getpid()})
