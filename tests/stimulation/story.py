@@ -118,6 +118,7 @@ def booking(kind="treatment", **changes):
         else {"measurement_order_id": "order-1"}
     )
     described = {"session_id": SESSION, "case_id": CASE, "patient_id": PATIENT, "room_id": ROOM, "kind": kind}
+    described["starts_at"] = NOW
     return Booking.model_validate(described | ids | changes)
 
 

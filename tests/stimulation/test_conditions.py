@@ -88,6 +88,19 @@ def test_a_missing_condition_refuses_to_open(missing):
     assert type(caught.value) is refusal
 
 
+@pytest.mark.hazard("HZ-14")
+@pytest.mark.requirement("ST-12")
+@pytest.mark.parametrize("starts_at", ["2026-11-21T22:59:00Z", "2026-11-22T23:00:00Z"])
+def test_a_session_of_another_local_day_is_not_opened(starts_at):
+    with pytest.raises(refusals.BookedForAnotherDay):
+        opened(facts(booking=booking(starts_at=starts_at)))
+
+
+@pytest.mark.parametrize("starts_at", ["2026-11-21T23:00:00Z", "2026-11-22T22:59:00Z"])
+def test_a_session_of_this_local_day_is_opened_before_or_after_its_time(starts_at):
+    assert opened(facts(booking=booking(starts_at=starts_at)))
+
+
 @pytest.mark.invariant("INV-4")
 @pytest.mark.parametrize("missing", [name for name in MISSING if name not in ("room busy", "patient in another room")])
 @pytest.mark.parametrize("act", ["arm", "start", "resume"])
@@ -225,7 +238,7 @@ def test_a_train_too_long_for_one_start_command_is_refused():
     ],
 )
 def test_a_measurement_order_holds_on_its_local_day(now, holds):
-    around = facts("measurement", now=now)
+    around = facts("measurement", now=now, booking=booking("measurement", starts_at=now))
     if holds:
         assert opened(around)[0].measurement_order == measurement_order()
         return
@@ -235,7 +248,8 @@ def test_a_measurement_order_holds_on_its_local_day(now, holds):
 
 def test_summer_time_moves_the_local_day():
     order = measurement_order(valid_on=date(2026, 7, 1))
-    assert opened(facts("measurement", order, now=datetime(2026, 6, 30, 22, 0, tzinfo=UTC)))
+    now = datetime(2026, 6, 30, 22, 0, tzinfo=UTC)
+    assert opened(facts("measurement", order, now=now, booking=booking("measurement", starts_at=now)))
 
 
 @pytest.mark.invariant("INV-4")

@@ -8,11 +8,12 @@ from datetime import date, datetime
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from spoel_common.errors import BigNumberInvalid, ProfessionNotAllowed, RegistrationNotVerified
 from spoel_common.people import Actor, Registration, Role, acts, check_act, check_role
 from spoel_stimulation.domain.refusals import (
+    BookedForAnotherDay,
     BookingCancelled,
     BookingUnknown,
     ConsentMissing,
@@ -52,6 +53,7 @@ class Booking(_Fact):
     patient_id: str
     room_id: str
     kind: SessionKind
+    starts_at: AwareDatetime
     measurement_order_id: str | None = None
     prescription_id: str | None = None
     prescription_version: int | None = None
@@ -162,6 +164,20 @@ def check_booking(facts: Facts, session_id: str) -> Booking:
     if booking.cancelled:
         raise BookingCancelled(f"The booking of session {session_id} was cancelled. Book a new one.")
     return booking
+
+
+def check_booked_for_today(facts: Facts, booking: Booking) -> None:
+    """Refuse to open a session on another local day than it is booked for (HZ-14).
+
+    Raises:
+        BookedForAnotherDay: it is for an earlier or a later day.
+    """
+    booked, today = local_day(booking.starts_at), local_day(facts.now)
+    if booked != today:
+        raise BookedForAnotherDay(
+            f"Session {booking.session_id} is booked for {booked}, and today is {today}. Book it for today, or wait.",
+            booked_for=booked.isoformat(),
+        )
 
 
 def check_free(facts: Facts) -> None:

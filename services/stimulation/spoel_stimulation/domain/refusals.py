@@ -31,6 +31,13 @@ class BookingCancelled(RoomRefusal):
     title = "The booking was cancelled"
 
 
+class BookedForAnotherDay(RoomRefusal):
+    """The booking is for another local day; daily maxima and pauses were checked for that day (HZ-14)."""
+
+    slug = "booked-for-another-day"
+    title = "Booked for another day"
+
+
 class WrongRoom(RoomRefusal):
     """The session is booked in another room (HZ-02)."""
 

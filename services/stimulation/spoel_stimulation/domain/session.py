@@ -52,6 +52,7 @@ def open_session(state: SessionState, command: asked.OpenSession, by: Actor, fac
     """
     state.require(Act.OPEN)
     booking = conditions.check_booking(facts, command.session_id)
+    conditions.check_booked_for_today(facts, booking)
     conditions.check_standing(facts, booking.kind, booking.prescription_version)
     conditions.check_knowledge(facts)
     order = conditions.check_complete(facts, booking)
