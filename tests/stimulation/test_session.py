@@ -1,21 +1,18 @@
-"""A session: every cell of its table, its trains, its parameters, its end."""
+"""A session: its trains, its parameters, its measurement, its end."""
 
-from datetime import date, timedelta
+from datetime import timedelta
 from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.stimulation.acts import ASKED_OF_PEOPLE, ask
 from tests.stimulation.story import (
-    ARMED,
     CLINICIAN,
     NOW,
     OPERATOR,
     PATTERN_1HZ,
     PATTERN_ITBS,
-    SAID,
-    SESSION,
-    STRIP,
     SUPERVISOR,
     Story,
     booking,
@@ -30,212 +27,9 @@ from spoel_common.errors import NotAllowed, SpoelError
 from spoel_common.units import set_percent_mso
 from spoel_stimulation import commands as asked
 from spoel_stimulation.domain import conduct, refusals, session
-from spoel_stimulation.domain.identity import IdentityStrip, check_identity, check_site
-from spoel_stimulation.domain.state import PEOPLES_ACTS, TRANSITIONS, Act, Phase, SessionState
+from spoel_stimulation.domain.state import Act, SessionState
 from spoel_stimulation.domain.trains import device_pattern, next_train, train_interval_s
 from spoel_stimulation.events import SessionClosed, TrainAuthorised, TrainOutcomeUnknown
-
-PHASES = {
-    Phase.NONE: Story,
-    Phase.OPENED: lambda: Story().opened(),
-    Phase.IDENTIFIED: lambda: Story().identified(),
-    Phase.ARMED: lambda: Story().armed(),
-    Phase.RUNNING: lambda: Story().running(),
-    Phase.PAUSED: lambda: Story().paused(),
-    Phase.INTERRUPTED: lambda: Story().interrupted(),
-    Phase.CLOSED: lambda: Story().closed(),
-}
-MEASURED = {
-    Phase.RUNNING: lambda: Story("measurement").running(),
-    Phase.PAUSED: lambda: Story("measurement").paused(),
-    Phase.INTERRUPTED: lambda: Story("measurement").interrupted(),
-}
-
-
-def armed(story):
-    session.check_arm(story.state, asked.Arm(ear_protection=True), OPERATOR, around(story))
-    return session.record_armed(story.state, ARMED.model_copy(update={"percent_mso": story.state.percent_mso}))
-
-
-def around(story, *, enabled=False):
-    return facts(story.kind, story.order, device=device(enabled=enabled))
-
-
-def changed(story):
-    command = asked.ChangeParameter(parameter="percent_rmt", value=100.0, reason="pain")
-    return session.change_parameter(story.state, command, OPERATOR, around(story))
-
-
-ASK = {
-    Act.OPEN: lambda its: session.open_session(its.state, asked.OpenSession(session_id=SESSION), OPERATOR, around(its)),
-    Act.CONFIRM_IDENTITY: lambda its: session.confirm_identity(its.state, SAID, OPERATOR, around(its), STRIP),
-    Act.ARM: armed,
-    Act.START: lambda its: session.start(its.state, OPERATOR, around(its, enabled=True)),
-    Act.PAUSE: lambda its: session.pause(its.state, asked.Pause(reason="other"), OPERATOR),
-    Act.RESUME: lambda its: session.resume(
-        its.state, asked.Resume(ear_protection=True), OPERATOR, around(its, enabled=True)
-    ),
-    Act.STOP: lambda its: session.stop(its.state, asked.Stop(reason="other"), OPERATOR),
-    Act.CHANGE_PARAMETER: changed,
-    Act.STIMULATE: lambda its: session.stimulate(
-        its.state, asked.Stimulate(percent_mso=40), "t", OPERATOR, around(its, enabled=True)
-    ),
-    Act.ANSWER: lambda its: session.answer_stimulus(
-        its.state, "t", asked.AnswerStimulus(response="yes"), OPERATOR, around(its)
-    ),
-    Act.AUTHORISE_TRAIN: lambda its: its.authorise("t", around(its, enabled=True)),
-    Act.INTERRUPT: lambda its: conduct.interrupt(its.state, asked.Interrupt(reason="link-lost")),
-    Act.CLOSE: lambda its: conduct.close(its.state, asked.Close(reason="consent-withdrawn")),
-}
-"""Asks for an act in a way in which nothing but the session's phase is against it."""
-
-
-def ask(act, story):
-    return ASK[act](story)
-
-
-def story_for(phase, act):
-    """Return a story in this phase, of the kind and with the train that the act needs."""
-    story = (MEASURED if act in (Act.STIMULATE, Act.ANSWER) and phase in MEASURED else PHASES)[phase]()
-    if act is Act.ANSWER and phase is Phase.RUNNING:
-        stimulate = asked.Stimulate(percent_mso=40)
-        story.then(session.stimulate(story.state, stimulate, "t", OPERATOR, story.armed_facts())).ended()
-    return story
-
-
-ASKED_OF_PEOPLE = sorted(PEOPLES_ACTS)
-
-
-@pytest.mark.requirement("ST-04")
-@pytest.mark.parametrize("phase", PHASES)
-@pytest.mark.parametrize("act", ASKED_OF_PEOPLE)
-def test_every_cell_of_the_table(phase, act):
-    story = story_for(phase, act)
-    wanted = TRANSITIONS[phase].get(act)
-    if wanted is None:
-        with pytest.raises(refusals.TransitionNotAllowed) as caught:
-            ask(act, story)
-        possible = [other for other in TRANSITIONS[phase] if other in PEOPLES_ACTS]
-        assert caught.value.facts == {"state": phase, "possible": possible}
-        assert phase in caught.value.detail
-        assert all(other in caught.value.detail for other in possible)
-        return
-    if act is Act.ANSWER and phase is not Phase.RUNNING:
-        with pytest.raises(refusals.StimulusNotDelivered):
-            ask(act, story)
-        return
-    assert told(story.state, ask(act, story)).phase is wanted
-
-
-@pytest.mark.parametrize("phase", PHASES)
-@pytest.mark.parametrize("act", [Act.INTERRUPT, Act.CLOSE])
-def test_interlocks_never_fail_and_move_only_what_the_table_has(phase, act):
-    story = PHASES[phase]()
-    after = told(story.state, ask(act, story))
-    assert after.phase is TRANSITIONS[phase].get(act, phase)
-
-
-@pytest.mark.parametrize("phase", [phase for phase in PHASES if phase is not Phase.RUNNING])
-def test_trains_are_authorised_only_while_running(phase):
-    with pytest.raises(refusals.TransitionNotAllowed):
-        ask(Act.AUTHORISE_TRAIN, PHASES[phase]())
-
-
-@pytest.mark.invariant("INV-7")
-def test_nothing_runs_again_after_an_interruption_but_by_arming_and_resuming():
-    state = Story().interrupted().state
-    assert state.possible == ["stop", "arm", "answer"] or set(state.possible) == {"stop", "arm", "answer"}
-    with pytest.raises(refusals.TransitionNotAllowed):
-        session.resume(state, asked.Resume(ear_protection=True), OPERATOR, facts(device=device(enabled=True)))
-    armed = told(state, session.record_armed(state, ARMED.model_copy(update={"percent_mso": 60})))
-    assert armed.phase is Phase.PAUSED
-
-
-def test_an_interruption_before_the_start_asks_for_arming_and_starting():
-    story = Story().armed()
-    story.then(conduct.interrupt(story.state, asked.Interrupt(reason="link-lost")))
-    assert story.state.phase is Phase.IDENTIFIED
-
-
-# --- identity
-
-
-@pytest.mark.requirement("ST-10")
-@pytest.mark.hazard("HZ-01")
-@pytest.mark.parametrize(
-    "same",
-    [
-        {"given_name": "ZOË"},
-        {"given_name": " zoe "},
-        {"family_name": "VAN DEN BERG"},
-        {"family_name": "vandenberg"},
-        {"family_name": "Van-den\u00adBerg"},
-        {"side_or_site": "left-dlpfc"},
-    ],
-)
-def test_identity_is_compared_without_case_space_signs_and_diacritics(same):
-    story = Story().opened()
-    said = SAID.model_copy(update=same)
-    (event,) = session.confirm_identity(story.state, said, OPERATOR, facts(), STRIP)
-    assert "Zo" not in event.model_dump_json()
-
-
-@pytest.mark.requirement("ST-10")
-@pytest.mark.hazard("HZ-01")
-@pytest.mark.parametrize(
-    ("other", "fields"),
-    [
-        ({"given_name": "Zora"}, ["given_name"]),
-        ({"family_name": "van den Bergh"}, ["family_name"]),
-        ({"birth_date": date(1980, 2, 28)}, ["birth_date"]),
-        ({"given_name": "Anna", "family_name": "de Vries"}, ["given_name", "family_name"]),
-    ],
-)
-def test_anothers_identity_is_refused_without_telling_whose_it_is(other, fields):
-    with pytest.raises(refusals.IdentityMismatch) as caught:
-        session.confirm_identity(Story().opened().state, SAID.model_copy(update=other), OPERATOR, facts(), STRIP)
-    assert caught.value.facts["fields"] == fields
-    assert not any(text in caught.value.detail for text in ("Zo", "Berg", "1980"))
-
-
-@pytest.mark.requirement("ST-10")
-@pytest.mark.hazard("HZ-01")
-@pytest.mark.parametrize("nothing", ["", " ", "\u0301", "\u200b", "-"])
-@pytest.mark.parametrize("said", [" ", "\u0308", "."])
-def test_a_name_of_which_nothing_is_left_to_compare_is_nobodys(nothing, said):
-    strip = STRIP.model_copy(update={"given_name": nothing})
-    with pytest.raises(refusals.IdentityMismatch) as caught:
-        check_identity(SAID.model_copy(update={"given_name": said}), strip)
-    assert caught.value.facts["fields"] == ["given_name"]
-
-
-@pytest.mark.parametrize(("said", "booked"), [("Yildiz", "Yıldız"), ("d'Hondt", "D’Hondt"), ("Oztürk", "ÖZTÜRK")])  # noqa: RUF001 - as in a passport
-def test_names_are_one_however_they_are_typed(said, booked):
-    check_identity(SAID.model_copy(update={"family_name": said}), STRIP.model_copy(update={"family_name": booked}))
-
-
-@pytest.mark.hazard("HZ-03")
-@pytest.mark.parametrize("other", [{"side_or_site": "right"}, {"side_or_site": "right-dlpfc"}, {"protocol_id": "itbs"}])
-def test_another_side_or_protocol_is_refused(other):
-    with pytest.raises(refusals.SiteMismatch):
-        session.confirm_identity(Story().opened().state, SAID.model_copy(update=other), OPERATOR, facts(), STRIP)
-    with pytest.raises(refusals.SiteMismatch):
-        check_site(SAID, measurement_order())
-
-
-NAMES = st.text(st.characters(categories=["L", "Zs", "Pd"]), min_size=1, max_size=20).filter(
-    lambda name: any(sign.isalpha() for sign in name)
-)
-
-
-@given(NAMES, NAMES)
-def test_a_name_equals_itself_and_no_other_birth_date_does(given_name, family_name):
-    strip = IdentityStrip(given_name=given_name, family_name=family_name, birth_date=date(1990, 1, 2))
-    said = SAID.model_copy(update={"given_name": given_name, "family_name": family_name})
-    check_identity(said.model_copy(update={"birth_date": date(1990, 1, 2)}), strip)
-    with pytest.raises(refusals.IdentityMismatch):
-        check_identity(said.model_copy(update={"birth_date": date(1990, 2, 1)}), strip)
-
 
 # --- trains
 

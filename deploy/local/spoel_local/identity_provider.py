@@ -13,6 +13,7 @@ import secrets
 import time
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
+from http import HTTPStatus
 from importlib.resources import files
 from ipaddress import ip_address
 from pathlib import Path
@@ -321,7 +322,7 @@ def _add_routes(app: FastAPI, issuer: Issuer, secret: str) -> None:
             form = _form(await request.body())
             answer = _grant(issuer, secret, form, _basic(request.headers.get("authorization", "")))
         except TokenRefused as refusal:
-            headers = {"WWW-Authenticate": 'Basic realm="spoel"'} if refusal.status == 401 else {}  # noqa: PLR2004 - the HTTP status itself
+            headers = {"WWW-Authenticate": 'Basic realm="spoel"'} if refusal.status == HTTPStatus.UNAUTHORIZED else {}
             document = {"error": refusal.error, "error_description": refusal.description}
             return JSONResponse(document, refusal.status, headers)
         return JSONResponse(answer, headers={"Pragma": "no-cache"})

@@ -17,7 +17,7 @@ class SpoelError(Exception):
     """
 
     slug: ClassVar[str] = "refused"
-    status: ClassVar[int] = 422
+    status: int = 422
     title: ClassVar[str] = "Refused"
 
     def __init__(self, detail: str, **facts: object) -> None:

@@ -91,14 +91,14 @@ class Work:
         """Return an id for an event that must be known before it is appended, for sealing."""
         return new_id()
 
-    async def load(self, aggregate: Aggregate[S], id: str) -> Loaded[S]:  # noqa: A002 - the word of the domain
+    async def load(self, aggregate: Aggregate[S], aggregate_id: str) -> Loaded[S]:
         """Return the aggregate as of now, this unit's own appends included."""
-        return await _load(self._store, self.conn, aggregate, id)
+        return await _load(self._store, self.conn, aggregate, aggregate_id)
 
     async def append(
         self,
         aggregate: Aggregate[S],
-        id: str,  # noqa: A002 - the word of the domain
+        aggregate_id: str,
         loaded: Loaded[S],
         events: Sequence[EventData],
         *,
@@ -110,7 +110,7 @@ class Work:
 
         Args:
             aggregate: the kind of aggregate.
-            id: the aggregate's id.
+            aggregate_id: which of them.
             loaded: what ``load`` or the last ``append`` returned.
             events: what was decided; may be empty.
             event_ids: ids from ``new_event_id``, one an event.
@@ -123,10 +123,10 @@ class Work:
         """
         ids = [new_id() for _ in events] if event_ids is None else list(event_ids)
         envelopes = [
-            self._envelope(aggregate.name, id, version, event, event_id, room=room, simulated=simulated)
+            self._envelope(aggregate.name, aggregate_id, version, event, event_id, room=room, simulated=simulated)
             for version, (event, event_id) in enumerate(zip(events, ids, strict=True), start=loaded.version + 1)
         ]
-        await self._store.append(self.conn, AggregateRef(aggregate.name, id), loaded.version, envelopes)
+        await self._store.append(self.conn, AggregateRef(aggregate.name, aggregate_id), loaded.version, envelopes)
         return Loaded(reduce(aggregate.evolve, events, loaded.state), loaded.version + len(envelopes))
 
     def _envelope(
@@ -194,10 +194,10 @@ class UnitsOfWork:
                 traceparent=traceparent,
             )
 
-    async def load(self, aggregate: Aggregate[S], id: str) -> Loaded[S]:  # noqa: A002 - the word of the domain
+    async def load(self, aggregate: Aggregate[S], aggregate_id: str) -> Loaded[S]:
         """Return the aggregate as of now, for reading only."""
         async with self.database.read() as conn:
-            return await _load(self.store, conn, aggregate, id)
+            return await _load(self.store, conn, aggregate, aggregate_id)
 
 
 async def _load(store: EventStore, conn: AsyncConnection, aggregate: Aggregate[S], aggregate_id: str) -> Loaded[S]:

@@ -20,7 +20,7 @@ class BsnInvalid(SpoelError):
     """The number is not a BSN. The message never repeats it."""
 
     slug: ClassVar[str] = "bsn-invalid"
-    status: ClassVar[int] = 422
+    status = 422
     title: ClassVar[str] = "Not a valid BSN"
 
 

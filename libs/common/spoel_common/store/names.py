@@ -11,6 +11,7 @@ from spoel_common.events import Envelope, parse_event_type
 _SUBJECT_ROOT = "spoel"
 _WATERMARK_ROOT = "spoel-watermark"
 _SOURCE = re.compile(r"/spoel/(?P<site>[a-z0-9-]+)/(?P<service>[a-z]+)/(?P<store>[a-z0-9-]+)")
+_WILDCARD = re.compile(r"spoel\.(?P<site>[a-z0-9-]+)\.(?P<service>[a-z]+)\.(?P<store>[a-z0-9-]+)\.>")
 
 
 class AggregateRef(NamedTuple):
@@ -53,10 +54,10 @@ class StoreName(BaseModel):
         Raises:
             ValueError: the text has another form.
         """
-        parts = subject.split(".")
-        if len(parts) != 5 or parts[0] != _SUBJECT_ROOT or parts[4] != ">":  # noqa: PLR2004 - root, three names, wildcard
+        match = _WILDCARD.fullmatch(subject)
+        if match is None:
             raise ValueError(f"subject {subject!r} is not of the form spoel.<site>.<service>.<store>.>")
-        return cls(site=parts[1], service=parts[2], store=parts[3])
+        return cls(**match.groupdict())
 
     @property
     def source(self) -> str:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from http import HTTPStatus
 from importlib.metadata import version
 from socket import gaierror
 from typing import Any
@@ -199,13 +200,13 @@ def _invalid(error: RequestValidationError) -> SpoelError:
 
 def _of_framework(request: Request, error: HTTPException) -> SpoelError:
     path, method = request.scope["path"], request.method
-    if error.status_code == 404:  # noqa: PLR2004 - the HTTP status itself
+    if error.status_code == HTTPStatus.NOT_FOUND:
         return NotFound(f"Nothing is at {path[:200]}. /openapi.json lists what there is.")
-    if error.status_code == 405:  # noqa: PLR2004 - as above
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         allow = (error.headers or {}).get("Allow", "")
         return MethodNotAllowed(f"{method} is not for {path[:200]}; use {allow}.", allow=allow)
-    if error.status_code == 415:  # noqa: PLR2004 - as above
+    if error.status_code == HTTPStatus.UNSUPPORTED_MEDIA_TYPE:
         return UnsupportedMediaType("Send the body as application/json.")
     refusal = RequestRefused(str(error.detail))
-    refusal.status = error.status_code  # type: ignore[misc]
+    refusal.status = error.status_code
     return refusal

@@ -1,6 +1,7 @@
 """Problems that the HTTP layer itself finds, and how any problem is written (RFC 9457)."""
 
 from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import Request
@@ -138,11 +139,11 @@ def render_problem(request: Request, error: SpoelError) -> Response:
 
 def headers_of(error: SpoelError) -> Mapping[str, str]:
     """Return the HTTP headers that the status of ``error`` asks for."""
-    if error.status == 401:  # noqa: PLR2004 - the HTTP status itself
+    if error.status == HTTPStatus.UNAUTHORIZED:
         return {"WWW-Authenticate": challenge(error)}
     if isinstance(error, MethodNotAllowed):
         return {"Allow": str(error.facts.get("allow", ""))}
-    if isinstance(error, IdempotencyTwinUnderWay) or error.status == 503:  # noqa: PLR2004 - as above
+    if isinstance(error, IdempotencyTwinUnderWay) or error.status == HTTPStatus.SERVICE_UNAVAILABLE:
         return {"Retry-After": "1"}
     if isinstance(error, BodyTooLarge | BodyTooSlow):
         return {"Connection": "close"}

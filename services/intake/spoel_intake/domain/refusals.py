@@ -29,7 +29,7 @@ class IdentityDiffers(SpoelError):
     """The BSN is known here with another birth date: one of the two is somebody else (IN-15)."""
 
     slug: ClassVar[str] = "patient-identity-differs"
-    status: ClassVar[int] = 409
+    status = 409
     title: ClassVar[str] = "This BSN is known here with another birth date"
 
 
@@ -37,7 +37,7 @@ class PatientErased(SpoelError):
     """The patient's private key was destroyed; nothing sealed to it can be read again."""
 
     slug: ClassVar[str] = "patient-erased"
-    status: ClassVar[int] = 410
+    status = 410
     title: ClassVar[str] = "This patient was erased"
 
 
@@ -52,7 +52,7 @@ class ActiveCaseExists(SpoelError):
     """One person has one active course (IN-15)."""
 
     slug: ClassVar[str] = "active-case-exists"
-    status: ClassVar[int] = 409
+    status = 409
     title: ClassVar[str] = "This patient already has an open case"
 
 
@@ -60,7 +60,7 @@ class ReferralExists(SpoelError):
     """A case has one referral."""
 
     slug: ClassVar[str] = "referral-exists"
-    status: ClassVar[int] = 409
+    status = 409
     title: ClassVar[str] = "This case already has its referral"
 
 
@@ -82,7 +82,7 @@ class ScreenMissing(SpoelError):
     """The act needs a completed safety screen first."""
 
     slug: ClassVar[str] = "safety-screen-missing"
-    status: ClassVar[int] = 409
+    status = 409
     title: ClassVar[str] = "The safety screen is not done yet"
 
 
@@ -90,7 +90,7 @@ class ScreenItemNotOpen(SpoelError):
     """The item needs no judgement: unknown, or answered no."""
 
     slug: ClassVar[str] = "screen-item-not-open"
-    status: ClassVar[int] = 409
+    status = 409
     title: ClassVar[str] = "This item of the screen needs no judgement"
 
 
@@ -98,7 +98,7 @@ class ScreenItemsUnjudged(SpoelError):
     """Items answered yes wait for a judgement."""
 
     slug: ClassVar[str] = "screen-items-unjudged"
-    status: ClassVar[int] = 409
+    status = 409
     title: ClassVar[str] = "The safety screen has items to judge"
 
 
@@ -127,7 +127,7 @@ class IndicationAlreadyDecided(SpoelError):
     """The indication was decided; what led to it stays as it was."""
 
     slug: ClassVar[str] = "indication-already-decided"
-    status: ClassVar[int] = 409
+    status = 409
     title: ClassVar[str] = "The indication was already decided"
 
 
@@ -142,7 +142,7 @@ class ConsentBeforeIndication(SpoelError):
     """Consent is asked after a positive indication."""
 
     slug: ClassVar[str] = "consent-before-indication"
-    status: ClassVar[int] = 409
+    status = 409
     title: ClassVar[str] = "No positive indication to consent to"
 
 
@@ -150,7 +150,7 @@ class ConsentAlreadyGiven(SpoelError):
     """Consent stands already."""
 
     slug: ClassVar[str] = "consent-already-given"
-    status: ClassVar[int] = 409
+    status = 409
     title: ClassVar[str] = "Consent was already given"
 
 
@@ -158,7 +158,7 @@ class ConsentNotGiven(SpoelError):
     """There is no consent that could be withdrawn."""
 
     slug: ClassVar[str] = "consent-not-given"
-    status: ClassVar[int] = 409
+    status = 409
     title: ClassVar[str] = "No consent to withdraw"
 
 
@@ -173,5 +173,5 @@ class RegistrationNotCurrent(SpoelError):
     """There is no registration that could end, or the one offered has already ended."""
 
     slug: ClassVar[str] = "registration-not-current"
-    status: ClassVar[int] = 409
+    status = 409
     title: ClassVar[str] = "No current registration"

@@ -53,7 +53,7 @@ class FhirInvalid(SpoelError):
     """The resource is no valid FHIR R4: a syntax error (400)."""
 
     slug: ClassVar[str] = "fhir-invalid"
-    status: ClassVar[int] = 400
+    status = 400
     title: ClassVar[str] = "Not a valid FHIR R4 resource"
 
     def __init__(self, *issues: Issue) -> None:
@@ -65,7 +65,7 @@ class FhirRefused(SpoelError):
     """The resource is valid, but not what this server takes: a business rule (422)."""
 
     slug: ClassVar[str] = "fhir-refused"
-    status: ClassVar[int] = 422
+    status = 422
     title: ClassVar[str] = "Not a resource that is taken here"
 
     def __init__(self, *issues: Issue) -> None:

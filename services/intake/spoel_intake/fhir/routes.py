@@ -46,7 +46,7 @@ class ConditionalCreateNotSupported(SpoelError):
     """A create with If-None-Exist."""
 
     slug: ClassVar[str] = "conditional-create-not-supported"
-    status: ClassVar[int] = 400
+    status = 400
     title: ClassVar[str] = "If-None-Exist is not supported"
 
 

@@ -1,0 +1,58 @@
+"""Every act of a session, asked for in a way in which nothing but the session's phase is against it."""
+
+from tests.stimulation.story import (
+    ARMED,
+    OPERATOR,
+    SAID,
+    SESSION,
+    STRIP,
+    device,
+    facts,
+)
+
+from spoel_stimulation import commands as asked
+from spoel_stimulation.domain import conduct, session
+from spoel_stimulation.domain.state import PEOPLES_ACTS, Act
+
+ASKED_OF_PEOPLE = sorted(PEOPLES_ACTS)
+
+
+def armed(story):
+    session.check_arm(story.state, asked.Arm(ear_protection=True), OPERATOR, around(story))
+    return session.record_armed(story.state, ARMED.model_copy(update={"percent_mso": story.state.percent_mso}))
+
+
+def around(story, *, enabled=False):
+    return facts(story.kind, story.order, device=device(enabled=enabled))
+
+
+def changed(story):
+    command = asked.ChangeParameter(parameter="percent_rmt", value=100.0, reason="pain")
+    return session.change_parameter(story.state, command, OPERATOR, around(story))
+
+
+ASK = {
+    Act.OPEN: lambda its: session.open_session(its.state, asked.OpenSession(session_id=SESSION), OPERATOR, around(its)),
+    Act.CONFIRM_IDENTITY: lambda its: session.confirm_identity(its.state, SAID, OPERATOR, around(its), STRIP),
+    Act.ARM: armed,
+    Act.START: lambda its: session.start(its.state, OPERATOR, around(its, enabled=True)),
+    Act.PAUSE: lambda its: session.pause(its.state, asked.Pause(reason="other"), OPERATOR),
+    Act.RESUME: lambda its: session.resume(
+        its.state, asked.Resume(ear_protection=True), OPERATOR, around(its, enabled=True)
+    ),
+    Act.STOP: lambda its: session.stop(its.state, asked.Stop(reason="other"), OPERATOR),
+    Act.CHANGE_PARAMETER: changed,
+    Act.STIMULATE: lambda its: session.stimulate(
+        its.state, asked.Stimulate(percent_mso=40), "t", OPERATOR, around(its, enabled=True)
+    ),
+    Act.ANSWER: lambda its: session.answer_stimulus(
+        its.state, "t", asked.AnswerStimulus(response="yes"), OPERATOR, around(its)
+    ),
+    Act.AUTHORISE_TRAIN: lambda its: its.authorise("t", around(its, enabled=True)),
+    Act.INTERRUPT: lambda its: conduct.interrupt(its.state, asked.Interrupt(reason="link-lost")),
+    Act.CLOSE: lambda its: conduct.close(its.state, asked.Close(reason="consent-withdrawn")),
+}
+
+
+def ask(act, story):
+    return ASK[act](story)
