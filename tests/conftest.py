@@ -30,7 +30,7 @@ from alembic.operations import Operations
 from tests.postgres_server import PostgresServer, memory_disk
 
 from spoel_common.messaging import Broker, NatsSettings
-from spoel_common.store import Database, migrations_v1
+from spoel_common.store import Database, migrations_v1, migrations_v2
 from spoel_local.nats_server import NatsServer, binary
 
 _TEMPLATE = "spoel_template"
@@ -256,7 +256,9 @@ async def _make_template(server: PostgresServer) -> None:
 
 
 def _make_tables(connection) -> None:
-    migrations_v1.upgrade(Operations(MigrationContext.configure(connection)))
+    operations = Operations(MigrationContext.configure(connection))
+    migrations_v1.upgrade(operations)
+    migrations_v2.upgrade(operations)
 
 
 def _postgres_database(server: PostgresServer, template: str) -> Iterator[str]:

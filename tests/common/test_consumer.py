@@ -15,7 +15,7 @@ from tests.postgres_server import PostgresServer
 
 from spoel_common.messaging import ensure_stream
 from spoel_common.messaging.publish import publish_batch
-from spoel_common.store import START, Database, migrations_v1
+from spoel_common.store import START, Database, migrations_v1, migrations_v2
 
 
 @pytest.mark.invariant("INV-3")
@@ -203,6 +203,12 @@ async def test_a_crash_of_postgresql_loses_and_repeats_nothing(
     assert await sums.totals() == {("main", "a"): (7, 3)}
 
 
+def make_tables(connection) -> None:
+    operations = Operations(MigrationContext.configure(connection))
+    migrations_v1.upgrade(operations)
+    migrations_v2.upgrade(operations)
+
+
 async def make_databases(server: PostgresServer, *names: str) -> None:
     conn = await asyncpg.connect(server.url("postgres"), timeout=10)
     for name in names:
@@ -211,7 +217,7 @@ async def make_databases(server: PostgresServer, *names: str) -> None:
     for name in names:
         database = await Database.open(server.url(name))
         async with database.write() as conn:
-            await conn.run_sync(lambda sync: migrations_v1.upgrade(Operations(MigrationContext.configure(sync))))
+            await conn.run_sync(make_tables)
         await database.close()
 
 

@@ -14,13 +14,14 @@ from spoel_common.store.schema import metadata
 FIRST = """
 from alembic import op
 import sqlalchemy as sa
-from spoel_common.store import migrations_v1
+from spoel_common.store import migrations_v1, migrations_v2
 
 revision = "0001"
 down_revision = None
 
 def upgrade() -> None:
     migrations_v1.upgrade(op)
+    migrations_v2.upgrade(op)
     op.create_table("referrals", sa.Column("case_id", sa.String, primary_key=True))
 """
 SECOND = """

@@ -18,7 +18,7 @@ from spoel_common.work import Aggregate, Work
 
 MIGRATION = """
 from alembic import op
-from spoel_common.store import migrations_v1
+from spoel_common.store import migrations_v1, migrations_v2
 
 revision = "0001"
 down_revision = None
@@ -26,6 +26,7 @@ down_revision = None
 
 def upgrade() -> None:
     migrations_v1.upgrade(op)
+    migrations_v2.upgrade(op)
 """
 NOBODY_LISTENS = ("nats://127.0.0.1:1",)
 

@@ -1,4 +1,4 @@
-"""The tables that every service has, as the queries see them. ``migrations_v1`` makes them.
+"""The tables that every service has, as the queries see them. ``migrations_v1`` and ``migrations_v2`` make them.
 
 Writing a read model of your own: use ``UtcDateTime`` for moments and ``BigInt`` for whole numbers, the same on
 SQLite and PostgreSQL.
@@ -144,4 +144,32 @@ held = Table(
     Column("try_at", UtcDateTime, nullable=True),
     Column("error", String, nullable=False),
     Column("held_at", UtcDateTime, nullable=False),
+)
+
+snapshots = Table(
+    "snapshots",
+    metadata,
+    Column("aggregate_type", String, primary_key=True),
+    Column("aggregate_id", String, primary_key=True),
+    Column("version", BigInt, nullable=False),
+    Column("form", Integer, nullable=False),
+    Column("state", LargeBinary, nullable=False),
+    Column("taken_at", UtcDateTime, nullable=False),
+)
+
+archived = Table(
+    "archived",
+    metadata,
+    Column("aggregate_type", String, primary_key=True),
+    Column("aggregate_id", String, primary_key=True),
+    Column("version", BigInt, nullable=False),
+    Column("archived_at", UtcDateTime, nullable=False),
+)
+
+serving = Table(
+    "serving",
+    metadata,
+    Column("projection", String, primary_key=True),
+    Column("projection_version", Integer, nullable=False),
+    Column("since", UtcDateTime, nullable=False),
 )

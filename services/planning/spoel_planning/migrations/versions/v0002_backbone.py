@@ -1,0 +1,12 @@
+"""The backbone's second schema: snapshots, archived aggregates, the serving version of each projection."""
+
+from alembic import op
+
+from spoel_common.store import migrations_v2
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    migrations_v2.upgrade(op)
