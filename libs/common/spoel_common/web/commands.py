@@ -79,7 +79,7 @@ class CommandCall:
         scope: client, route and ``Idempotency-Key``: what a repeat has in common with the first.
         body_hash: HMAC-SHA256 of query and body, in hexadecimal.
         correlation_id: names the request in logs and events.
-        traceparent: W3C trace context of the request, if there was one.
+        traceparent: W3C trace context of the request, if there was one; events carry it where tracing is off.
     """
 
     actor: Actor
