@@ -10,7 +10,7 @@ from rich.table import Table
 
 from spoel_local import bench as benchmarks
 from spoel_local import contracts as event_contracts
-from spoel_local import events_page, problems, traceability
+from spoel_local import events_page, metrics_page, problems, traceability
 
 app = typer.Typer()
 
@@ -36,10 +36,11 @@ def contracts(*, check: Check = False, checkout: Checkout = HERE) -> None:
 
 @app.command()
 def pages(*, check: Check = False, checkout: Checkout = HERE) -> None:
-    """Write the generated pages of docs/: events, problem types, traceability."""
+    """Write the generated pages of docs/: events, metrics, problem types, traceability."""
     docs = checkout / "docs"
     texts = {
         "events.md": events_page.render(),
+        "metrics.md": metrics_page.render(),
         "problems.md": problems.render(),
         "traceability.md": traceability.render(checkout / "tests", docs),
     }

@@ -178,16 +178,20 @@ class UnitsOfWork:
         database: where the store lives.
         store: the service's event store.
         clock: stamps the events.
-
-    Attributes:
-        appended: how many events were appended and committed since the start.
+        on_appended: told after a commit how many events it stored.
     """
 
-    def __init__(self, database: Database, store: EventStore, clock: Clock) -> None:
+    def __init__(
+        self,
+        database: Database,
+        store: EventStore,
+        clock: Clock,
+        on_appended: Callable[[int], None] = lambda _count: None,
+    ) -> None:
         self.database = database
         self.store = store
         self.clock = clock
-        self.appended = 0
+        self._on_appended = on_appended
 
     @asynccontextmanager
     async def begin(
@@ -213,7 +217,7 @@ class UnitsOfWork:
                     traceparent=tracing.traceparent_of(made) or traceparent,
                 )
                 yield work
-        self.appended += work.appended
+        self._on_appended(work.appended)
 
     async def load(self, aggregate: Aggregate[S], aggregate_id: str) -> Loaded[S]:
         """Return the aggregate as of now, for reading only."""

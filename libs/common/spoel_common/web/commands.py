@@ -126,17 +126,21 @@ class CommandCall:
         async with _alone(self.runtime.under_way, self.scope):
             kept = await self._find()
             if kept is not None:
-                return await _respond(kept, current, replayed=True)
+                return await self._replay(kept, current)
             try:
                 answer = await self._do(handler, status, location)
             except (SpoelError, _TwinWasFaster):
                 kept = await self._find()
                 if kept is None:
                     raise
-                return await _respond(kept, current, replayed=True)
+                return await self._replay(kept, current)
             if effect is not None:
                 await effect(json.loads(answer.body))
             return await _respond(answer, current, replayed=False)
+
+    async def _replay(self, kept: Answer, current: Current | None) -> Response:
+        self.runtime.metrics.idempotency_replays.inc()
+        return await _respond(kept, current, replayed=True)
 
     async def _find(self) -> Answer | None:
         async with self.runtime.database.read() as conn:
