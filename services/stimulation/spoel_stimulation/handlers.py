@@ -19,12 +19,12 @@ from spoel_stimulation.domain.room import RoomState
 from spoel_stimulation.domain.roster import RosterState
 from spoel_stimulation.domain.state import Phase, SessionState, evolve
 from spoel_stimulation.domain.trains import device_pattern
-from spoel_stimulation.events import CATALOGUE, Known, SessionKind, TrainAuthorised
+from spoel_stimulation.events import ROOM_EVENTS, ROSTER_EVENTS, SESSION_EVENTS, Known, SessionKind, TrainAuthorised
 from spoel_stimulation.orders import MeasurementOrder, TreatmentOrder
 
-ROOM = Aggregate("room", RoomState, room.evolve, CATALOGUE)
-SESSION = Aggregate("session", SessionState, evolve, CATALOGUE)
-ROSTER = Aggregate("roster", RosterState, roster.evolve, CATALOGUE)
+ROOM = Aggregate("room", RoomState, room.evolve, ROOM_EVENTS)
+SESSION = Aggregate("session", SessionState, evolve, SESSION_EVENTS)
+ROSTER = Aggregate("roster", RosterState, roster.evolve, ROSTER_EVENTS)
 
 
 class Surroundings(NamedTuple):
