@@ -51,7 +51,6 @@ def writes_of(app):
     }
 
 
-@pytest.mark.requirement("SY-01")
 @pytest.mark.invariant("INV-8")
 async def test_every_write_of_every_service_but_the_emergency_stop_is_refused_without_a_key(apps):
     seen = set()

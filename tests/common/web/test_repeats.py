@@ -31,7 +31,6 @@ def make_process_app(database_url, settings, trial, trial_package):
     return make
 
 
-@pytest.mark.requirement("SY-01")
 async def test_a_repeat_after_a_restart_gets_the_same_answer(make_process_app, served, signed_in, trial):
     async with served(make_process_app()) as client:
         first = await client.post("/counters", json={"number": 3}, headers=signed_in(key="k"))
@@ -99,7 +98,6 @@ async def test_other_commands_do_not_wait_for_one_that_is_slow(make_process_app,
         assert (await slow).status_code == 201
 
 
-@pytest.mark.requirement("SY-01")
 async def test_twins_at_two_processes_on_postgresql_are_done_once_and_answered_alike(postgres_url, tmp_path):
     """Real processes; one is ended and started again in between, and answers as before."""
     shared = {"SPOEL_DATABASE_URL": postgres_url, "SPOEL_NATS_URL": "nats://127.0.0.1:1"}
