@@ -6,15 +6,18 @@ Python package, so here its form is checked by what the specification asks of th
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 from jsonschema import Draft7Validator
+from typer.testing import CliRunner
 
 from spoel_common.events import Envelope, parse_event_type
 from spoel_common.messaging.watermark import Watermark
 from spoel_common.store import AggregateRef, StoreName
 from spoel_local import asyncapi
+from spoel_local.__main__ import app
 from spoel_local.contracts import (
     SERVICES,
     event_models,
@@ -160,3 +163,18 @@ def test_a_message_takes_the_envelope_of_its_sample_and_no_other(event_type):
     assert complaints(event_type, envelope(event_type, data={**CONTRACTS[event_type]["sample"], "unknown": 1}))
     without_actor = {name: value for name, value in envelope(event_type).items() if name != "actorid"}
     assert complaints(event_type, without_actor)
+
+
+def test_the_check_of_a_checkout_finds_a_document_that_is_out_of_date(tmp_path):
+    def check():
+        return CliRunner().invoke(app, ["contracts", "--check", "--checkout", str(tmp_path)])
+
+    shutil.copytree(ROOT, tmp_path / "contracts")
+    assert check().exit_code == 0
+    described = tmp_path / "contracts" / asyncapi.FILE_NAME
+    described.write_text(described.read_text(encoding="utf-8").replace("consent-given", "consent-taken"), "utf-8")
+    found = check()
+    assert found.exit_code == 1
+    assert "asyncapi.json is out of date. Run `spoel contracts`." in found.output
+    written = CliRunner().invoke(app, ["contracts", "--checkout", str(tmp_path)])
+    assert written.exit_code == check().exit_code == 0

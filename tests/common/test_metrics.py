@@ -3,10 +3,14 @@
 import re
 from pathlib import Path
 
+import pytest
 import yaml
 from prometheus_client import CollectorRegistry, Counter
 
 from spoel_common.metrics import Followed, Metrics
+from spoel_local import events_page, metrics_page
+from spoel_local.asyncapi import readers_of
+from spoel_local.contracts import SERVICES, event_models
 
 ROOT = Path(__file__).parents[2]
 LABELS = {"kind", "method", "problem", "projection", "route", "service", "source", "status", "task"}
@@ -78,3 +82,17 @@ def test_every_alert_says_how_urgent_it_is_what_it_means_and_what_to_do():
         assert rule["annotations"].keys() == {"summary", "action"}
         assert re.fullmatch(r"[0-9]+[smh]", rule["for"])
         assert f"`{rule['alert']}`" in page
+
+
+@pytest.mark.parametrize("page", [events_page, metrics_page])
+def test_the_kept_pages_are_as_generated(page):
+    name = page.__name__.rpartition(".")[2].removesuffix("_page")
+    assert page.render() == (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+
+
+def test_the_page_of_events_names_every_event_with_its_version_its_aggregate_and_its_fields():
+    page = (ROOT / "docs" / "events.md").read_text(encoding="utf-8")
+    for model in (model for service in SERVICES for model in event_models(service)):
+        (line,) = re.findall(rf"^\| `{model.event_name}` v{model.event_version} \|.*$", page, re.MULTILINE)
+        assert all(f"`{field}`" in line for field in model.model_fields)
+        assert all(reader in line for reader in set(readers_of(model.service, model.event_name)) - {"audit"})
