@@ -10,6 +10,7 @@ import structlog
 from tests.intake.resources import patient, service_request
 from tests.intake.service import decision_body, patient_body, referral_body
 
+from spoel_common import tracing
 from spoel_common.sealing import open_sealed
 
 SECRETS = {
@@ -102,6 +103,25 @@ async def test_no_log_line_holds_personal_data(intake):
     assert "http.request" in written
     for what, secret in {**SECRETS, "broken bsn": "999998620"}.items():
         assert secret not in written, what
+
+
+@pytest.mark.invariant("INV-6")
+async def test_no_span_of_a_trace_holds_personal_data_or_an_id_of_a_patient(intake, collector):
+    with tracing.exporting("intake", "main", collector.endpoint):
+        ids = await intake.refer()
+        await intake.get(f"/cases/{ids['case_id']}", "nurse")
+        await intake.get(f"/fhir/R4/Patient/{ids['patient_id']}", "hospital")
+        await intake.get("/fhir/R4/Patient", "hospital", identifier="999911120")
+        await intake.get("/Aardappel/999911120", "nurse")
+        await intake.post(f"/cases/{ids['case_id']}/consent", {"given_by": "Wilhelmina"}, "nurse")
+        named = {"X-Correlation-Id": "Wilhelmina-Aardappel", "tracestate": "a=Aardappel", "baggage": "a=Aardappel"}
+        await intake.post("/fhir/R4/Patient", patient(), "hospital", **named)
+        await intake.post("/referrals", referral_body(patient=patient_body(bsn="999998620")), "hospital")
+    sent = b"".join(collector.bodies)
+    assert len(collector.spans) >= 8 + 2
+    assert {name for span in collector.spans for name in span.attributes} <= tracing.ATTRIBUTES
+    for what, secret in {**SECRETS, "broken bsn": "999998620", **ids}.items():
+        assert secret.encode() not in sent, what
 
 
 @pytest.mark.invariant("INV-6")

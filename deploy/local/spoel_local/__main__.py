@@ -79,6 +79,10 @@ def up(  # noqa: PLR0913 - one parameter an option
     ] = None,
     site: Site = "local",
     bind: Annotated[str, typer.Option("--bind", envvar="SPOEL_BIND", help="Address of the services.")] = "127.0.0.1",
+    otlp_endpoint: Annotated[
+        str | None,
+        typer.Option("--otlp-endpoint", envvar="SPOEL_OTLP_ENDPOINT", help="Collector of traces (OTLP/HTTP)."),
+    ] = None,
     identity_port: Annotated[int, _port("--identity-port", "the identity provider")] = _PORTS.identity,
     intake_port: Annotated[int, _port("--intake-port", "intake")] = _PORTS.intake,
     planning_port: Annotated[int, _port("--planning-port", "planning")] = _PORTS.planning,
@@ -100,6 +104,7 @@ def up(  # noqa: PLR0913 - one parameter an option
         database_url=database_url,
         ports=ports,
         bind=bind,
+        otlp_endpoint=otlp_endpoint,
     )
     console = Console(highlight=False)
     with _errors_in_words(), ending_on_signals():

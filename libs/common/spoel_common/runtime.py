@@ -26,10 +26,12 @@ from spoel_common.messaging import (
     Relay,
     WatermarkPublisher,
 )
+from spoel_common.messaging.relay import read_cursor
 from spoel_common.metrics import Metrics
 from spoel_common.people import Actor
 from spoel_common.settings import CannotStart, Settings, read_secret
 from spoel_common.store import (
+    START,
     Database,
     EventStore,
     StoreName,
@@ -218,10 +220,11 @@ class Runtime:
     async def observe(self) -> None:
         """Bring the metrics up to date that are read rather than counted."""
         metrics = self.metrics
-        metrics.store_position.set((await self.store.head()).position)
+        head = (await self.store.head()).position
+        metrics.store_position.set(head)
         metrics.broker_connected.set(int(self.broker is not None and self.broker.connected))
         if self._relay is not None:
-            metrics.relay_position.set(self._relay.cursor.position)
+            await self._observe_relay(self._relay, head)
         for projection, consumer in zip(self._projections, self.consumers, strict=False):
             for source, lag in consumer.lag().items():
                 metrics.feed_lag.labels(projection.name, source).set(lag)
@@ -229,6 +232,20 @@ class Runtime:
                 metrics.feed_age.labels(projection.name, feed.source).set(feed.age_s)
             for kind, number in (await consumer.counts()).items():
                 metrics.feed_waiting.labels(projection.name, kind).set(number)
+            metrics.feed_problems.labels(projection.name).set(len(consumer.problems()))
+            for kind, total in consumer.totals().items():
+                metrics.consumed.follow(total, projection.name, kind)
+
+    async def _observe_relay(self, relay: Relay, head: int) -> None:
+        """Look at the saved cursor too: another process of this service may be the one that publishes."""
+        metrics, totals = self.metrics, relay.totals()
+        saved = await read_cursor(self.store)
+        published = max(relay.cursor, START if saved is None else saved[0]).position
+        metrics.relay_position.set(published)
+        metrics.relay_lag.set(max(0, head - published))
+        metrics.relay_events.follow(totals["events"])
+        metrics.relay_batches.follow(totals["batches"])
+        metrics.relay_failures.follow(totals["failures"])
 
     async def _start(self) -> None:
         settings = self.settings
@@ -237,7 +254,7 @@ class Runtime:
         self._open.push_async_callback(self.database.close)
         await _migrate(self.database, self.package)
         self.store = EventStore(self.database, name)
-        self.units = UnitsOfWork(self.database, self.store, self.clock)
+        self.units = UnitsOfWork(self.database, self.store, self.clock, self.metrics.appended.inc)
         self.verifier = self._given_verifier or self._open_verifier()
         if self._resources is not None:
             await self._open.enter_async_context(self._resources(self))

@@ -362,14 +362,11 @@ class SupervisionEnded(StimulationEvent):
     supervisor_id: str
 
 
-CATALOGUE: Catalogue[EventData] = Catalogue(
+ROOM_EVENTS: Catalogue[EventData] = Catalogue(
+    [RoomOpened, RoomLatched, RoomReset, DeviceFault, UnauthorisedPulseObserved, EmergencyStopped]
+)
+SESSION_EVENTS: Catalogue[EventData] = Catalogue(
     [
-        RoomOpened,
-        RoomLatched,
-        RoomReset,
-        DeviceFault,
-        UnauthorisedPulseObserved,
-        EmergencyStopped,
         SessionOpened,
         IdentityConfirmed,
         SessionArmed,
@@ -382,8 +379,6 @@ CATALOGUE: Catalogue[EventData] = Catalogue(
         ParameterChanged,
         StimulusAnswered,
         SessionClosed,
-        SupervisionStarted,
-        SupervisionEnded,
     ]
 )
-"""Every event of this service in its newest version."""
+ROSTER_EVENTS: Catalogue[EventData] = Catalogue([SupervisionStarted, SupervisionEnded])

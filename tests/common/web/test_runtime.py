@@ -64,6 +64,16 @@ async def test_with_nats_it_publishes_consumes_and_calls_itself_ready(
         assert "spoel_relay_position 1.0" in metrics
         assert f'spoel_feed_lag_events{{projection="echo",source="/spoel/{site}/trial/main"}} 0.0' in metrics
         assert 'spoel_feed_waiting_events{kind="parked",projection="echo"} 0.0' in metrics
+        for sample in (
+            "spoel_store_appended_events_total 1.0",
+            "spoel_relay_published_events_total 1.0",
+            "spoel_relay_published_batches_total 1.0",
+            "spoel_relay_lag_events 0.0",
+            'spoel_consumer_events_total{kind="applied",projection="echo"} 1.0',
+            'spoel_consumer_events_total{kind="parked",projection="echo"} 0.0',
+            'spoel_feed_problems{projection="echo"} 0.0',
+        ):
+            assert sample in metrics
         assert runtime.require_broker() is runtime.broker
 
 

@@ -14,6 +14,7 @@ import nats.errors
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from spoel_common import tracing
 from spoel_common.cancellation import keeping_cancellation
 from spoel_common.messaging.aside import count_held
 from spoel_common.messaging.broker import Broker, BrokerAway
@@ -220,6 +221,8 @@ class Consumer:
     async def _note(self, state: FeedState, outcome: Outcome) -> None:
         state.advance(outcome.checkpoint, outcome.held)
         self._totals.update(outcome.counts)
+        if tracing.on():
+            tracing.applied(self.projection.name, outcome.applied, outcome.began_ns)
         if outcome.applied and self.projection.after_commit is not None:
             try:
                 await self.projection.after_commit(outcome.applied)

@@ -12,6 +12,7 @@ with a state: ``gap`` (an earlier version has not come), ``retry`` (tried again 
 a ``retry``), ``parked`` (given up until somebody replays it, or behind such a one).
 """
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -57,6 +58,7 @@ class Outcome:
         applied: envelopes in the order in which they were applied.
         stop: why the feed must not be read further, or None.
         counts: applied, skipped, dropped, alarms, gaps, failed, parked, redelivered.
+        began_ns: when the transaction began, nanoseconds since 1970.
     """
 
     checkpoint: Checkpoint
@@ -64,6 +66,7 @@ class Outcome:
     applied: list[Envelope] = field(default_factory=list)
     stop: str | None = None
     counts: Counter[str] = field(default_factory=Counter)
+    began_ns: int = field(default_factory=time.time_ns)
 
 
 class Inbox:

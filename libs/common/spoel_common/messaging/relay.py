@@ -9,12 +9,14 @@ where the stream is and goes on from there; it never publishes blindly. It may b
 import asyncio
 import itertools
 import time
+from collections import Counter
 
 import nats.errors
 import structlog
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
+from spoel_common import tracing
 from spoel_common.cancellation import keeping_cancellation
 from spoel_common.messaging.broker import Broker, BrokerAway
 from spoel_common.messaging.publish import NotPublished, publish_batch
@@ -49,11 +51,16 @@ class Relay:
         self._cursor = START
         self._sequence = 0
         self._task = f"relay:{store.name.source}"
+        self._totals: Counter[str] = Counter()
 
     @property
     def cursor(self) -> Cursor:
         """The place in the store's order up to which this relay knows everything to be published."""
         return self._cursor
+
+    def totals(self) -> dict[str, int]:
+        """Return what happened since the start of this process: events, batches, failures."""
+        return {kind: self._totals[kind] for kind in ("events", "batches", "failures")}
 
     async def run(self) -> None:
         """Publish until cancelled; wait for NATS, the database and leadership as long as it takes."""
@@ -79,7 +86,11 @@ class Relay:
         """
         batch = _up_to_bytes(await self._store.read_after(self._cursor, BATCH_EVENTS))
         if batch:
+            began_ns = time.time_ns()
             self._sequence = await publish_batch(self._broker, self._store.name, batch, self._sequence)
+            self._totals.update(events=len(batch), batches=1)
+            if tracing.on():
+                tracing.published(batch, began_ns)
             self._cursor = batch[-1].cursor
             await self._save()
         return len(batch)
@@ -132,6 +143,7 @@ class Relay:
             await upsert(conn, relay_cursor, [values])
 
     def _report(self, error: Exception) -> None:
+        self._totals["failures"] += 1
         problem = f"{type(error).__name__}: {error}"
         if problem != self.problem:
             _log.warning("relay-waits", store=self._store.name.source, problem=problem)

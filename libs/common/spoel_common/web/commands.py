@@ -8,6 +8,7 @@ import asyncio
 import hmac
 import json
 import re
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
@@ -31,6 +32,7 @@ ATTEMPTS = 3
 """How often a handler is tried when others are faster: on PostgreSQL a conflict may be a mere race."""
 
 TWIN_WAIT_S = 5.0
+_LOOK_AGAIN_S = 0.1
 REPLAY_HEADER = "Idempotency-Replayed"
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -69,6 +71,10 @@ class _TwinWasFaster(Exception):
     """The same command was completed by another process in the meantime."""
 
 
+class _TwinUnderWay(Exception):
+    """The same command is being worked on by another process."""
+
+
 @dataclass(frozen=True)
 class CommandCall:
     """One command as it came over HTTP.
@@ -79,7 +85,7 @@ class CommandCall:
         scope: client, route and ``Idempotency-Key``: what a repeat has in common with the first.
         body_hash: HMAC-SHA256 of query and body, in hexadecimal.
         correlation_id: names the request in logs and events.
-        traceparent: W3C trace context of the request, if there was one.
+        traceparent: W3C trace context of the request, if there was one; events carry it where tracing is off.
     """
 
     actor: Actor
@@ -124,19 +130,31 @@ class CommandCall:
             SpoelError: the handler refuses; nothing is stored.
         """
         async with _alone(self.runtime.under_way, self.scope):
+            answer, replayed = await self._do_or_find(handler, status, location)
+            if replayed:
+                self.runtime.metrics.idempotency_replays.inc()
+            elif effect is not None:
+                await effect(json.loads(answer.body))
+            return await _respond(answer, current, replayed=replayed)
+
+    async def _do_or_find(self, handler: Handler, status: int, location: str | None) -> tuple[Answer, bool]:
+        """Return the answer, and whether it was there already; wait for a twin in another process."""
+        give_up_s = time.monotonic() + TWIN_WAIT_S
+        while True:
             kept = await self._find()
             if kept is not None:
-                return await _respond(kept, current, replayed=True)
+                return kept, True
             try:
-                answer = await self._do(handler, status, location)
+                return await self._do(handler, status, location), False
+            except _TwinUnderWay as twin:
+                if time.monotonic() > give_up_s:
+                    raise _under_way() from twin
+                await asyncio.sleep(_LOOK_AGAIN_S)
             except (SpoelError, _TwinWasFaster):
                 kept = await self._find()
                 if kept is None:
                     raise
-                return await _respond(kept, current, replayed=True)
-            if effect is not None:
-                await effect(json.loads(answer.body))
-            return await _respond(answer, current, replayed=False)
+                return kept, True
 
     async def _find(self) -> Answer | None:
         async with self.runtime.database.read() as conn:
@@ -159,6 +177,8 @@ class CommandCall:
     async def _do_once(self, handler: Handler, status: int, location: str | None) -> Answer:
         begin = self.runtime.units.begin(self.actor, self.correlation_id, traceparent=self.traceparent)
         async with begin as work:
+            if not await idempotency.claim(work.conn, *self.scope):
+                raise _TwinUnderWay
             result = await handler(work)
             body = result.model_dump_json(by_alias=True)
             answer = Answer(status, body, location and _filled(location, json.loads(body)))
@@ -174,6 +194,13 @@ class CommandCall:
             except IntegrityError as error:
                 raise _TwinWasFaster from error
         return answer
+
+
+def _under_way() -> IdempotencyTwinUnderWay:
+    return IdempotencyTwinUnderWay(
+        f"The same request has been worked on for {TWIN_WAIT_S:g} s. "
+        "Ask again shortly with the same Idempotency-Key to get its answer."
+    )
 
 
 def _filled(template: str, body: Body) -> str:
@@ -234,10 +261,7 @@ async def _alone(under_way: dict[object, asyncio.Event], scope: Scope) -> AsyncI
             while (twin := under_way.get(scope)) is not None:
                 await twin.wait()
     except TimeoutError as error:
-        raise IdempotencyTwinUnderWay(
-            f"The same request has been worked on for {TWIN_WAIT_S:g} s. "
-            "Ask again shortly with the same Idempotency-Key to get its answer."
-        ) from error
+        raise _under_way() from error
     done = under_way[scope] = asyncio.Event()
     try:
         yield
