@@ -1,6 +1,7 @@
 """Events: their models, the CloudEvents envelope, and the catalogue that decodes them. Pure: pydantic only."""
 
 from spoel_common.events.catalogue import Catalogue, NewerVersion, UpcasterMissing
+from spoel_common.events.discarded import DiscardReason, EventDiscarded, Reference, parked_event_discarded
 from spoel_common.events.envelope import (
     MAX_ENVELOPE_BYTES,
     Envelope,
@@ -14,14 +15,18 @@ __all__ = [
     "MAX_ENVELOPE_BYTES",
     "Catalogue",
     "Command",
+    "DiscardReason",
     "Envelope",
     "EventData",
+    "EventDiscarded",
     "EventModel",
     "EventTooLarge",
     "EventType",
     "ForeignEvent",
     "NewerVersion",
+    "Reference",
     "UpcasterMissing",
     "UtcTime",
+    "parked_event_discarded",
     "parse_event_type",
 ]
