@@ -14,7 +14,7 @@ import httpx
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from spoel_common.events import DiscardReason
 from spoel_common.people import Role
@@ -25,7 +25,7 @@ from spoel_local.words import errors_in_words
 
 _TIMEOUT_S = 30.0
 _PAGE = 500
-_SHORT = 70
+_COLUMNS = ("service", "number", "state", "event", "of", "version", "tries", "why")
 
 app = typer.Typer(help="Look after events that a service could not take in; publish events again.")
 
@@ -234,7 +234,7 @@ def _line(held: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _show_held(console: Console, found: list[dict[str, Any]]) -> None:
-    table = Table("service", "number", "state", "event", "of", "version", "tries", "why")
+    table = Table(*(Column(name, overflow="fold") for name in _COLUMNS))
     for held in found:
         table.add_row(
             held["service"],
@@ -244,7 +244,7 @@ def _show_held(console: Console, found: list[dict[str, Any]]) -> None:
             f"{held['aggregate_type']} {held['aggregate_id']}",
             "-" if held["version"] is None else str(held["version"]),
             str(held["tries"]),
-            escape(held["error"][:_SHORT]),
+            escape(held["error"]),
         )
     console.print(table)
     parked_ones = sum(held["state"] == "parked" for held in found)

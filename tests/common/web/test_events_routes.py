@@ -18,6 +18,7 @@ from spoel_common.web import create_app
 
 CARLA = Actor(person_id="carla", roles=frozenset({Role.SUPERVISOR}), big_number="99000000325")
 DAAN = Actor(person_id="daan", roles=frozenset({Role.TMS_PROFESSIONAL}))
+PATIENT = "019ac1d2-6f03-7e55-8a44-c1d5e7f90b22"
 WHY = {"reason": "corrected-later", "reference": "INC-2026-0117"}
 
 
@@ -66,7 +67,7 @@ async def served_parking(settings, trial_package, served):
 async def stuck(served_parking):
     """Number 1: data that does not fit; 2 and 3 wait behind it; 4: bytes that are no event; 5: behind a gap."""
     client, parking = served_parking
-    wrong = parking.intake.envelope("a", 1, data={"number": "thirteen"})
+    wrong = parking.intake.envelope("a", 1, data={"number": "thirteen", "patient_id": PATIENT, "case_id": "Jan"})
     behind = [parking.intake.envelope("a", version) for version in (2, 3)]
     await parking.bring(wrong, *behind, b"Jan de Vries, not an event", parking.intake.envelope("b", 2))
     return client, parking, wrong
@@ -168,6 +169,9 @@ async def test_a_discard_is_an_event_that_says_who_what_and_why(stuck, signed_in
         "bytes_sha256": sha256(wrong.to_bytes()),
         "tries": 1,
         **WHY,
+        "case_id": None,
+        "patient_id": PATIENT,
+        "session_id": None,
     }
     await parking.inbox.retry_due()
     assert parking.applied == [("a", 2), ("a", 3)]

@@ -4,8 +4,9 @@ It is an event because it changes what the service knows: the read model goes on
 nothing. The discarded event itself stays where it is, in its owner's store and stream.
 """
 
+import re
 from functools import cache
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -23,6 +24,10 @@ Reference = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/#-]{0,63}$"
 """Where the reason is told at length, such as a ticket's number: one word, so that no text about a patient fits."""
 
 
+_ABOUT = ("case_id", "patient_id", "session_id")
+_PSEUDONYM = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
 class EventDiscarded(EventData):
     """A person gave up an event that a read model of this service could not take in.
 
@@ -34,6 +39,7 @@ class EventDiscarded(EventData):
         discarded_id: the event's id; None where the bytes are no event, as is ``discarded_type``.
         bytes_sha256: of the discarded bytes, in hexadecimal.
         tries: how often it was tried.
+        case_id: whom and what it was about, as far as that can be read: so that the log finds this by patient too.
     """
 
     projection: str
@@ -49,6 +55,9 @@ class EventDiscarded(EventData):
     tries: int
     reason: DiscardReason
     reference: Reference | None
+    case_id: str | None = None
+    patient_id: str | None = None
+    session_id: str | None = None
 
 
 @cache
@@ -60,3 +69,9 @@ def parked_event_discarded(service_name: str) -> type[EventDiscarded]:
         event_name: ClassVar[str] = "parked-event-discarded"
 
     return ParkedEventDiscarded
+
+
+def pseudonyms_in(data: dict[str, Any]) -> dict[str, str]:
+    """Return the case, patient and session that an event's data names; only what has the form of a pseudonym."""
+    found = {name: data.get(name) for name in _ABOUT}
+    return {name: value for name, value in found.items() if isinstance(value, str) and _PSEUDONYM.fullmatch(value)}

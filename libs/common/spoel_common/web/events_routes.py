@@ -15,6 +15,7 @@ from spoel_common.events import (
     Reference,
     UtcTime,
     parked_event_discarded,
+    pseudonyms_in,
 )
 from spoel_common.messaging import HeldEvent, State, parked
 from spoel_common.people import check_role
@@ -243,6 +244,7 @@ async def _record(work: Work, service: str, event: HeldEvent, command: DiscardHe
         tries=event.tries,
         reason=command.reason,
         reference=command.reference,
+        **({} if envelope is None else pseudonyms_in(envelope.data)),
     )
     kind = Aggregate(_AGGREGATE, lambda: None, lambda state, _event: state, Catalogue([model]))
     event_id = work.new_event_id()
