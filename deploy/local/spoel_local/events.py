@@ -190,9 +190,8 @@ def discard(  # noqa: PLR0913 - one parameter an option
     command = {"reason": reason} | ({} if reference is None else {"reference": reference})
     with errors_in_words():
         done = Asking(data_dir, role, token, url).post(service, f"/operations/held/{number}/discard", command)
-    said = (
-        f"{service} gave up event {number}, recorded as {done['event_id']}. {_events(done['events'])} behind it: due."
-    )
+    behind = f"{_events(done['events'])} behind it will be tried now"
+    said = f"{service} gave up event {number}, recorded as {done['event_id']}; {behind}."
     typer.echo(json.dumps(done) if as_json else said)
 
 
