@@ -216,16 +216,15 @@ async def republish(command: Republish, call: CommandDep) -> Response:
     """Have this service's relay publish its stored events again; readers drop what they have already."""
     check_role("republish-events", call.actor)
 
-    async def accept(work: Work) -> Republishing:  # noqa: ARG001 - nothing is written
-        call.runtime.require_broker()
+    async def start(work: Work) -> Republishing:  # noqa: ARG001 - nothing is written
         head = await call.runtime.store.head()
+        call.runtime.republish_from(command.from_position)  # harmless if it happens twice: better than never
         return Republishing(from_position=command.from_position, to_position=head.position)
 
-    async def start(answer: dict[str, Any]) -> None:
-        call.runtime.republish_from(command.from_position)
+    async def note(answer: dict[str, Any]) -> None:
         _log.info("events-republished", person=call.actor.person_id, **answer)
 
-    return await call.run(accept, 202, effect=start)
+    return await call.run(start, 202, effect=note)
 
 
 async def _record(work: Work, service: str, event: HeldEvent, command: DiscardHeldEvent) -> str:
