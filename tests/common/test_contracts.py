@@ -11,7 +11,14 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from spoel_common.events import Catalogue, Envelope, EventData, ForeignEvent, parse_event_type
+from spoel_common.events import (
+    Catalogue,
+    Envelope,
+    EventData,
+    ForeignEvent,
+    parked_event_discarded,
+    parse_event_type,
+)
 from spoel_local.contracts import (
     SERVICES,
     ContractBroken,
@@ -93,11 +100,12 @@ def test_kept_contracts_are_those_of_the_models():
 
 
 def test_every_service_that_publishes_has_contracts():
-    assert {contract["type"].split(".")[1] for contract in read_contracts(ROOT)} >= {
-        "intake",
-        "planning",
-        "stimulation",
-    }
+    assert {contract["type"].split(".")[1] for contract in read_contracts(ROOT)} == set(SERVICES)
+
+
+def test_every_service_can_record_that_an_event_was_given_up():
+    kept = {contract["type"] for contract in read_contracts(ROOT)}
+    assert {parked_event_discarded(service).event_type() for service in SERVICES} <= kept
 
 
 def test_an_optional_field_may_be_added():

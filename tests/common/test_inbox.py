@@ -9,11 +9,11 @@ from sqlalchemy import Column, Integer, MetaData, String, Table, insert, select,
 from tests.common.shop import Shop
 
 from spoel_common.events import Catalogue, Envelope, ForeignEvent
-from spoel_common.messaging import Inbox, Projection, State, list_held, replay
+from spoel_common.messaging import Inbox, Projection, State, list_held
 from spoel_common.messaging.aside import count_held
 from spoel_common.messaging.inbox import read_checkpoints
 from spoel_common.messaging.pull import Delivery
-from spoel_common.store import AggregateRef, Cursor
+from spoel_common.store import Cursor
 
 pytestmark = pytest.mark.invariant("INV-3")
 
@@ -237,21 +237,6 @@ async def test_an_event_is_not_tried_again_before_its_time(new_reader):
     reader.poisonous.clear()
     assert (await reader.inbox.retry_due()).counts["applied"] == 0
     assert await reader.held() == [("a", 1, "retry")]
-
-
-async def test_parked_events_are_replayed_by_command_in_their_order(reader):
-    await reader.inbox.take(reader.messages(("a", 1, POISON), ("a", 2), ("a", 3)))
-    for _ in range(2):
-        await reader.inbox.retry_due()
-    assert await reader.held() == [("a", 1, "parked"), ("a", 2, "parked"), ("a", 3, "parked")]
-    reader.poisonous.clear()
-
-    assert await replay(reader.database, reader.inbox.key, AggregateRef("counter", "a")) == 3
-    assert await replay(reader.database, reader.inbox.key, AggregateRef("counter", "b")) == 0
-    await reader.inbox.retry_due()
-
-    assert await reader.seen() == [("a", 1), ("a", 2), ("a", 3)]
-    assert await reader.held() == []
 
 
 async def test_data_that_does_not_fit_the_model_is_parked_at_once_and_its_values_are_not_repeated(reader):

@@ -5,8 +5,6 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -15,7 +13,7 @@ from rich.console import Console
 
 from spoel_common.clock import ScaledClock, utc_now
 from spoel_common.people import Role
-from spoel_local import developer, simulators
+from spoel_local import developer, events, simulators
 from spoel_local.demo import run as demo_run
 from spoel_local.installation import Installation, initialise
 from spoel_local.instance import Instance, read_instance
@@ -23,6 +21,7 @@ from spoel_local.launcher import Launcher, Options, Ports, running
 from spoel_local.processes import Interrupted, LauncherError, ending_on_signals
 from spoel_local.status import print_status, status_of
 from spoel_local.tokens import fetch_tokens, person_with
+from spoel_local.words import errors_in_words as _errors_in_words
 
 app = typer.Typer(
     name="spoel",
@@ -32,7 +31,6 @@ app = typer.Typer(
 )
 
 _WATCH_S = 0.2
-_INTERRUPTED_STATUS = 130
 _PORTS = Ports()
 
 DataDir = Annotated[
@@ -237,25 +235,13 @@ def token(
         typer.echo(fetch_tokens([person], data_dir, read_instance(data_dir).issuer)[person])
 
 
+app.add_typer(events.app, name="events")
+
+
 app.add_typer(simulators.app, name="simulator")
 
 
 app.add_typer(developer.app)
-
-
-@contextmanager
-def _errors_in_words() -> Iterator[None]:
-    """Turn what a person at the terminal can do something about into its text and exit status 1."""
-    try:
-        yield
-    except Interrupted:
-        raise typer.Exit(_INTERRUPTED_STATUS) from None
-    except LauncherError as error:
-        sys.stderr.write(f"{error}\n")
-        raise typer.Exit(1) from None
-    except OSError as error:
-        sys.stderr.write(f"{error.filename or 'This machine'}: {error.strerror or error}.\n")
-        raise typer.Exit(1) from None
 
 
 def main() -> None:

@@ -38,7 +38,7 @@ class ContractBroken(Exception):
 
 
 def event_models(service: str) -> list[type[EventData]]:
-    """Return the models that ``spoel_<service>.events`` defines, by event name; none where it publishes nothing."""
+    """Return the models that ``spoel_<service>.events`` defines, by event name."""
     return sorted(_models_in(service, "events", EventData), key=lambda model: model.event_name)
 
 

@@ -21,7 +21,6 @@ SYSTEM_USER = "system"
 _ACCOUNT = "SPOEL"
 _SYSTEM_ACCOUNT = "SYS"
 
-_PUBLISHERS = ("intake", "planning", "stimulation")
 _STRIP_WRITER = "intake"
 _STRIP_READER = "stimulation"
 
@@ -102,10 +101,9 @@ def _user(public_key: str, site: str, service: str, node_stores: Sequence[str]) 
 
 def _publish(site: str, service: str, node_stores: Sequence[str]) -> list[str]:
     allowed = list(_READ_STREAMS)
-    if service in _PUBLISHERS:
-        stores = node_stores if service == "stimulation" else ("main",)
-        allowed += [f"spoel.{site}.{service}.>", f"spoel-watermark.{site}.{service}.*"]
-        allowed += [subject for store in stores for subject in _own_stream(f"spoel_{site}_{service}_{store}")]
+    stores = node_stores if service == "stimulation" else ("main",)
+    allowed += [f"spoel.{site}.{service}.>", f"spoel-watermark.{site}.{service}.*"]
+    allowed += [subject for store in stores for subject in _own_stream(f"spoel_{site}_{service}_{store}")]
     if service in {_STRIP_WRITER, _STRIP_READER}:
         allowed += _own_stream(f"KV_spoel-{site}-strips")
         allowed += [f"$KV.spoel-{site}-strips.>"]

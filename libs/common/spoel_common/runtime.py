@@ -202,6 +202,16 @@ class Runtime:
             raise Unavailable("This needs NATS, which is not connected. Try again shortly.")
         return self.broker
 
+    def republish_from(self, position: int) -> None:
+        """Have the relay publish the stored bytes again, from this position of the store on.
+
+        Raises:
+            Unavailable: there is no relay: NATS was not reached yet, or this service publishes nothing.
+        """
+        if self._relay is None:
+            raise Unavailable("This needs NATS, which was not reached yet. Try again shortly.")
+        self._relay.republish_from(position)
+
     async def checks(self) -> list[Check]:
         """Look at every condition of readiness, each for a few seconds at most."""
         looks: list[tuple[str, Callable[[], Awaitable[Check]]]] = [

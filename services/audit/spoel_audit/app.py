@@ -19,7 +19,7 @@ def build_app(settings: AuditSettings, verifier: Verifier | None = None) -> Fast
         verifier: who says who holds a token; the issuer of the settings if None.
     """
     projection = log_projection(Sequencer(settings.service_clock()))
-    runtime = Runtime(settings, "spoel_audit", [projection], publishes=False, checks=[check_log], verifier=verifier)
+    runtime = Runtime(settings, "spoel_audit", [projection], checks=[check_log], verifier=verifier)
     return create_app(runtime, title="Spoel audit", routers=[router])
 
 

@@ -1,4 +1,4 @@
-"""The log's one projection: every valid event of the other services' stores, in order within its aggregate, once.
+"""The log's one projection: every valid event of all services, its own included, in order within its aggregate, once.
 
 Order, holes and repeats are the inbox's: an event whose predecessor is missing is held, a repeat is dropped. It and
 the log are changed in one transaction.
@@ -13,7 +13,7 @@ from spoel_audit.handlers import Sequencer
 from spoel_audit.queries import LOG_PROJECTION
 from spoel_common.messaging import Projection, Received
 
-LOGGED_SERVICES = ("intake", "planning", "stimulation")
+LOGGED_SERVICES = ("intake", "planning", "stimulation", "audit")
 
 
 def log_projection(sequencer: Sequencer) -> Projection:

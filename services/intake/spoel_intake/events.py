@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from spoel_common.events import Catalogue, EventData, UtcTime
+from spoel_common.events import Catalogue, EventData, UtcTime, parked_event_discarded
 from spoel_common.people import Profession
 
 
@@ -203,6 +203,9 @@ class RegistrationEnded(IntakeEvent):
     ended_on: date
     reason: RegistrationEnd
 
+
+ParkedEventDiscarded = parked_event_discarded("intake")
+"""An event of the aggregate ``discarded-event``, one for each event that was given up."""
 
 PATIENT_EVENTS: Catalogue[EventData] = Catalogue([PatientRegistered])
 CASE_EVENTS: Catalogue[EventData] = Catalogue(

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from spoel_common.events import Catalogue, EventData, UtcTime
+from spoel_common.events import Catalogue, EventData, UtcTime, parked_event_discarded
 
 Site = Literal["left-dlpfc", "right-dlpfc"]
 MotorSite = Literal["left-motor-cortex", "right-motor-cortex"]
@@ -320,6 +320,9 @@ class SlotReleased(PlanningEvent):
     room_id: str
     session_id: str
 
+
+ParkedEventDiscarded = parked_event_discarded("planning")
+"""An event of the aggregate ``discarded-event``, one for each event that was given up."""
 
 PLAN_EVENTS: Catalogue[EventData] = Catalogue(
     [

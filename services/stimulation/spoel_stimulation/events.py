@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
 
-from spoel_common.events import Catalogue, EventData, UtcTime
+from spoel_common.events import Catalogue, EventData, UtcTime, parked_event_discarded
 from spoel_stimulation.orders import MeasurementOrder, Part, TreatmentOrder
 
 SessionKind = Literal["measurement", "treatment"]
@@ -361,6 +361,9 @@ class SupervisionEnded(StimulationEvent):
 
     supervisor_id: str
 
+
+ParkedEventDiscarded = parked_event_discarded("stimulation")
+"""An event of the aggregate ``discarded-event``, one for each event that was given up."""
 
 ROOM_EVENTS: Catalogue[EventData] = Catalogue(
     [RoomOpened, RoomLatched, RoomReset, DeviceFault, UnauthorisedPulseObserved, EmergencyStopped]

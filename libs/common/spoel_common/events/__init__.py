@@ -1,6 +1,13 @@
 """Events: their models, the CloudEvents envelope, and the catalogue that decodes them. Pure: pydantic only."""
 
 from spoel_common.events.catalogue import Catalogue, NewerVersion, UpcasterMissing
+from spoel_common.events.discarded import (
+    DiscardReason,
+    EventDiscarded,
+    Reference,
+    parked_event_discarded,
+    pseudonyms_in,
+)
 from spoel_common.events.envelope import (
     MAX_ENVELOPE_BYTES,
     Envelope,
@@ -14,14 +21,19 @@ __all__ = [
     "MAX_ENVELOPE_BYTES",
     "Catalogue",
     "Command",
+    "DiscardReason",
     "Envelope",
     "EventData",
+    "EventDiscarded",
     "EventModel",
     "EventTooLarge",
     "EventType",
     "ForeignEvent",
     "NewerVersion",
+    "Reference",
     "UpcasterMissing",
     "UtcTime",
+    "parked_event_discarded",
     "parse_event_type",
+    "pseudonyms_in",
 ]

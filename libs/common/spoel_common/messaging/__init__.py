@@ -1,6 +1,6 @@
 """Events on their way between services: relay, watermarks, consumers. The only importer of NATS."""
 
-from spoel_common.messaging.aside import HeldEvent, State, list_held, replay
+from spoel_common.messaging.aside import HeldEvent, State, list_held
 from spoel_common.messaging.broker import Broker, BrokerAway, NatsSettings
 from spoel_common.messaging.bucket import Bucket
 from spoel_common.messaging.consumer import Consumer
@@ -30,5 +30,4 @@ __all__ = [
     "WatermarkPublisher",
     "ensure_stream",
     "list_held",
-    "replay",
 ]

@@ -1,4 +1,4 @@
-"""Events kept aside: rows of the table ``held``, and the commands by which people look after them."""
+"""Events kept aside: rows of the table ``held``. What people do with them is in ``parked``."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -27,10 +27,14 @@ class HeldEvent(NamedTuple):
 
     Attributes:
         version: None where the bytes are no envelope.
+        stream_sequence: where it is in its store's stream.
+        hash: SHA-256 of ``raw`` in hexadecimal.
         tries: how often it was tried.
     """
 
     held_id: int
+    projection: str
+    projection_version: int
     source: str
     aggregate: AggregateRef
     version: int | None
@@ -38,6 +42,14 @@ class HeldEvent(NamedTuple):
     tries: int
     error: str
     raw: bytes
+    stream_sequence: int
+    hash: str
+    held_at: datetime
+
+    @property
+    def key(self) -> FeedKey:
+        """The feed that keeps it aside."""
+        return (self.projection, self.projection_version, self.source)
 
 
 class Aside:
@@ -84,7 +96,7 @@ class Aside:
     ) -> None:
         """Keep an event aside, once."""
         projection, projection_version, source = self._key
-        same = and_(_of_aggregate(self._key, ref), held.c.hash == digest_of(raw))
+        same = and_(of_aggregate(self._key, ref), held.c.hash == digest_of(raw))
         if (await self._conn.execute(select(held.c.held_id).where(same))).first() is not None:
             return
         values = {
@@ -111,7 +123,7 @@ class Aside:
         """Return the aggregate's event with the lowest version; invalid ones do not count."""
         query = (
             select(held)
-            .where(_of_aggregate(self._key, ref))
+            .where(of_aggregate(self._key, ref))
             .where(held.c.version.is_not(None))
             .order_by(held.c.version, held.c.held_id)
             .limit(1)
@@ -119,7 +131,7 @@ class Aside:
         row = (await self._conn.execute(query)).first()
         if row is None:
             self._states.pop(ref, None)
-        return None if row is None else _event(row)
+        return None if row is None else read_event(row)
 
     async def remove(self, event: HeldEvent) -> None:
         """Forget an event that was applied or turned out to be a duplicate."""
@@ -160,7 +172,7 @@ class Aside:
         return (await self._conn.execute(query)).scalar_one()
 
     async def _mark(self, ref: AggregateRef, state: State) -> None:
-        later = update(held).where(_of_aggregate(self._key, ref)).where(held.c.version.is_not(None))
+        later = update(held).where(of_aggregate(self._key, ref)).where(held.c.version.is_not(None))
         await self._conn.execute(later.values(state=state.value, try_at=None))
 
 
@@ -179,7 +191,7 @@ async def list_held(database: Database, projection: str, projection_version: int
         .order_by(held.c.held_id)
     )
     async with database.read() as conn:
-        return [_event(row) for row in await conn.execute(query)]
+        return [read_event(row) for row in await conn.execute(query)]
 
 
 async def count_held(database: Database, projection: str, projection_version: int) -> dict[str, int]:
@@ -195,20 +207,6 @@ async def count_held(database: Database, projection: str, projection_version: in
     return {state.value: found.get(state.value, 0) for state in State}
 
 
-async def replay(database: Database, key: FeedKey, ref: AggregateRef) -> int:
-    """Let the running consumer try an aggregate's parked events again, from the first; return how many there are.
-
-    Parked bytes that are no envelope are left where they are.
-    """
-    parked = and_(_of_aggregate(key, ref), held.c.version.is_not(None), held.c.state == State.PARKED.value)
-    async with database.write() as conn:
-        result = await conn.execute(update(held).where(parked).values(state=State.BEHIND.value, tries=0))
-        first = select(func.min(held.c.version)).where(_of_aggregate(key, ref)).scalar_subquery()
-        again = update(held).where(_of_aggregate(key, ref)).where(held.c.version == first)
-        await conn.execute(again.values(state=State.RETRY.value, try_at=datetime.now(UTC)))
-        return result.rowcount
-
-
 def _of_feed(key: FeedKey) -> ColumnElement[bool]:
     projection, projection_version, source = key
     return and_(
@@ -216,13 +214,17 @@ def _of_feed(key: FeedKey) -> ColumnElement[bool]:
     )
 
 
-def _of_aggregate(key: FeedKey, ref: AggregateRef) -> ColumnElement[bool]:
+def of_aggregate(key: FeedKey, ref: AggregateRef) -> ColumnElement[bool]:
+    """Return the condition for the rows of one aggregate of a feed."""
     return and_(_of_feed(key), held.c.aggregate_type == ref.type, held.c.aggregate_id == ref.id)
 
 
-def _event(row: Row[tuple[object, ...]]) -> HeldEvent:
+def read_event(row: Row[tuple[object, ...]]) -> HeldEvent:
+    """Return the event of a row of ``held``."""
     return HeldEvent(
         held_id=row.held_id,
+        projection=row.projection,
+        projection_version=row.projection_version,
         source=row.source,
         aggregate=AggregateRef(row.aggregate_type, row.aggregate_id),
         version=row.version,
@@ -230,4 +232,7 @@ def _event(row: Row[tuple[object, ...]]) -> HeldEvent:
         tries=row.tries,
         error=row.error,
         raw=bytes(row.raw),
+        stream_sequence=row.stream_sequence,
+        hash=row.hash,
+        held_at=row.held_at,
     )

@@ -22,7 +22,7 @@ from spoel_common.messaging.broker import Broker, BrokerAway
 from spoel_common.messaging.publish import NotPublished, publish_batch
 from spoel_common.messaging.streams import StreamUnsafe, ensure_stream, last_message
 from spoel_common.store import START, Cursor, EventStore, Leadership, StoredEvent, leadership, upsert
-from spoel_common.store.schema import relay_cursor
+from spoel_common.store.schema import events, relay_cursor
 
 _log = structlog.get_logger(__name__)
 
@@ -50,6 +50,7 @@ class Relay:
         self._replicas = replicas
         self._cursor = START
         self._sequence = 0
+        self._back_to: int | None = None
         self._task = f"relay:{store.name.source}"
         self._totals: Counter[str] = Counter()
 
@@ -77,6 +78,11 @@ class Relay:
             if time.monotonic() - started_s > _BACK_OFF_S[-1]:
                 failures = itertools.count()
             await asyncio.sleep(_BACK_OFF_S[min(next(failures), len(_BACK_OFF_S) - 1)])
+
+    def republish_from(self, position: int) -> None:
+        """Publish the stored bytes again from this position on; nothing happens while another process leads."""
+        self._back_to = position
+        self._store.appended.set()
 
     async def push(self) -> int:
         """Publish the next batch behind the cursor; return how many events that were.
@@ -121,6 +127,8 @@ class Relay:
         self.problem = None
         while True:
             self._store.appended.clear()
+            if self._back_to is not None:
+                self._cursor, self._back_to = await self._before(self._back_to), None
             if await self.push() == 0:
                 await self._wait_for_more()
             await leader.verify()
@@ -131,6 +139,12 @@ class Relay:
                 await self._store.appended.wait()
         except TimeoutError:
             return  # other processes append too, and on PostgreSQL the horizon moves without a signal
+
+    async def _before(self, position: int) -> Cursor:
+        query = select(events.c.xid, events.c.position).where(events.c.position >= position)
+        async with self._store.database.read() as conn:
+            first = (await conn.execute(query.order_by(events.c.position).limit(1))).one_or_none()
+        return self._cursor if first is None else Cursor(first.xid, first.position - 1)
 
     async def _save(self) -> None:
         values = {
@@ -160,6 +174,6 @@ async def read_cursor(store: EventStore) -> tuple[Cursor, int] | None:
     return None if row is None else (Cursor(row.xid, row.position), row.stream_sequence)
 
 
-def _up_to_bytes(events: list[StoredEvent]) -> list[StoredEvent]:
-    sizes = itertools.accumulate(len(event.raw) for event in events)
-    return [event for event, size in zip(events, sizes, strict=True) if size <= BATCH_BYTES or event is events[0]]
+def _up_to_bytes(read: list[StoredEvent]) -> list[StoredEvent]:
+    sizes = itertools.accumulate(len(event.raw) for event in read)
+    return [event for event, size in zip(read, sizes, strict=True) if size <= BATCH_BYTES or event is read[0]]

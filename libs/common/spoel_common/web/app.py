@@ -20,7 +20,7 @@ from spoel_common.errors import NotFound, SpoelError
 from spoel_common.messaging import BrokerAway
 from spoel_common.metrics import Metrics
 from spoel_common.runtime import Runtime, Unavailable
-from spoel_common.web import health
+from spoel_common.web import events_routes, health
 from spoel_common.web.docs_page import add_docs_page
 from spoel_common.web.middleware import BodyGuard, RequestFrame
 from spoel_common.web.openapi import describe
@@ -85,7 +85,7 @@ def create_app(
     )
     for name, value in {**(state or {}), "runtime": runtime}.items():
         setattr(app.state, name, value)
-    for router in (*routers, health.router):
+    for router in (*routers, events_routes.router, health.router):
         app.include_router(router)
     return app
 
