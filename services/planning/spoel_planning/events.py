@@ -321,6 +321,16 @@ class SlotReleased(PlanningEvent):
     session_id: str
 
 
+class ErasureCompleted(PlanningEvent):
+    """What was held here of an erased patient is cleared; ``cleared``: what → how many."""
+
+    event_name: ClassVar[str] = "erasure-completed"
+
+    patient_id: str
+    erasure_id: str
+    cleared: dict[str, int]
+
+
 PLAN_EVENTS: Catalogue[EventData] = Catalogue(
     [
         HeadMeasured,

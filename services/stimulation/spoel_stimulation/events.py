@@ -362,6 +362,31 @@ class SupervisionEnded(StimulationEvent):
     supervisor_id: str
 
 
+# --- aggregate note, id = note_id
+
+
+class NoteWritten(SessionEvent):
+    """Somebody wrote a remark about a session, sealed to the patient; intake opens it for who may read it."""
+
+    event_name: ClassVar[str] = "note-written"
+
+    note_id: str
+    sealed_text: str
+
+
+# --- aggregate erasure, id = patient_id
+
+
+class ErasureCompleted(StimulationEvent):
+    """What was held here of an erased patient is cleared; ``cleared``: what → how many."""
+
+    event_name: ClassVar[str] = "erasure-completed"
+
+    patient_id: str
+    erasure_id: str
+    cleared: dict[str, int]
+
+
 CATALOGUE: Catalogue[EventData] = Catalogue(
     [
         RoomOpened,
@@ -384,6 +409,8 @@ CATALOGUE: Catalogue[EventData] = Catalogue(
         SessionClosed,
         SupervisionStarted,
         SupervisionEnded,
+        NoteWritten,
+        ErasureCompleted,
     ]
 )
 """Every event of this service in its newest version."""
