@@ -80,6 +80,7 @@ class Erasures:
         self._erased = erased
         self._asked_stream = False
         self._scrubbed = 0
+        self._keeping = asyncio.Lock()
         self._noted = asyncio.Event()
 
     async def begin(self, runtime: Runtime) -> None:
@@ -119,11 +120,12 @@ class Erasures:
         Raises:
             OSError: the file cannot be written.
         """
-        async with runtime.database.read() as conn:
-            events = [bytes(event) for event in await conn.scalars(sa.select(erasures.c.event))]
-        await asyncio.to_thread(self._file.keep, events)
-        if len(events) > self._scrubbed and await scrub(runtime.database):
-            self._scrubbed = len(events)
+        async with self._keeping:
+            async with runtime.database.read() as conn:
+                events = [bytes(event) for event in await conn.scalars(sa.select(erasures.c.event))]
+            await asyncio.to_thread(self._file.keep, events)
+            if len(events) > self._scrubbed and await scrub(runtime.database):
+                self._scrubbed = len(events)
 
     async def done(self, runtime: Runtime) -> None:
         """Keep an erasure outside the database before it is answered; what fails here is tried again.
