@@ -10,6 +10,7 @@ from tests.intake.service import decision_body, patient_body, referral_body, run
 from tests.intake.story import NOW, given
 
 from spoel_common.errors import NotAllowed, PatientErased, ProfessionNotAllowed
+from spoel_common.events import Envelope
 from spoel_common.people import Profession, Role
 from spoel_common.sealing import CannotOpen, open_sealed
 from spoel_intake.commands import ErasePatient
@@ -143,8 +144,6 @@ async def test_an_erasure_lists_who_has_answered_and_who_is_awaited(on_either):
 
 
 async def tell_answer(service, source, patient_id, erasure_id):
-    from spoel_common.events import Envelope
-
     name = f"spoel.{source.split('/')[3]}.erasure-completed.v1"
     data = {"patient_id": patient_id, "erasure_id": erasure_id, "cleared": {"keys": 1}}
     envelope = Envelope(
@@ -258,9 +257,7 @@ async def test_a_ground_that_is_none_is_refused_and_nothing_is_stored(on_either)
 
 async def test_a_referral_that_was_sealed_for_another_is_not_touched(on_either):
     ids = await on_either.refer()
-    other = await on_either.refer(
-        **{"patient": patient_body(bsn="123456782"), "external_id": referral_body()["external_id"]}
-    )
+    other = await on_either.refer(patient=patient_body(bsn="123456782"), external_id=referral_body()["external_id"])
     await erased(on_either, ids["patient_id"])
     shown = (await on_either.get(f"/cases/{other['case_id']}", "nurse")).json()
     assert [note["text"] for note in shown["notes"]] == [referral_body()["question"]]

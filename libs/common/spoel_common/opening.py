@@ -6,7 +6,7 @@ a service cannot ask in anybody's name. The answer is shown and not kept: neithe
 
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, field_serializer
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationError, field_serializer
 
 from spoel_common.errors import NotAllowed, PatientErased, SealedTextChanged, SpoelError
 from spoel_common.identity import IdentityUnavailable, TokenExpired, TokenInvalid, TokenMissing, TokenWithoutExpiry
@@ -107,10 +107,16 @@ async def open_text(
         NotAllowed, TokenInvalid, TokenExpired: this person may not read it, or is not who intake's issuer says.
         OpeningRefused: any other refusal of intake's.
     """
-    request = OpeningRequest(token=SecretStr(token), **text._asdict(), reason=reason)
+    broker = runtime.require_broker()
+    try:
+        request = OpeningRequest(token=SecretStr(token), **text._asdict(), reason=reason)
+    except ValidationError as error:
+        raise SealedTextChanged(
+            "This text does not stand in an event of Spoel's: its ids have another form."
+        ) from error
     subject = ask_subject(runtime.settings.site, "intake", OPENING)
     try:
-        raw = await ask(runtime.require_broker(), subject, request.model_dump_json().encode(), timeout_s)
+        raw = await ask(broker, subject, request.model_dump_json().encode(), timeout_s)
     except NobodyAnswers as error:
         raise Unavailable("Intake, which alone can open this text, does not answer. Try again shortly.") from error
     except TimeoutError as error:
