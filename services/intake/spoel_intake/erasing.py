@@ -29,7 +29,7 @@ from spoel_intake.domain import patient as patient_domain
 from spoel_intake.domain.patient import OnFile
 from spoel_intake.erasure_file import ErasureFile
 from spoel_intake.events import REPLAY_EVENTS, ErasureReplayed, PatientErased
-from spoel_intake.handlers import CASE, PATIENT, Intake, given_of, project
+from spoel_intake.handlers import CASE, PATIENT, Intake, given_of, is_erased, project
 from spoel_intake.scrub import scrub
 from spoel_intake.tables import cases, erasures, strips
 from spoel_intake.vault import Vault
@@ -54,7 +54,9 @@ async def erase_patient(work: Work, intake: Intake, patient_id: str, command: Er
     case_ids = list(await work.conn.scalars(sa.select(cases.c.case_id).where(cases.c.patient_id == patient_id)))
     on_file = await _on_file(work, patient_id, case_ids)
     given = await given_of(work, intake)
-    events = patient_domain.erase(loaded.state, command, on_file, given)
+    # a database that was restored lacks the event, not the row
+    patient = loaded.state.model_copy(update={"is_erased": await is_erased(work.conn, patient_id)})
+    events = patient_domain.erase(patient, command, on_file, given)
     for case_id in case_ids:
         await _end_consent(work, intake, case_id)
     erasure_id = work.new_event_id()

@@ -232,6 +232,20 @@ class TextOpened(IntakeEvent):
     reason: str
 
 
+class FileOpened(IntakeEvent):
+    """A line of the access log: somebody got to see a patient's identity, and the free texts of a case if it was one.
+
+    Attributes:
+        case_id: the case that was read; None where it was the patient alone.
+    """
+
+    event_name: ClassVar[str] = "file-opened"
+
+    opening_id: str
+    patient_id: str
+    case_id: str | None
+
+
 class OpeningRefused(IntakeEvent):
     """A line of the access log: somebody asked to read a sealed text and did not get to.
 
@@ -276,7 +290,7 @@ class RegistrationEnded(IntakeEvent):
 
 PATIENT_EVENTS: Catalogue[EventData] = Catalogue([PatientRegistered, PatientErased])
 REPLAY_EVENTS: Catalogue[EventData] = Catalogue([ErasureReplayed])
-ACCESS_EVENTS: Catalogue[EventData] = Catalogue([TextOpened, OpeningRefused])
+ACCESS_EVENTS: Catalogue[EventData] = Catalogue([TextOpened, FileOpened, OpeningRefused])
 CASE_EVENTS: Catalogue[EventData] = Catalogue(
     [
         ReferralReceived,

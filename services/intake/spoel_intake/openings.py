@@ -11,20 +11,19 @@ from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from spoel_common.errors import PatientErased, SealedTextChanged, SpoelError
-from spoel_common.events import EventData
 from spoel_common.ids import new_id
 from spoel_common.messaging import answer, ask_subject
 from spoel_common.opening import OPENING, OpeningAnswer, OpeningRequest, Problem
 from spoel_common.people import Actor, check_role
 from spoel_common.runtime import Runtime
 from spoel_common.sealing import CannotOpen
-from spoel_common.work import Aggregate, Work
+from spoel_common.work import Work
+from spoel_intake.access import write_line
 from spoel_intake.domain.refusals import PatientUnknown
-from spoel_intake.events import ACCESS_EVENTS, OpeningRefused, TextOpened
+from spoel_intake.events import OpeningRefused, TextOpened
 from spoel_intake.handlers import is_erased
 from spoel_intake.vault import Vault, VaultDamaged
 
-ACCESS = Aggregate("access", lambda: False, lambda _state, _event: True, ACCESS_EVENTS)
 UNVERIFIED = Actor(person_id="unverified", roles=frozenset())
 """Who asked, where no valid token says who it was."""
 
@@ -93,7 +92,7 @@ class Openings:
                 opened_event_type=request.event_type,
                 reason=request.reason,
             )
-            await _write_line(work, opening_id, opened)
+            await write_line(work, opening_id, opened)
         return text
 
     async def _read(self, work: Work, asker: Actor, request: OpeningRequest) -> str:
@@ -122,8 +121,4 @@ async def _log_refusal(runtime: Runtime, asker: Actor, request: OpeningRequest |
         problem=problem.slug,
     )
     async with runtime.units.begin(asker, opening_id) as work:
-        await _write_line(work, opening_id, refused)
-
-
-async def _write_line(work: Work, opening_id: str, line: EventData) -> None:
-    await work.append(ACCESS, opening_id, await work.load(ACCESS, opening_id), [line])
+        await write_line(work, opening_id, refused)

@@ -13,6 +13,7 @@ from spoel_common.errors import NotAllowed, NotFound, PatientErased
 from spoel_common.people import Actor, check_role
 from spoel_common.runtime import Runtime
 from spoel_common.store import AggregateRef
+from spoel_intake.access import log_opened
 from spoel_intake.domain.case import Case
 from spoel_intake.domain.case import evolve as evolve_case
 from spoel_intake.domain.refusals import CaseUnknown
@@ -54,6 +55,8 @@ async def read_case(runtime: Runtime, intake: Intake, case_id: str, reader: Acto
         if sees_identity(reader):
             with suppress(PatientErased):
                 file = await intake.vault.open(conn, case.referral.patient_id, reader, f"read case {case_id}")
+    if file is not None:
+        await log_opened(runtime, reader, case.referral.patient_id, case_id)
     return case_view(case, case.referral, envelopes, file, reader)
 
 
