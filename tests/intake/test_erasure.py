@@ -6,6 +6,7 @@ import stat
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import text
 from tests.intake.service import decision_body, patient_body, referral_body, running_intake
 from tests.intake.story import NOW, given
 
@@ -17,6 +18,7 @@ from spoel_intake.commands import ErasePatient
 from spoel_intake.domain.patient import OnFile, Patient, erase
 from spoel_intake.domain.refusals import PatientUnknown, RetentionNotOver, TreatmentUnderWay
 from spoel_intake.projections import answers_projection
+from spoel_intake.tables import strips
 
 ON_REQUEST = {"ground": "patient-request"}
 ANNA = Patient(patient_id="patient-1", public_key="key")
@@ -103,6 +105,49 @@ async def test_no_key_is_left_in_the_files_of_the_database(tmp_path):
         await erased(service, ids["patient_id"])
         for secret in secrets:
             assert not any(found(tmp_path, secret))
+
+
+@pytest.mark.invariant("INV-6")
+async def test_postgresql_writes_the_vault_anew_without_what_was_deleted(tmp_path, postgres_url):
+    async with running_intake(tmp_path, database_url=postgres_url) as service:
+        await service.verify_staff("physician")
+        ids = await service.refer()
+        before = await file_of_vault(service)
+        await erased(service, ids["patient_id"])
+        assert await file_of_vault(service) != before
+        assert (await dead_rows_of_vault(service)) == 0
+
+
+async def file_of_vault(service):
+    async with service.runtime.database.read() as conn:
+        return await conn.scalar(text("SELECT pg_relation_filenode('vault')"))
+
+
+async def dead_rows_of_vault(service):
+    """Return how many bytes the vault still takes; an empty one that was written anew takes none."""
+    async with service.runtime.database.read() as conn:
+        return await conn.scalar(text("SELECT pg_relation_size('vault')"))
+
+
+@pytest.mark.invariant("INV-6")
+async def test_strips_of_days_past_forget_the_patient_and_are_deleted_from_the_bucket(on_either):
+    ids = await on_either.refer()
+    strip = {
+        "session_id": "s-1",
+        "room_id": "room-1",
+        "patient_id": ids["patient_id"],
+        "visible_from": NOW - timedelta(days=400),
+        "visible_until": NOW - timedelta(days=399),
+        "ended": False,
+        "revision": 1,
+        "pushed": 1,
+    }
+    async with on_either.runtime.database.write() as conn:
+        await conn.execute(strips.insert(), [strip])
+    await erased(on_either, ids["patient_id"])
+    (row,) = await on_either.rows("strips")
+    assert (row["patient_id"], bool(row["ended"])) == (None, True)
+    assert row["revision"] > row["pushed"]
 
 
 def found(folder, secret):

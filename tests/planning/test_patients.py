@@ -3,15 +3,20 @@
 import asyncio
 import itertools
 import json
+import shutil
+import sqlite3
+from contextlib import closing
 
 import pytest
+from tests.planning.conftest import open_clinic
 from tests.planning.story import NOW
 
 from spoel_common.erasure import due
 from spoel_common.errors import PatientKeyUnknown
 from spoel_common.events import Envelope
+from spoel_common.messaging import Relay
 from spoel_common.sealing import generate_key_pair, open_sealed
-from spoel_common.store import AggregateRef
+from spoel_common.store import AggregateRef, EventStore, StoreName
 from spoel_planning.patients import erasure_answers, patients_projection, seal_for
 from spoel_planning.tables import patients, sealed_texts
 
@@ -129,3 +134,49 @@ async def test_notes_are_for_who_may_read_them_with_a_reason_and_only_through_in
         assert (await clinic.get(f"/cases/case-1/notes{wrong}", "doc")).status_code == 422
     assert (await clinic.get("/cases/no-case/notes?reason=treatment", "doc")).status_code == 404
     assert (await clinic.get("/cases/case-1/notes?reason=treatment", "stranger")).status_code == 401
+
+
+class Intake:
+    """Intake, as far as planning hears it: a store and its relay."""
+
+    def __init__(self, database, site):
+        self.store = EventStore(database, StoreName(site=site, service="intake"))
+
+    async def tell(self, *events):
+        async with self.store.database.write() as conn:
+            for event in events:
+                envelope = envelope_of(*event).model_copy(update={"source": self.store.name.source})
+                ref = AggregateRef(envelope.aggregatetype, envelope.subject)
+                await self.store.append(conn, ref, envelope.aggregateversion - 1, [envelope])
+
+
+@pytest.fixture
+async def intake(site, connect, open_database, new_sqlite, background):
+    """Return intake as a teller that publishes to the real server."""
+    intake = Intake(await open_database(new_sqlite()), site)
+    background(Relay(intake.store, await connect("intake-main")).run())
+    return intake
+
+
+@pytest.mark.requirement("AU-06")
+@pytest.mark.invariant("INV-6")
+async def test_planning_restored_from_a_backup_hears_of_the_erasure_again(tmp_path, site, nats_url, intake, eventually):
+    await intake.tell(REGISTERED, *CASE)
+    file, backup = tmp_path / "planning.db", tmp_path / "backup"
+    url = f"sqlite:///{file}"
+
+    async def holds(clinic, keys, texts):
+        return (len(await rows(clinic, patients)), len(await rows(clinic, sealed_texts))) == (keys, texts)
+
+    async with open_clinic(url, tmp_path, nats_url=nats_url, site=site) as clinic:
+        await eventually(lambda: holds(clinic, 1, 3), within_s=30)
+        with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(backup)) as copy:
+            source.backup(copy)
+        await intake.tell(ERASED)
+        await eventually(lambda: holds(clinic, 0, 0), within_s=30)
+    for path in tmp_path.glob("planning.db*"):
+        path.unlink()
+    shutil.copy(backup, file)
+    async with open_clinic(url, tmp_path, nats_url=nats_url, site=site) as clinic:
+        await eventually(lambda: holds(clinic, 0, 0), within_s=30)
+        assert len(await rows(clinic, due)) == 1

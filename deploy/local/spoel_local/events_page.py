@@ -17,8 +17,8 @@ attributes `aggregatetype`, `aggregateversion` (from 1, no gaps), `correlationid
 at append; these bytes are stored, published, logged and hashed. Subject on NATS:
 `spoel.<site>.<service>.<store>.<aggregate>.<aggregate-id>.<event-name>`.
 
-The audit service takes in every event and publishes none yet. `sealed_…` fields are HPKE for the patient's key:
-only intake can open them.
+The audit service takes in every event, its own too. `sealed_…` fields are HPKE for the patient's key: only intake
+can open them.
 """
 
 
