@@ -235,6 +235,25 @@ async def test_a_repeat_with_the_same_key_gives_the_same_answer_and_two_at_once_
     assert len(erasures) == 1
 
 
+@pytest.mark.invariant("INV-6")
+async def test_a_referral_that_meets_an_erasure_leaves_no_open_case_of_who_was_erased(on_either):
+    for _ in range(3):
+        ids = await on_either.refer()
+        case = f"/cases/{ids['case_id']}"
+        await on_either.screen(ids["case_id"])
+        closed = decision_body("not-indicated", reason="Liever niet.")
+        assert (await on_either.post(f"{case}/indication", closed, "professional")).status_code == 201
+        erasure, referral = await asyncio.gather(
+            on_either.post(f"/patients/{ids['patient_id']}/erasure", ON_REQUEST, "physician"),
+            on_either.post("/referrals", referral_body(), "hospital"),
+        )
+        assert (erasure.status_code, referral.status_code) == (201, 201), (erasure.text, referral.text)
+        found = {row["patient_id"]: row["status"] for row in await on_either.rows("cases") if row["is_open"]}
+        assert ids["patient_id"] not in found
+        for patient_id in found:
+            await erased(on_either, patient_id)
+
+
 async def test_the_file_beside_the_data_has_the_erasure_when_it_is_answered(tmp_path):
     async with running_intake(tmp_path) as service:
         await service.verify_staff("physician")

@@ -8,7 +8,9 @@ from contextlib import closing
 import pytest
 from sqlalchemy.engine import make_url
 from tests.intake.service import NOWHERE, patient_body, referral_body, running_intake
+from tests.intake.story import NOW
 
+from spoel_common.events import Envelope
 from spoel_common.messaging import read_history
 from spoel_common.settings import CannotStart
 from spoel_common.store import StoreName
@@ -152,12 +154,29 @@ def file(tmp_path):
 
 
 def test_a_line_that_a_crash_cut_off_is_not_counted_and_does_not_spoil_the_next(tmp_path, file):
-    file.keep([b'{"id": "e-1"}'])
+    first, second = erasure_of("patient-1"), erasure_of("patient-2")
+    file.keep([first])
     with (tmp_path / "erasures").open("ab") as torn:
-        torn.write(b'{"id": "e-')
-    assert file.read() == [b'{"id": "e-1"}']
-    file.keep([b'{"id": "e-1"}', b'{"id": "e-2"}'])
-    assert file.read() == [b'{"id": "e-1"}', b'{"id": "e-2"}']
+        torn.write(second[:40])
+    assert file.read() == [first]
+    file.keep([first, second])
+    assert file.read() == [first, second]
+
+
+def erasure_of(patient_id):
+    return Envelope(
+        id=f"erasure-of-{patient_id}",
+        source="/spoel/local/intake/main",
+        type="spoel.intake.patient-erased.v1",
+        subject=patient_id,
+        time=NOW,
+        aggregatetype="patient",
+        aggregateversion=2,
+        correlationid="c",
+        actorid="physician",
+        site="local",
+        data={"patient_id": patient_id, "ground": "patient-request"},
+    ).to_bytes()
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage\n", b'{"format": "spoel-erasures/1", "vault": "other"}\n', b"[]\n"])
@@ -165,10 +184,11 @@ def test_a_file_that_is_damaged_or_another_installations_stops_the_start(tmp_pat
     (tmp_path / "erasures").write_bytes(content)
     with pytest.raises(CannotStart, match="file of erasures"):
         file.read()
-    file_with_garbage = b'{"format": "spoel-erasures/1", "vault": "vault-1"}\ngarbage\n'
-    (tmp_path / "erasures").write_bytes(file_with_garbage)
-    with pytest.raises(CannotStart, match="damaged"):
-        file.read()
+    for line in (b"garbage", b"{}", erasure_of("patient-1")[:-1]):
+        head = b'{"format": "spoel-erasures/1", "vault": "vault-1"}'
+        (tmp_path / "erasures").write_bytes(b"\n".join([head, line, erasure_of("patient-2"), b""]))
+        with pytest.raises(CannotStart, match="damaged"):
+            file.read()
 
 
 async def test_a_stream_that_was_never_made_holds_no_erasure(nats_settings):

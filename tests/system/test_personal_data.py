@@ -59,10 +59,11 @@ class Scenario:
         self.instance = world.instance
         self.world = world
         self.patients = patients()
-        self.finder = Finder(secrets_of(self.patients))
 
     async def run(self):
         tokens = fetch_tokens(read_people(), self.instance.data_dir, self.instance.issuer)
+        signatures = {f"token of {who}": token.rpartition(".")[2] for who, token in tokens.items()}
+        self.finder = Finder({**secrets_of(self.patients), **signatures})
         async with People(self.instance.services, tokens) as self.people:
             await self.treat()
             self.notes = await self.read_notes()

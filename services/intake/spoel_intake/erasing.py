@@ -6,6 +6,7 @@ erased again.
 """
 
 import asyncio
+import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Literal
@@ -13,6 +14,7 @@ from typing import Literal
 import sqlalchemy as sa
 import structlog
 from pydantic import BaseModel
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from spoel_common.events import Envelope
@@ -50,6 +52,7 @@ class ErasureAnswer(BaseModel):
 
 async def erase_patient(work: Work, intake: Intake, patient_id: str, command: ErasePatient) -> ErasureAnswer:
     """Destroy a patient's key and clear what intake holds; consent that still stands ends with it."""
+    await intake.vault.lock(work.conn, patient_id)
     loaded = await work.load(PATIENT, patient_id)
     case_ids = list(await work.conn.scalars(sa.select(cases.c.case_id).where(cases.c.patient_id == patient_id)))
     on_file = await _on_file(work, patient_id, case_ids)
@@ -81,6 +84,7 @@ class Erasures:
         self._file = file
         self._erased = erased
         self._asked_stream = False
+        self._kept = 0
         self._scrubbed = 0
         self._keeping = asyncio.Lock()
         self._noted = asyncio.Event()
@@ -106,18 +110,19 @@ class Erasures:
         """Ask the stream as soon as it can be reached; keep and scrub what is erased. Raises where that fails."""
         while True:
             self._noted.clear()
-            if not self._asked_stream:
+            if not self._asked_stream and runtime.broker is not None and runtime.broker.connected:
                 await self._ask_stream(runtime)
             if self._asked_stream and self._vault.closed_because is not None:
                 self._vault.close(None)
             if self._vault.closed_because is None:
                 await self.keep_outside(runtime)
+                await self._scrub(runtime)
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_EVERY_S):
                     await self._noted.wait()
 
     async def keep_outside(self, runtime: Runtime) -> None:
-        """Write to the file what the database has, and overwrite what was deleted; what cannot be is tried again.
+        """Write to the file what the database has.
 
         Raises:
             OSError: the file cannot be written.
@@ -126,23 +131,34 @@ class Erasures:
             async with runtime.database.read() as conn:
                 events = [bytes(event) for event in await conn.scalars(sa.select(erasures.c.event))]
             await asyncio.to_thread(self._file.keep, events)
-            if len(events) > self._scrubbed and await scrub(runtime.database):
-                self._scrubbed = len(events)
+        self._kept = len(events)
 
     async def done(self, runtime: Runtime) -> None:
-        """Keep an erasure outside the database before it is answered; what fails here is tried again.
+        """Keep an erasure outside the database before it is answered, and overwrite what was deleted.
 
         Raises:
-            OSError: the file cannot be written.
+            OSError: the file cannot be written; it is tried again.
         """
         self._erased()
         self._noted.set()
         await self.keep_outside(runtime)
+        await self._scrub(runtime)
 
     async def check(self, _runtime: Runtime) -> Check:
         """Return whether it is known who was erased."""
         because = self._vault.closed_because
         return Check("erasures", because is None, because or "replayed; the vault is open")
+
+    async def _scrub(self, runtime: Runtime) -> None:
+        """Overwrite what was deleted since the last time; what cannot be now is tried again."""
+        kept = self._kept
+        if kept <= self._scrubbed:
+            return
+        try:
+            if await scrub(runtime.database):
+                self._scrubbed = kept
+        except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+            _log.warning("vault-not-scrubbed", reason=type(error).__name__)
 
     async def _holds_patients(self, runtime: Runtime) -> bool:
         async with runtime.database.read() as conn:

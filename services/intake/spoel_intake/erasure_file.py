@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from spoel_common.events import Envelope
 from spoel_common.settings import CannotStart
 
 _FORMAT = "spoel-erasures/1"
@@ -41,7 +42,7 @@ class ErasureFile:
         try:
             found = json.loads(head)
             for event in events:
-                json.loads(event)
+                Envelope.from_bytes(event)
         except ValueError as error:
             raise CannotStart(f"The file of erasures {self._path} is damaged. {_WHAT_TO_DO}") from error
         if found != {"format": _FORMAT, "vault": self._vault}:

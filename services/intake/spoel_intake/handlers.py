@@ -116,7 +116,7 @@ async def refer_known(
     if is_ehr_only(work.actor):
         sent_in = (patient_channels.c.patient_id == patient_id) & (patient_channels.c.person_id == work.actor.person_id)
         query = query.where(sa.exists().where(sent_in))
-    public_key = await work.conn.scalar(query)
+    public_key = await work.conn.scalar(query.with_for_update(read=True))
     if public_key is None:
         raise PatientUnknown("The subject is no patient that you sent in. Send the Patient first, or contained.")
     file = await intake.vault.open(work.conn, patient_id, work.actor, "check referral")

@@ -21,7 +21,7 @@ async def scrub(database: Database) -> bool:
     """Overwrite what was deleted; return whether all of it is gone, or somebody who reads held it up.
 
     Raises:
-        sqlalchemy.exc.DBAPIError: the database failed; try again.
+        sqlalchemy.exc.DBAPIError, sqlite3.Error: the database failed; try again.
     """
     if database.path is not None:
         return await asyncio.to_thread(_empty_log, database.path)

@@ -161,6 +161,10 @@ class Vault:
         """Tell whether there is any file at all."""
         return await conn.scalar(sa.select(vault.c.patient_id).limit(1)) is not None
 
+    async def lock(self, conn: AsyncConnection, patient_id: str) -> None:
+        """Keep others from referring a patient while this transaction erases; those who do already are waited for."""
+        await conn.execute(sa.select(vault.c.patient_id).where(vault.c.patient_id == patient_id).with_for_update())
+
     async def erase(self, conn: AsyncConnection, patient_id: str) -> None:
         """Destroy a patient's keys, sealed identity and hash of the BSN.
 
@@ -171,14 +175,14 @@ class Vault:
         await conn.execute(sa.delete(vault).where(vault.c.patient_id == patient_id))
 
     async def find(self, conn: AsyncConnection, bsn: Bsn) -> VaultEntry | None:
-        """Return the patient with this BSN.
+        """Return the patient with this BSN, who cannot be erased until the caller's write transaction ends.
 
         Raises:
             ErasuresUnchecked: the vault is closed.
         """
         self._check_open()
         query = sa.select(vault.c.patient_id, vault.c.public_key).where(vault.c.bsn_index == self._index(bsn))
-        row = (await conn.execute(query)).one_or_none()
+        row = (await conn.execute(query.with_for_update(read=True))).one_or_none()
         return None if row is None else VaultEntry(row.patient_id, row.public_key)
 
     async def store(self, conn: AsyncConnection, patient_id: str, identity: Identity, at: datetime) -> VaultEntry:
