@@ -64,6 +64,20 @@ class PostgresServer:
         self._end(signal.SIGQUIT)
         self._launch(_binaries(self.folder, copy=self._account is not None))
 
+    def dump(self, database: str) -> bytes:
+        """Return a backup of a database, as ``pg_dump`` makes it."""
+        return self._client("pg_dump", "--format=custom", "--dbname", self.url(database))
+
+    def restore(self, database: str, dump: bytes) -> None:
+        """Make the database anew from a backup."""
+        self._client("dropdb", "--force", "--maintenance-db", self.url("postgres"), database)
+        self._client("createdb", "--maintenance-db", self.url("postgres"), "--template=template0", database)
+        self._client("pg_restore", "--exit-on-error", "--dbname", self.url(database), given=dump)
+
+    def _client(self, program: str, *arguments: str, given: bytes = b"") -> bytes:
+        command = [_binaries(self.folder, copy=False) / program, *arguments]
+        return subprocess.run(command, input=given, capture_output=True, check=True, timeout=60).stdout
+
     def _launch(self, binaries: Path) -> None:
         data = self.folder / "data"
         command = [binaries / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(self.port), "-k", data]

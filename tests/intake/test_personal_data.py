@@ -145,6 +145,24 @@ async def test_every_opening_of_the_vault_is_logged_with_who_and_why(intake):
     opened = [line for line in lines if line["event"] == "vault-opened"]
     assert [(line["person_id"], line["roles"]) for line in opened] == [("nurse", ["clinician"]), ("hospital", ["ehr"])]
     assert all(line["patient_id"] == ids["patient_id"] and line["purpose"] for line in opened)
+    lines = [(kind, who, line["patient_id"], line["case_id"]) for kind, who, line in await intake.access_log()]
+    assert lines == [
+        ("file-opened", "nurse", ids["patient_id"], ids["case_id"]),
+        ("file-opened", "hospital", ids["patient_id"], None),
+    ]
+
+
+@pytest.mark.requirement("AU-05")
+@pytest.mark.invariant("INV-6")
+async def test_nothing_of_a_file_is_shown_while_its_line_cannot_be_written(intake):
+    ids = await intake.refer()
+    trigger = "CREATE TRIGGER full BEFORE INSERT ON events BEGIN SELECT RAISE(ABORT, 'disk is full'); END"
+    async with intake.runtime.database.write() as conn:
+        await conn.exec_driver_sql(trigger)
+    for path in (f"/cases/{ids['case_id']}", f"/fhir/R4/Patient/{ids['patient_id']}"):
+        answer = await intake.get(path, "nurse")
+        assert answer.status_code == 500
+        assert "Aardappel" not in answer.text
 
 
 @pytest.mark.requirement("AU-06")

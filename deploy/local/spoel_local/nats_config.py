@@ -3,6 +3,7 @@
 Each service publishes its own events and watermarks and nobody else's, and manages its own streams. Every service may
 read every stream of events through pull consumers: events hold no patient's personal data, and the streams of
 stimulation are as many as there are room nodes. The bucket of identity strips is for intake and the rooms alone.
+Questions that carry a person's token (``spoel-ask``) are heard by the service that is asked and nobody else.
 Replies reach a user at inboxes of its own only (``_INBOX_<user>.>``), so that no service overhears another's answers.
 Nobody may delete or purge a stream.
 
@@ -13,6 +14,7 @@ acknowledgement subjects without a word.
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 SERVICES = ("intake", "planning", "stimulation", "audit")
 SYSTEM_USER = "system"
@@ -21,6 +23,11 @@ SYSTEM_USER = "system"
 _ACCOUNT = "SPOEL"
 _SYSTEM_ACCOUNT = "SYS"
 
+_OPENER = "intake"
+_ASKERS = ("planning", "stimulation")
+"""Services that may ask intake to open a sealed text, in the name of a person whose token they pass on."""
+
+_ANSWER_WITHIN = "30s"
 _STRIP_WRITER = "intake"
 _STRIP_READER = "stimulation"
 
@@ -92,10 +99,13 @@ def users_config(site: str, public_keys: Mapping[str, str], node_stores: Sequenc
 
 
 def _user(public_key: str, site: str, service: str, node_stores: Sequence[str]) -> str:
-    permissions = {
+    permissions: dict[str, Any] = {
         "publish": {"allow": _publish(site, service, node_stores), "deny": _denied(site, service)},
         "subscribe": {"allow": [f"{inbox_prefix(service)}.>", f"spoel-watermark.{site}.>"]},
     }
+    if service == _OPENER:
+        permissions["subscribe"]["allow"].append(f"spoel-ask.{site}.{_OPENER}.*")
+        permissions["allow_responses"] = {"max": 1, "expires": _ANSWER_WITHIN}
     return f"{{ nkey: {public_key}, permissions: {json.dumps(permissions)} }}"
 
 
@@ -107,6 +117,8 @@ def _publish(site: str, service: str, node_stores: Sequence[str]) -> list[str]:
     if service in {_STRIP_WRITER, _STRIP_READER}:
         allowed += _own_stream(f"KV_spoel-{site}-strips")
         allowed += [f"$KV.spoel-{site}-strips.>"]
+    if service in _ASKERS:
+        allowed.append(f"spoel-ask.{site}.{_OPENER}.*")
     if service == "stimulation":
         allowed += [*_own_stream(f"KV_spoel-{site}-rooms"), f"$KV.spoel-{site}-rooms.>"]
     return allowed

@@ -288,15 +288,7 @@ class Runtime:
     async def _attach(self) -> None:
         """Connect to NATS and start what needs it; each of these waits by itself while NATS is away."""
         settings = self.settings
-        self.broker = await Broker.connect(
-            NatsSettings(
-                servers=settings.nats_url,
-                monitor_url=settings.nats_monitor_url,
-                nkey_seed_file=settings.nats_nkey_file,
-                inbox_prefix=settings.inbox_prefix,
-            ),
-            f"{settings.service}-{settings.store}",
-        )
+        self.broker = await Broker.connect(nats_settings(settings), f"{settings.service}-{settings.store}")
         self._open.push_async_callback(_close, self.broker)
         if self._publishes:
             self._relay = Relay(self.store, self.broker, settings.stream_replicas)
@@ -360,6 +352,16 @@ class Runtime:
     async def _stop(self) -> None:
         await self.supervisor.stop(self.settings.stop_timeout_s)
         await self._open.aclose()
+
+
+def nats_settings(settings: Settings) -> NatsSettings:
+    """Return how a service reaches NATS."""
+    return NatsSettings(
+        servers=settings.nats_url,
+        monitor_url=settings.nats_monitor_url,
+        nkey_seed_file=settings.nats_nkey_file,
+        inbox_prefix=settings.inbox_prefix,
+    )
 
 
 async def _close(broker: Broker) -> None:

@@ -1,5 +1,6 @@
 """Read models: cases and staff from intake's own events, in their transaction; rooms and strips from others' events."""
 
+import json
 from collections.abc import Awaitable, Callable
 from datetime import datetime, time, timedelta
 from functools import partial
@@ -23,13 +24,18 @@ from spoel_intake.events import (
     SafetyScreenCompleted,
 )
 from spoel_intake.foreign_events import (
+    ANSWER_EVENTS,
     STRIP_EVENTS,
+    Cleared,
     RoomOpened,
     SessionBooked,
     SessionBookingCancelled,
     SessionClosed,
 )
-from spoel_intake.tables import cases, rooms, staff, strips
+from spoel_intake.tables import cases, erasure_answers, rooms, staff, strips
+
+ANSWERING_SERVICES = ("planning", "stimulation", "audit")
+"""Whoever keeps anything of a patient's, and answers an erasure when it is cleared."""
 
 STRIP_LEAD = timedelta(hours=1)
 """A strip is put into its room this long before the day of the session begins, so that it is there at midnight."""
@@ -67,6 +73,30 @@ async def project_own(conn: AsyncConnection, event: EventData, stamp: Stamp) -> 
             await conn.execute(change.values(ended_on=event.ended_on, end_reason=event.reason))
         case _:
             pass
+
+
+def answers_projection() -> Projection:
+    """Return the projection that keeps which stores have answered which erasure."""
+    return Projection(
+        name="erasure-answers",
+        version=1,
+        services=ANSWERING_SERVICES,
+        catalogue=ANSWER_EVENTS,
+        apply=_apply_answers,
+    )
+
+
+async def _apply_answers(
+    conn: AsyncConnection, envelope: Envelope, event: ForeignEvent | EventData | None, _raw: bytes
+) -> None:
+    if isinstance(event, Cleared):
+        row = {
+            "patient_id": event.patient_id,
+            "source": envelope.source,
+            "answered_at": envelope.time,
+            "cleared": json.dumps(event.cleared),
+        }
+        await upsert(conn, erasure_answers, [row])
 
 
 def strips_projection(zone: ZoneInfo, changed: Callable[[], None]) -> Projection:

@@ -15,13 +15,13 @@ import sqlalchemy as sa
 import structlog
 
 from spoel_common.clock import utc_now
+from spoel_common.errors import PatientErased
 from spoel_common.messaging import Broker, Bucket
 from spoel_common.runtime import Runtime
 from spoel_common.sealing import CannotOpen, seal
 from spoel_common.settings import Settings
 from spoel_common.store import Database
 from spoel_intake.domain.patient import Identity
-from spoel_intake.domain.refusals import PatientErased
 from spoel_intake.tables import rooms, strips
 from spoel_intake.vault import Vault, VaultDamaged
 

@@ -321,6 +321,16 @@ class SlotReleased(PlanningEvent):
     session_id: str
 
 
+class ErasureCompleted(PlanningEvent):
+    """What was held here of an erased patient is cleared; ``cleared``: what → how many."""
+
+    event_name: ClassVar[str] = "erasure-completed"
+
+    patient_id: str
+    erasure_id: str
+    cleared: dict[str, int]
+
+
 ParkedEventDiscarded = parked_event_discarded("planning")
 """An event of the aggregate ``discarded-event``, one for each event that was given up."""
 

@@ -362,6 +362,31 @@ class SupervisionEnded(StimulationEvent):
     supervisor_id: str
 
 
+# --- aggregate note, id = note_id
+
+
+class NoteWritten(SessionEvent):
+    """Somebody wrote a remark about a session, sealed to the patient; intake opens it for who may read it."""
+
+    event_name: ClassVar[str] = "note-written"
+
+    note_id: str
+    sealed_text: str
+
+
+# --- aggregate erasure, id = patient_id
+
+
+class ErasureCompleted(StimulationEvent):
+    """What was held here of an erased patient is cleared; ``cleared``: what → how many."""
+
+    event_name: ClassVar[str] = "erasure-completed"
+
+    patient_id: str
+    erasure_id: str
+    cleared: dict[str, int]
+
+
 ParkedEventDiscarded = parked_event_discarded("stimulation")
 """An event of the aggregate ``discarded-event``, one for each event that was given up."""
 
@@ -385,3 +410,4 @@ SESSION_EVENTS: Catalogue[EventData] = Catalogue(
     ]
 )
 ROSTER_EVENTS: Catalogue[EventData] = Catalogue([SupervisionStarted, SupervisionEnded])
+NOTE_EVENTS: Catalogue[EventData] = Catalogue([NoteWritten])

@@ -1,9 +1,11 @@
 """Events on their way between services: relay, watermarks, consumers. The only importer of NATS."""
 
 from spoel_common.messaging.aside import HeldEvent, State, list_held
+from spoel_common.messaging.ask import NobodyAnswers, answer, ask, ask_subject
 from spoel_common.messaging.broker import Broker, BrokerAway, NatsSettings
 from spoel_common.messaging.bucket import Bucket
 from spoel_common.messaging.consumer import Consumer
+from spoel_common.messaging.history import read_history
 from spoel_common.messaging.inbox import Inbox
 from spoel_common.messaging.projection import NEVER_S, FeedKnowledge, Projection, Received
 from spoel_common.messaging.relay import Relay, StreamAhead
@@ -20,6 +22,7 @@ __all__ = [
     "HeldEvent",
     "Inbox",
     "NatsSettings",
+    "NobodyAnswers",
     "Projection",
     "Received",
     "Relay",
@@ -28,6 +31,10 @@ __all__ = [
     "StreamUnsafe",
     "Watermark",
     "WatermarkPublisher",
+    "answer",
+    "ask",
+    "ask_subject",
     "ensure_stream",
     "list_held",
+    "read_history",
 ]

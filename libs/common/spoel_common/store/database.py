@@ -29,6 +29,8 @@ Dialect = Literal["sqlite", "postgresql"]
 BUSY_TIMEOUT_S = 10.0
 """How long a SQLite writer of another process is waited for."""
 
+_OVERWRITE_DELETED = "PRAGMA secure_delete=ON"
+"""What is deleted is overwritten with zeros in the file: a destroyed key must not be found in it."""
 TURN_TIMEOUT_S = 30.0
 """How long a writer of this process waits for the others."""
 
@@ -98,7 +100,9 @@ class Database:
         reader = create_async_engine(
             url, hide_parameters=True, pool_size=_SQLITE_READERS, max_overflow=0, connect_args=options
         )
-        _on_connect(writer, "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON")
+        _on_connect(
+            writer, "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON", _OVERWRITE_DELETED
+        )
         _on_connect(reader, "PRAGMA query_only=ON")
         _on_begin(writer, "BEGIN IMMEDIATE")
         _on_begin(reader, "BEGIN")
