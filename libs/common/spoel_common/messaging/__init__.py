@@ -6,7 +6,7 @@ from spoel_common.messaging.bucket import Bucket
 from spoel_common.messaging.consumer import Consumer
 from spoel_common.messaging.inbox import Inbox
 from spoel_common.messaging.projection import NEVER_S, FeedKnowledge, Projection, Received
-from spoel_common.messaging.relay import Relay, StreamAhead
+from spoel_common.messaging.relay import NotPublishing, Relay, StreamAhead
 from spoel_common.messaging.streams import StreamUnsafe, ensure_stream
 from spoel_common.messaging.watermark import Watermark, WatermarkPublisher
 
@@ -20,6 +20,7 @@ __all__ = [
     "HeldEvent",
     "Inbox",
     "NatsSettings",
+    "NotPublishing",
     "Projection",
     "Received",
     "Relay",

@@ -132,18 +132,18 @@ class Relay:
         """
         batch = self._next or await self._read_on(self.cursor)
         if batch is None:
-            await self._save()
+            await self.save()
             return 0
         sending = asyncio.create_task(batch.publish(self._broker, self._at.sequence))
         try:
             self._next = await self._read_on(batch.events[-1].cursor)
             if time.monotonic() - self._saved_s > _SAVE_EVERY_S:
-                await self._save()
+                await self.save()
             self._at = SavedCursor(batch.events[-1].cursor, await sending)
         finally:
             sending.cancel()
         if self._next is None:
-            await self._save()
+            await self.save()
         return len(batch.events)
 
     async def resume(self) -> None:
@@ -165,7 +165,8 @@ class Relay:
         self._looked_s = time.monotonic()
         saved = await read_cursor(self._store)
         if saved != self._at:
-            _log.info("relay-cursor-moved", store=self._store.name.source, saved=saved, stream=self._at)
+            if saved is not None:
+                _log.info("relay-cursor-moved", store=self._store.name.source, saved=saved.cursor, stream=self.cursor)
             async with self._store.database.write() as conn:
                 await upsert(conn, relay_cursor, [{"source": self._store.name.source, **_values(self._at)}])
         self._saved = self._at
@@ -223,8 +224,12 @@ class Relay:
         self._read = found[fitting:]
         return Batch(self._store.name, found[:fitting], self._republication)
 
-    async def _save(self) -> None:
-        """Save the cursor, unless another relay has saved one since this one did."""
+    async def save(self) -> None:
+        """Save the cursor.
+
+        Raises:
+            CursorTaken: another relay has saved one since this one did; nothing is changed.
+        """
         at, saved = self._at, self._saved
         if at == saved:
             return
