@@ -7,9 +7,9 @@ envelopes, encode them inside the timing, and are durable in the same way (``syn
 
 from spoel_local.bench import Result
 
-from . import append, relay
+from . import append, latency, relay
 
-PARTS = (append, relay)
+PARTS = (append, relay, latency)
 
 
 def run() -> list[Result]:

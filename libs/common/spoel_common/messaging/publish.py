@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from nats.js import api
 from nats.js.errors import APIError
@@ -12,9 +12,13 @@ from nats.protocol.command import hpub_cmd
 from spoel_common.ids import new_id
 from spoel_common.messaging.broker import Broker
 from spoel_common.store import Cursor, StoredEvent, StoreName
+from spoel_common.store.names import quoted
 
 POSITION_HEADER = "Spoel-Position"
 XID_HEADER = "Spoel-Xid"
+MESSAGE_ID_HEADER = api.Header.MSG_ID.value
+_BATCH_ID = api.Header.BATCH_ID.value
+_BATCH_SEQUENCE = api.Header.BATCH_SEQUENCE.value
 _LAST_SUBJECT = "Nats-Expected-Last-Subject-Sequence-Subject"
 _TIMEOUT_S = 5.0
 _AGAIN = ":"
@@ -108,15 +112,15 @@ class Batch:
     def _headers(self, index: int) -> dict[str, str]:
         event = self.events[index]
         again = self._republication is not None and event.cursor <= self._republication.until
-        message_id = quote(event.id, safe="")  # what is in a header must not end it
+        message_id = quoted(event.id)
         headers = {
-            api.Header.MSG_ID.value: f"{message_id}{self._republication}" if again else message_id,
+            MESSAGE_ID_HEADER: f"{message_id}{self._republication}" if again else message_id,
             POSITION_HEADER: str(event.position),
             XID_HEADER: str(event.xid),
         }
         if len(self.events) > 1:
-            headers[api.Header.BATCH_ID.value] = self._id
-            headers[api.Header.BATCH_SEQUENCE.value] = str(index + 1)
+            headers[_BATCH_ID] = self._id
+            headers[_BATCH_SEQUENCE] = str(index + 1)
         return headers
 
 

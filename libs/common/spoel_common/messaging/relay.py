@@ -31,6 +31,7 @@ _log = structlog.get_logger(__name__)
 
 BATCH_EVENTS = 500
 BATCH_BYTES = 1_000_000
+_READ_EVENTS = 1_000
 _POLL_S = 0.5
 _LOOK_EVERY_S = 5.0
 _SAVE_EVERY_S = 0.25
@@ -136,6 +137,7 @@ class Relay:
             return 0
         sending = asyncio.create_task(batch.publish(self._broker, self._at.sequence))
         try:
+            await _leave_to_others()
             self._next = await self._read_on(batch.events[-1].cursor)
             if time.monotonic() - self._saved_s > _SAVE_EVERY_S:
                 await self.save()
@@ -216,10 +218,10 @@ class Relay:
 
     async def _read_on(self, behind: Cursor) -> Batch | None:
         """Return the batch that follows ``behind``, or None."""
-        found = self._read or await self._store.read_after(behind, self._batch_events)
+        found = self._read or await self._store.read_after(behind, _READ_EVENTS)
         if not found:
             return None
-        sizes = itertools.accumulate(len(event.raw) for event in found)
+        sizes = itertools.accumulate(len(event.raw) for event in found[: self._batch_events])
         fitting = max(1, sum(size <= BATCH_BYTES for size in sizes))
         self._read = found[fitting:]
         return Batch(self._store.name, found[:fitting], self._republication)
@@ -256,6 +258,12 @@ async def read_cursor(store: EventStore) -> SavedCursor | None:
     async with store.database.read() as conn:
         row = (await conn.execute(query)).one_or_none()
     return None if row is None else SavedCursor(Cursor(row.xid, row.position), row.stream_sequence)
+
+
+async def _leave_to_others() -> None:
+    """Let the task that sends hand its messages to the client, and the client to the socket."""
+    for _ in range(3):
+        await asyncio.sleep(0)
 
 
 def _values(at: SavedCursor) -> dict[str, int]:

@@ -8,7 +8,7 @@ from nats.js import api
 from nats.js.errors import NotFoundError
 
 from spoel_common.messaging.broker import Broker
-from spoel_common.messaging.publish import Republication
+from spoel_common.messaging.publish import MESSAGE_ID_HEADER, Republication
 from spoel_common.store import StoreName
 
 _log = structlog.get_logger(__name__)
@@ -93,7 +93,7 @@ async def last_message(broker: Broker, name: StoreName) -> LastMessage | None:
     except NotFoundError:
         return None
     headers = message.headers or {}
-    event_id, republication = Republication.split(headers.get(api.Header.MSG_ID.value, ""))
+    event_id, republication = Republication.split(headers.get(MESSAGE_ID_HEADER, ""))
     return LastMessage(int(message.seq or 0), event_id, republication)
 
 
