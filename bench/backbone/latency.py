@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import nats
 from nats.js.api import StreamConfig
 
 from spoel_common.messaging import Broker, NatsSettings, Relay, WatermarkPublisher
-from spoel_common.store import AggregateRef, Database, EventStore
+from spoel_common.store import AggregateRef, Append, Database, EventStore
 from spoel_local.bench import Result
 
 from . import stage
@@ -30,19 +30,20 @@ _PAUSE_S = 0.03
 _WARM_UP = 20
 _BARE = "bare"
 
+Send = Callable[[], Awaitable[None]]
+
 
 def run() -> list[Result]:
     """Measure both databases of the service that appends."""
     with stage.nats() as server, stage.postgres() as postgres, stage.folder() as place, asyncio.Runner() as loop:
         return [
             result
-            for name, new in (("SQLite", stage.new_sqlite(place)), ("PostgreSQL", stage.new_postgres(postgres)))
-            for result in loop.run(_measure(name, new, server.url, place))
+            for name, database in (("SQLite", stage.new_sqlite(place)), ("PostgreSQL", stage.new_postgres(postgres)))
+            for result in loop.run(_measure(name, loop.run(database), server.url, place))
         ]
 
 
-async def _measure(name: str, new: object, url: str, place: Path) -> list[Result]:
-    database: Database = await new  # type: ignore[misc]
+async def _measure(name: str, database: Database, url: str, place: Path) -> list[Result]:
     store = EventStore(database, stage.NAME)
     broker = await Broker.connect(NatsSettings(servers=(url,)), "intake-main")
     relay = Relay(store, broker)
@@ -86,24 +87,23 @@ def _percentile(values: list[float], percentile: int) -> float:
     return statistics.quantiles(values, n=100, method="inclusive")[percentile - 1]
 
 
-async def _samples(seen: asyncio.Queue[int], send: object, count: int) -> list[float]:
+async def _samples(seen: asyncio.Queue[int], send: Send, count: int) -> list[float]:
     took_ms = []
     for _ in range(count):
         await asyncio.sleep(_PAUSE_S)
         began_ns = time.monotonic_ns()
-        await send()  # type: ignore[operator]
+        await send()
         took_ms.append((await asyncio.wait_for(seen.get(), 30) - began_ns) / 1e6)
     return took_ms
 
 
 async def _append(store: EventStore) -> None:
     (envelope,) = stage.envelopes(1)
-    async with store.database.write() as conn:
-        await store.append(conn, AggregateRef("case", envelope.subject), 0, [envelope])
+    await store.append_now([Append(AggregateRef("case", envelope.subject), 0, [envelope])])
 
 
 @asynccontextmanager
-async def _bare_publisher(url: str) -> AsyncIterator[object]:
+async def _bare_publisher(url: str) -> AsyncIterator[Send]:
     client = await nats.connect(url)
     raw = stage.envelopes(1)[0].to_bytes()
 

@@ -10,15 +10,13 @@ import time
 
 import nats
 import nats.errors
+import stage
 import structlog
-from alembic.migration import MigrationContext
-from alembic.operations import Operations
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from spoel_common.events import Catalogue, Envelope, ForeignEvent
 from spoel_common.messaging import Broker, Consumer, NatsSettings, Projection
-from spoel_common.store import Database, migrations_v1, migrations_v2
 
 
 class Received(ForeignEvent):
@@ -56,9 +54,8 @@ async def _bare(url: str, stream: str) -> None:
 
 
 async def _main(url: str, database_url: str, bare_stream: str) -> None:
-    database = await Database.open(database_url)
+    database = await stage.with_tables(database_url)
     async with database.write() as conn:
-        await conn.run_sync(_make_tables)
         await conn.execute(text("CREATE TABLE seen (id TEXT PRIMARY KEY, case_id TEXT NOT NULL)"))
     broker = await Broker.connect(NatsSettings(servers=(url,)), "planning-main")
     projection = Projection("seen", 1, ("intake",), Catalogue([Received]), _apply, _after_commit)
@@ -67,12 +64,6 @@ async def _main(url: str, database_url: str, bare_stream: str) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(_bare(url, bare_stream))
         group.create_task(Consumer(projection, database, broker, "bench").run())
-
-
-def _make_tables(connection: object) -> None:
-    operations = Operations(MigrationContext.configure(connection))
-    migrations_v1.upgrade(operations)
-    migrations_v2.upgrade(operations)
 
 
 if __name__ == "__main__":

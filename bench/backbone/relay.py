@@ -14,12 +14,12 @@ from nats.aio.client import Client
 from spoel_common.ids import new_id
 from spoel_common.messaging import Broker, NatsSettings, Relay, ensure_stream
 from spoel_common.messaging.relay import read_cursor
-from spoel_common.store import START, AggregateRef, Database, EventStore, StoredEvent
+from spoel_common.store import START, AggregateRef, Append, EventStore, StoredEvent
 from spoel_local.bench import Result, judge
 
 from . import stage
 
-EVENTS = {100: 3_000, 1_000: 8_000}
+EVENTS = {100: 5_000, 1_000: 10_000}
 ROUNDS = 11
 TARGET = 0.85
 _TIMEOUT_S = 30.0
@@ -45,9 +45,9 @@ def run() -> list[Result]:
 async def _fill(store: EventStore, count: int) -> None:
     ready = stage.envelopes(count)
     for start in range(0, count, 500):
-        async with store.database.write() as conn:
-            for envelope in ready[start : start + 500]:
-                await store.append(conn, AggregateRef("case", envelope.subject), 0, [envelope])
+        await store.append_now(
+            [Append(AggregateRef("case", each.subject), 0, [each]) for each in ready[start : start + 500]]
+        )
 
 
 async def _measure(store: EventStore, url: str, name: str, size: int) -> Result:

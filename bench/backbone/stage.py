@@ -29,11 +29,8 @@ _numbers = itertools.count(1)
 
 def envelopes(count: int, *, versions: int = 1) -> list[Envelope]:
     """Return envelopes of about 900 bytes (400 of them data), ``versions`` of each aggregate one after the other."""
-    return [_envelope(f"case-{new_id()}", version) for _ in range(count // versions) for version in _up_to(versions)]
-
-
-def _up_to(versions: int) -> range:
-    return range(1, versions + 1)
+    ids = [f"case-{new_id()}" for _ in range(count // versions)]
+    return [_envelope(aggregate_id, version) for aggregate_id in ids for version in range(1, versions + 1)]
 
 
 def _envelope(aggregate_id: str, version: int) -> Envelope:
@@ -97,19 +94,26 @@ def nats() -> Iterator[NatsServer]:
 
 async def new_sqlite(place: Path) -> Database:
     """Open a new SQLite database with the backbone's tables."""
-    return await _with_tables(f"sqlite:///{place}/{next(_numbers)}.db")
+    return await with_tables(f"sqlite:///{place}/{next(_numbers)}.db")
 
 
 async def new_postgres(server: PostgresServer) -> Database:
     """Open a new PostgreSQL database with the backbone's tables."""
+    return await Database.open(await new_postgres_url(server))
+
+
+async def new_postgres_url(server: PostgresServer) -> str:
+    """Make a new PostgreSQL database with the backbone's tables and return its address."""
     name = f"bench_{next(_numbers)}"
     conn = await asyncpg.connect(server.url("postgres"))
     await conn.execute(f"CREATE DATABASE {name}")
     await conn.close()
-    return await _with_tables(server.url(name))
+    await (await with_tables(server.url(name))).close()
+    return server.url(name)
 
 
-async def _with_tables(url: str) -> Database:
+async def with_tables(url: str) -> Database:
+    """Open a new database and make the backbone's tables in it."""
     database = await Database.open(url)
     async with database.write() as conn:
         await conn.run_sync(_make_tables)

@@ -1,8 +1,9 @@
 """The event store and its tables, the same on SQLite and PostgreSQL (SQLAlchemy Core)."""
 
-from spoel_common.store import idempotency, migrations_v1, migrations_v2
+from spoel_common.store import idempotency, migrations_v1, migrations_v2, snapshots
 from spoel_common.store.database import Database
 from spoel_common.store.events import START, Cursor, EventStore, StoredEvent
+from spoel_common.store.job import AggregateArchived, AnswerExists, Append, NewAnswer
 from spoel_common.store.leader import LeadershipLost, leadership
 from spoel_common.store.migrate import migrate, pending_migrations
 from spoel_common.store.names import AggregateRef, StoreName, watermark_wildcard
@@ -12,12 +13,16 @@ from spoel_common.store.upsert import upsert
 
 __all__ = [
     "START",
+    "AggregateArchived",
     "AggregateRef",
+    "AnswerExists",
+    "Append",
     "BigInt",
     "Cursor",
     "Database",
     "EventStore",
     "LeadershipLost",
+    "NewAnswer",
     "StoreName",
     "StoredEvent",
     "UtcDateTime",
@@ -29,6 +34,7 @@ __all__ = [
     "migrations_v1",
     "migrations_v2",
     "pending_migrations",
+    "snapshots",
     "upsert",
     "watermark_wildcard",
 ]
