@@ -67,7 +67,9 @@ async def _measure(store: EventStore, url: str, name: str, size: int) -> Result:
             pairs.append((ours_s, bare_s))
     await client.close()
     await broker.close()
-    return judge(f"relay {len(ready)} events to JetStream, batches of {size}, {name}, against bare batches", pairs, TARGET)
+    return judge(
+        f"relay {len(ready)} events to JetStream, batches of {size}, {name}, against bare batches", pairs, TARGET
+    )
 
 
 async def _relayed(relay: Relay, store: EventStore, count: int) -> float:
@@ -97,9 +99,7 @@ async def _send(client: Client, batch: list[Ready]) -> None:
         headers["Nats-Batch-Sequence"] = str(number)
         if number < len(batch):
             await client.publish(subject, raw, headers=headers)
-    answer = await client.request(
-        subject, raw, timeout=_TIMEOUT_S, headers={**headers, "Nats-Batch-Commit": "1"}
-    )
+    answer = await client.request(subject, raw, timeout=_TIMEOUT_S, headers={**headers, "Nats-Batch-Commit": "1"})
     assert b'"error"' not in answer.data, answer.data
 
 

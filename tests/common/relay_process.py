@@ -1,4 +1,4 @@
-"""A relay in a process of its own, which may be told to kill itself at an instruction: ``python relay_process.py …``."""
+"""A relay in a process of its own, which may be told to kill itself at an instruction."""
 
 import argparse
 import asyncio

@@ -1,4 +1,4 @@
-"""A relay in a process of its own, killed or stopped at any moment: nothing twice, nothing lost, nothing out of order."""
+"""A relay in a process of its own, killed or stopped at any moment: all of it once, and in order."""
 
 import asyncio
 import contextlib
@@ -9,6 +9,7 @@ import signal
 import pytest
 from tests.common import relay_process
 from tests.common.relaying import append_many, check_complete, push_all, reached, stored
+from tests.common.shop import Shop
 from tests.common.stream_reading import last_sequence, read_stream
 
 from spoel_common.messaging import Relay
@@ -18,13 +19,23 @@ from spoel_common.messaging.streams import last_message
 pytestmark = pytest.mark.invariant("INV-3")
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request) -> str:
+    return request.getfixturevalue("new_sqlite" if request.param == "sqlite" else "new_postgres")()
+
+
 @pytest.fixture
-def child(tmp_path, nats_url):
-    """Return a function that starts a relay process for a store; it is killed behind the test."""
+async def shop(new_shop, open_database, url) -> Shop:
+    return new_shop(await open_database(url), store="main")
+
+
+@pytest.fixture
+def child(tmp_path, nats_url, url, site):
+    """Return a function that starts a relay process for the shop's store; it is killed behind the test."""
     started = []
 
-    def start(url: str, shop, *options: object):
-        started.append(relay_process.start(tmp_path / "relay.log", url, nats_url, shop.name.site, *options))
+    def start(*options: object):
+        started.append(relay_process.start(tmp_path / "relay.log", url, nats_url, site, *options))
         return started[-1]
 
     yield start
@@ -37,14 +48,10 @@ async def ended(process) -> int:
     return await asyncio.wait_for(asyncio.to_thread(process.wait), 60)
 
 
-async def test_a_relay_killed_at_a_chosen_instruction_loses_and_repeats_nothing(
-    new_shop, open_database, new_database, broker, child
-):
-    url = new_database()
-    shop = new_shop(await open_database(url), store="main")
+async def test_a_relay_killed_at_a_chosen_instruction_loses_and_repeats_nothing(shop, broker, child):
     await append_many(shop, 400)
     for place in relay_process.PLACES:
-        assert await ended(child(url, shop, "--dies", place)) == -signal.SIGKILL
+        assert await ended(child("--dies", place)) == -signal.SIGKILL
         assert await last_sequence(broker, shop.name) < 400
 
     successor = Relay(shop.store, broker)
@@ -54,15 +61,11 @@ async def test_a_relay_killed_at_a_chosen_instruction_loses_and_repeats_nothing(
     await check_complete(shop, broker)
 
 
-async def test_a_relay_killed_at_any_moment_loses_and_repeats_nothing(
-    new_shop, open_database, new_database, broker, child, eventually
-):
-    url = new_database()
-    shop = new_shop(await open_database(url), store="main")
+async def test_a_relay_killed_at_any_moment_loses_and_repeats_nothing(shop, broker, child, eventually):
     await append_many(shop, 1_000)
     moments = random.Random(11)
     for goal in (40, 150):
-        process = child(url, shop)
+        process = child()
         await eventually(lambda goal=goal: reached(broker, shop, goal), 60)
         await asyncio.sleep(moments.uniform(0, 0.02))
         process.kill()
@@ -76,13 +79,12 @@ async def test_a_relay_killed_at_any_moment_loses_and_repeats_nothing(
     await check_complete(shop, broker)
 
 
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
 async def test_a_leader_that_was_stopped_wakes_behind_its_successor(
-    new_shop, open_database, new_postgres, broker, child, background, eventually, caught_up
+    shop, broker, child, background, eventually, caught_up
 ):
     """Its link to PostgreSQL stays up, so its lease must end; and what it was about to send comes too late."""
-    url = new_postgres()
-    shop = new_shop(await open_database(url), store="main")
-    process = child(url, shop)
+    process = child()
     moments = random.Random(5)
     for number in range(3):
         head = await shop.store.count()
@@ -116,17 +118,14 @@ async def test_a_leader_that_was_stopped_wakes_behind_its_successor(
     await eventually(saved)
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("place", ["half-sent", "published-not-saved"])
-async def test_a_republishing_that_was_killed_midway_goes_on_where_it_was(
-    new_shop, open_database, new_sqlite, broker, child, place
-):
-    url = new_sqlite()
-    shop = new_shop(await open_database(url), store="main")
+async def test_a_republishing_that_was_killed_midway_goes_on_where_it_was(shop, broker, child, place):
     await append_many(shop, 100)
     relay = Relay(shop.store, broker)
     await relay.resume()
     await push_all(relay)
-    assert await ended(child(url, shop, "--dies", place, "--republish-from", 31)) == -signal.SIGKILL
+    assert await ended(child("--dies", place, "--republish-from", 31)) == -signal.SIGKILL
     await append_many(shop, 10, start=100)
     assert (await last_message(broker, shop.name)).republication is not None
 

@@ -28,9 +28,7 @@ async def in_stream(shop, broker) -> list[tuple[str, bytes]]:
     return [(message.event_id.partition(":")[0], message.raw) for message in await read_stream(broker, shop.name)]
 
 
-async def test_events_are_published_again_as_they_were_stored_and_then_the_new_ones(
-    shop, broker, running, eventually
-):
+async def test_events_are_published_again_as_they_were_stored_and_then_the_new_ones(shop, broker, running, eventually):
     await append_many(shop, 20)
     await eventually(lambda: reached(broker, shop, 20))
 

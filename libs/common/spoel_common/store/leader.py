@@ -55,7 +55,8 @@ async def leadership(database: Database, task: str, signal: asyncio.Event | None
 async def _while_held(task: str, watch: Coroutine[None, None, None]) -> AsyncIterator[None]:
     """Cancel the block when ``watch`` ends, in whichever way: it ends when the lock is lost."""
     block = asyncio.current_task()
-    assert block is not None
+    if block is None:
+        raise RuntimeError("only a task can lead")
     before, lost, over = block.cancelling(), False, False
 
     def cancel_block(_: asyncio.Task[None]) -> None:
@@ -125,12 +126,19 @@ async def _locked_file(database: Database, task: str) -> AsyncIterator[Coroutine
         raise ValueError("a SQLite database has a file")
     name = hashlib.sha256(task.encode()).hexdigest()[:16]
     path = database.path.with_name(f"{database.path.name}.{name}.lock")
-    while (descriptor := _try_lock(path)) is None:
-        await asyncio.sleep(_RETRY_S)
+    descriptor = await _lock(path)
     try:
         yield _watch_file(path, descriptor)
     finally:
         os.close(descriptor)
+
+
+async def _lock(path: Path) -> int:
+    while True:
+        descriptor = _try_lock(path)
+        if descriptor is not None:
+            return descriptor
+        await asyncio.sleep(_RETRY_S)
 
 
 def _try_lock(path: Path) -> int | None:
@@ -148,8 +156,10 @@ def _try_lock(path: Path) -> int | None:
 
 async def _watch_file(path: Path, descriptor: int) -> None:
     """Return when the locked file is no longer the one at ``path``: another process can lock that one."""
-    while _is_at(path, descriptor):
+    while True:
         await asyncio.sleep(_LOOK_EVERY_S)
+        if not _is_at(path, descriptor):
+            return
 
 
 def _is_at(path: Path, descriptor: int) -> bool:
