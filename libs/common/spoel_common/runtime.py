@@ -22,6 +22,7 @@ from spoel_common.messaging import (
     Consumer,
     FeedKnowledge,
     NatsSettings,
+    NotPublishing,
     Projection,
     Relay,
     WatermarkPublisher,
@@ -203,14 +204,17 @@ class Runtime:
         return self.broker
 
     def republish_from(self, position: int) -> None:
-        """Have the relay publish the stored bytes again, from this position of the store on.
+        """Have this service's events from this position on published once more; it goes on in the background.
 
         Raises:
-            Unavailable: there is no relay: NATS was not reached yet, or this service publishes nothing.
+            Unavailable: they are not published by this process at the moment.
         """
         if self._relay is None:
-            raise Unavailable("This needs NATS, which was not reached yet. Try again shortly.")
-        self._relay.republish_from(position)
+            raise Unavailable("No events are published yet: NATS was not reached, or this service has none.")
+        try:
+            self._relay.republish_from(position)
+        except NotPublishing as error:
+            raise Unavailable(f"This process publishes no events at the moment: {error}. Try again shortly.") from error
 
     async def checks(self) -> list[Check]:
         """Look at every condition of readiness, each for a few seconds at most."""

@@ -8,7 +8,7 @@ from spoel_common.messaging.consumer import Consumer
 from spoel_common.messaging.history import read_history
 from spoel_common.messaging.inbox import Inbox
 from spoel_common.messaging.projection import NEVER_S, FeedKnowledge, Projection, Received
-from spoel_common.messaging.relay import Relay, StreamAhead
+from spoel_common.messaging.relay import NotPublishing, Relay, StreamAhead
 from spoel_common.messaging.streams import StreamUnsafe, ensure_stream
 from spoel_common.messaging.watermark import Watermark, WatermarkPublisher
 
@@ -23,6 +23,7 @@ __all__ = [
     "Inbox",
     "NatsSettings",
     "NobodyAnswers",
+    "NotPublishing",
     "Projection",
     "Received",
     "Relay",

@@ -78,6 +78,12 @@ class _Client(Client):
         async with keeping_cancellation():
             return await super().request(subject, payload, timeout, old_style, headers)
 
+    async def write(self, messages: bytes) -> None:
+        """Send messages that are in the form of the protocol already, behind those that ``publish`` has taken."""
+        async with keeping_cancellation():
+            await self._send_command(messages)
+            await self._flush_pending()
+
 
 class Broker:
     """One connection to NATS, shared by a service's relay, watermarks and consumers.
@@ -117,7 +123,7 @@ class Broker:
         return bool(self._client.is_connected)
 
     @property
-    def client(self) -> Client:
+    def client(self) -> _Client:
         """The client, for this package only.
 
         Raises:

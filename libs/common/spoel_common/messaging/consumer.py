@@ -24,7 +24,7 @@ from spoel_common.messaging.projection import FeedKnowledge, Projection
 from spoel_common.messaging.pull import Delivery, Pull, PullBroken
 from spoel_common.messaging.streams import Feed, find_feeds
 from spoel_common.messaging.watermark import Hearing, Watermark
-from spoel_common.store import Database, Leadership, StoreName, leadership, watermark_wildcard
+from spoel_common.store import Database, StoreName, leadership, watermark_wildcard
 
 _log = structlog.get_logger(__name__)
 
@@ -132,22 +132,21 @@ class Consumer:
     async def _lead(self) -> None:
         while True:
             try:
-                async with leadership(self._database, self._task_name) as leader:
+                async with leadership(self._database, self._task_name):
                     self._leading = True
-                    await self._read_all(leader)
+                    await self._read_all()
             except (SQLAlchemyError, OSError) as error:
                 _log.warning("consumer-not-leading", projection=self.projection.name, error=str(error))
             finally:
                 self._leading = False
             await asyncio.sleep(_BACK_OFF_S[2])
 
-    async def _read_all(self, leader: Leadership) -> None:
+    async def _read_all(self) -> None:
         readers: dict[str, tuple[Feed, asyncio.Task[None]]] = {}
         try:
             while True:
                 for feed in await self._discover():
                     await self._attend(feed, readers)
-                await leader.verify()
                 await asyncio.sleep(self._discover_every_s)
         finally:
             for _, task in readers.values():

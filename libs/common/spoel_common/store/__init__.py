@@ -4,7 +4,7 @@ from spoel_common.store import idempotency, migrations_v1, migrations_v2, snapsh
 from spoel_common.store.database import Database
 from spoel_common.store.events import START, Cursor, EventStore, StoredEvent
 from spoel_common.store.job import AggregateArchived, AnswerExists, Append, NewAnswer
-from spoel_common.store.leader import Leadership, leadership
+from spoel_common.store.leader import LeadershipLost, leadership
 from spoel_common.store.migrate import migrate, pending_migrations
 from spoel_common.store.names import AggregateRef, StoreName, watermark_wildcard
 from spoel_common.store.readiness import check_append_only, check_order
@@ -21,7 +21,7 @@ __all__ = [
     "Cursor",
     "Database",
     "EventStore",
-    "Leadership",
+    "LeadershipLost",
     "NewAnswer",
     "StoreName",
     "StoredEvent",

@@ -199,8 +199,12 @@ class EventStore:
         if self.database.dialect == "sqlite":
             del values["xid"]
         async with self.database.read() as conn:
-            result = await conn.execute(_READ_AFTER[self.database.dialect], values)
-            return [_stored(row) for row in result.mappings()]
+            return [
+                StoredEvent(position, xid, event_id, AggregateRef(aggregate_type, aggregate_id), version, kind, raw)
+                for position, xid, event_id, aggregate_type, aggregate_id, version, kind, raw in await conn.execute(
+                    _READ_AFTER[self.database.dialect], values
+                )
+            ]
 
     async def find(self, event_id: str) -> StoredEvent | None:
         """Return the event with this id, if the store has it."""
