@@ -7,9 +7,9 @@ envelopes, encode them inside the timing, and are durable in the same way (``syn
 
 from spoel_local.bench import Result
 
-from . import append
+from . import append, consume
 
-PARTS = (append,)
+PARTS = (append, consume)
 
 
 def run() -> list[Result]:

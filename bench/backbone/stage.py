@@ -29,11 +29,8 @@ _numbers = itertools.count(1)
 
 def envelopes(count: int, *, versions: int = 1) -> list[Envelope]:
     """Return envelopes of about 900 bytes (400 of them data), ``versions`` of each aggregate one after the other."""
-    return [_envelope(f"case-{new_id()}", version) for _ in range(count // versions) for version in _up_to(versions)]
-
-
-def _up_to(versions: int) -> range:
-    return range(1, versions + 1)
+    cases = [f"case-{new_id()}" for _ in range(count // versions)]
+    return [_envelope(case, version) for case in cases for version in range(1, versions + 1)]
 
 
 def _envelope(aggregate_id: str, version: int) -> Envelope:
