@@ -29,8 +29,8 @@ _numbers = itertools.count(1)
 
 def envelopes(count: int, *, versions: int = 1) -> list[Envelope]:
     """Return envelopes of about 900 bytes (400 of them data), ``versions`` of each aggregate one after the other."""
-    cases = [f"case-{new_id()}" for _ in range(count // versions)]
-    return [_envelope(case, version) for case in cases for version in range(1, versions + 1)]
+    ids = [f"case-{new_id()}" for _ in range(count // versions)]
+    return [_envelope(aggregate_id, version) for aggregate_id in ids for version in range(1, versions + 1)]
 
 
 def _envelope(aggregate_id: str, version: int) -> Envelope:
@@ -99,11 +99,17 @@ async def new_sqlite(place: Path) -> Database:
 
 async def new_postgres(server: PostgresServer) -> Database:
     """Open a new PostgreSQL database with the backbone's tables."""
+    return await Database.open(await new_postgres_url(server))
+
+
+async def new_postgres_url(server: PostgresServer) -> str:
+    """Make a new PostgreSQL database with the backbone's tables and return its address."""
     name = f"bench_{next(_numbers)}"
     conn = await asyncpg.connect(server.url("postgres"))
     await conn.execute(f"CREATE DATABASE {name}")
     await conn.close()
-    return await _with_tables(server.url(name))
+    await (await _with_tables(server.url(name))).close()
+    return server.url(name)
 
 
 async def _with_tables(url: str) -> Database:
