@@ -15,6 +15,8 @@ from datetime import datetime
 from pathlib import Path
 
 import asyncpg
+import nats
+from nats.js import JetStreamContext
 from sqlalchemy import Column, MetaData, String, Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -85,6 +87,8 @@ def run() -> list[Result]:
     with stage.nats() as server, stage.folder() as place, stage.postgres() as postgres, stage.in_loop() as runner:
         broker = runner.run(Broker.connect(NatsSettings(servers=server.url), "bench"))
         runner.run(_fill(broker))
+        bare_client = runner.run(nats.connect(server.url))
+        jetstream = bare_client.jetstream()
 
         async def on_postgres(name: str) -> float:
             return await _ours(broker, await stage.new_postgres(postgres), name)
@@ -93,10 +97,10 @@ def run() -> list[Result]:
             return await _ours(broker, await stage.new_sqlite(place), name)
 
         async def bare_sqlite(name: str) -> float:
-            return await _bare_sqlite(broker, place / f"{name}.db", name)
+            return await _bare_sqlite(jetstream, place / f"{name}.db", name)
 
         async def bare_postgres(name: str) -> float:
-            return await _bare_postgres(broker, postgres.url("postgres"), name)
+            return await _bare_postgres(jetstream, postgres.url("postgres"), name)
 
         sides = {"SQLite": (on_sqlite, bare_sqlite, 0.70), "PostgreSQL": (on_postgres, bare_postgres, 0.65)}
         results = [
@@ -107,6 +111,7 @@ def run() -> list[Result]:
             )
             for dialect, (ours, bare, target) in sides.items()
         ]
+        runner.run(bare_client.close())
         runner.run(broker.close())
         return results
 
@@ -151,7 +156,7 @@ async def _ours(broker: Broker, database: Database, name: str) -> float:
     started_s = time.perf_counter()
     running = asyncio.create_task(consumer.run())
     await cases.complete.wait()
-    await _all_acknowledged(broker, f"bench--{name}--v1")
+    await _all_acknowledged(broker.jetstream, f"bench--{name}--v1")
     took_s = time.perf_counter() - started_s
     running.cancel()
     await asyncio.wait({running})
@@ -159,7 +164,7 @@ async def _ours(broker: Broker, database: Database, name: str) -> float:
     return took_s
 
 
-async def _bare_sqlite(broker: Broker, path: Path, name: str) -> float:
+async def _bare_sqlite(jetstream: JetStreamContext, path: Path, name: str) -> float:
     with closing(sqlite3.connect(path, isolation_level=None)) as conn:
         conn.execute("PRAGMA journal_mode=WAL")
         conn.execute("PRAGMA synchronous=FULL")
@@ -170,10 +175,10 @@ async def _bare_sqlite(broker: Broker, path: Path, name: str) -> float:
             conn.executemany("INSERT INTO plain VALUES (?, ?)", rows)
             conn.execute("COMMIT")
 
-        return await _bare(broker, name, insert)
+        return await _bare(jetstream, name, insert)
 
 
-async def _bare_postgres(broker: Broker, url: str, name: str) -> float:
+async def _bare_postgres(jetstream: JetStreamContext, url: str, name: str) -> float:
     conn = await asyncpg.connect(url)
     await conn.execute("DROP TABLE IF EXISTS plain")
     await conn.execute("CREATE TABLE plain (id TEXT PRIMARY KEY, raw BYTEA NOT NULL)")
@@ -182,13 +187,14 @@ async def _bare_postgres(broker: Broker, url: str, name: str) -> float:
         async with conn.transaction():
             await conn.executemany("INSERT INTO plain VALUES ($1, $2)", rows)
 
-    took_s = await _bare(broker, name, insert)
+    took_s = await _bare(jetstream, name, insert)
     await conn.close()
     return took_s
 
 
-async def _bare(broker: Broker, name: str, insert: Callable[[list[tuple[str, bytes]]], Awaitable[None]]) -> float:
-    jetstream = broker.jetstream
+async def _bare(
+    jetstream: JetStreamContext, name: str, insert: Callable[[list[tuple[str, bytes]]], Awaitable[None]]
+) -> float:
     started_s = time.perf_counter()
     subscription = await jetstream.pull_subscribe(stage.NAME.wildcard, durable=name, stream=stage.NAME.stream)
     for _ in range(0, MESSAGES, BATCH):
@@ -196,15 +202,15 @@ async def _bare(broker: Broker, name: str, insert: Callable[[list[tuple[str, byt
         await insert([(message.headers["Nats-Msg-Id"], message.data) for message in messages])
         for message in messages:
             await message.ack()
-    await _all_acknowledged(broker, name)
+    await _all_acknowledged(jetstream, name)
     took_s = time.perf_counter() - started_s
     await subscription.unsubscribe()
     return took_s
 
 
-async def _all_acknowledged(broker: Broker, consumer: str) -> None:
+async def _all_acknowledged(jetstream: JetStreamContext, consumer: str) -> None:
     while True:
-        found = await broker.jetstream.consumer_info(stage.NAME.stream, consumer)
+        found = await jetstream.consumer_info(stage.NAME.stream, consumer)
         if found.ack_floor is not None and found.ack_floor.stream_seq >= MESSAGES:
             return
         await asyncio.sleep(0.002)

@@ -213,7 +213,9 @@ class Consumer:
             whole = _without_hole(batch, batch[0].sequence - 1)
         outcome = await inbox.take(whole)
         await self._note(state, outcome)
-        await pull.acknowledge([delivery for delivery in whole if delivery.sequence <= outcome.checkpoint.sequence])
+        taken = [delivery for delivery in whole if delivery.sequence <= outcome.checkpoint.sequence]
+        if taken:
+            await pull.acknowledge(max(taken))
         if len(whole) < len(batch):
             raise PullBroken(f"message {state.sequence + 1} is missing before {batch[len(whole)].sequence}")
 
