@@ -66,7 +66,7 @@ class Aside:
         return self._invalid + sum(bool(states - {State.GAP}) for states in self._states.values())
 
     async def load(self) -> None:
-        """Read which aggregates have events aside, and why. The transaction must have begun."""
+        """Read which aggregates have events aside, and why."""
         driver = await Driver.under(self._conn)
         for kind, aggregate_id, state, invalid, events in await driver.fetch(_LOAD, *self._key):
             self.count += events

@@ -24,9 +24,12 @@ _REFS = {
 }
 _STORE = """
     INSERT INTO inbox (projection, projection_version, source, aggregate_type, aggregate_id, last_version, hashes)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-    ON CONFLICT (projection, projection_version, source, aggregate_type, aggregate_id)
+    {} ON CONFLICT (projection, projection_version, source, aggregate_type, aggregate_id)
     DO UPDATE SET last_version = excluded.last_version, hashes = excluded.hashes"""
+_STORE_ROW = _STORE.format("VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")
+_STORE_ROWS = _STORE.format(
+    "SELECT ?1, ?2::integer, ?3, * FROM unnest(?4::text[], ?5::text[], ?6::bigint[], ?7::text[])"
+)
 
 
 def digest_of(raw: bytes) -> str:
@@ -52,7 +55,7 @@ class Heads:
         self._changed: set[AggregateRef] = set()
 
     async def load(self, refs: Iterable[AggregateRef]) -> None:
-        """Read the heads of these aggregates. The transaction must have begun."""
+        """Read the heads of these aggregates."""
         wanted = {ref for ref in refs if ref not in self._heads}
         if not wanted:
             return
@@ -87,6 +90,9 @@ class Heads:
         if not self._changed:
             return
         driver = await Driver.under(self._conn)
-        changed = [(ref, self._heads[ref]) for ref in self._changed]
-        rows = [(*self._key, *ref, head.version, " ".join(head.hashes)) for ref, head in changed]
-        await driver.write(_STORE, rows)
+        heads = [(*ref, self._heads[ref]) for ref in self._changed]
+        rows = [(kind, aggregate_id, head.version, " ".join(head.hashes)) for kind, aggregate_id, head in heads]
+        if driver.dialect == "sqlite":
+            await driver.write(_STORE_ROW, [(*self._key, *row) for row in rows])
+        else:
+            await driver.fetch(_STORE_ROWS, *self._key, *zip(*rows, strict=True))

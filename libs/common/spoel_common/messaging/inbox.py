@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import structlog
-from sqlalchemy import func, insert, select
+from sqlalchemy import bindparam, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from spoel_common.events import Envelope, NewerVersion
@@ -37,6 +37,13 @@ FAILING_LIMIT = 20
 """How many aggregates of a feed may have an event that failed. A few are faults of single events, which people look at
 one by one; as many as this are a fault of the code, and it must not put the whole stream aside."""
 
+_LOCK = (
+    select(feeds.c.stream_created, feeds.c.stream_sequence, feeds.c.xid, feeds.c.position)
+    .where(feeds.c.projection == bindparam("projection"))
+    .where(feeds.c.projection_version == bindparam("version"))
+    .where(feeds.c.source == bindparam("source"))
+    .with_for_update()
+)
 _SAVE = """
     UPDATE feeds SET stream_created = ?4, stream_sequence = ?5, xid = ?6, position = ?7
     WHERE projection = ?1 AND projection_version = ?2 AND source = ?3"""
@@ -210,14 +217,9 @@ class Inbox:
 
     async def _locked(self, conn: AsyncConnection) -> Checkpoint | None:
         """Read the checkpoint and lock its row, so that a second consumer of the feed waits for this transaction."""
-        query = (
-            select(feeds.c.stream_created, feeds.c.stream_sequence, feeds.c.xid, feeds.c.position)
-            .where(feeds.c.projection == self.key[0])
-            .where(feeds.c.projection_version == self.key[1])
-            .where(feeds.c.source == self.key[2])
-            .with_for_update()
-        )
-        row = (await conn.execute(query)).one_or_none()
+        projection, version, source = self.key
+        values = {"projection": projection, "version": version, "source": source}
+        row = (await conn.execute(_LOCK, values)).one_or_none()
         if row is None:
             return None
         return Checkpoint(row.stream_created, row.stream_sequence, Cursor(row.xid, row.position))

@@ -1,8 +1,7 @@
 """The driver under a SQLAlchemy connection, for the few statements that run with every batch of events.
 
 SQLAlchemy's asynchronous layer goes to SQLite's thread four times a statement and compiles what never changes; the
-driver goes once. The statements are part of the connection's transaction. On PostgreSQL that transaction begins with
-the first statement that goes through SQLAlchemy: one must have.
+driver goes once. The statements are part of the connection's transaction.
 """
 
 import sqlite3
@@ -11,8 +10,12 @@ from functools import cache
 from typing import Any, Self
 
 import asyncpg
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+_BEGIN = text("SELECT 1")
+"""SQLAlchemy sends BEGIN to PostgreSQL only with the first statement that it sends itself."""
 
 
 class Driver:
@@ -24,8 +27,11 @@ class Driver:
 
     @classmethod
     async def under(cls, conn: AsyncConnection) -> Self:
-        """Return the driver of a connection that has a transaction."""
-        return cls(conn.dialect.name, (await conn.get_raw_connection()).driver_connection)
+        """Return the driver of a connection of ``database.write()``."""
+        connection: Any = (await conn.get_raw_connection()).driver_connection
+        if conn.dialect.name == "postgresql" and not connection.is_in_transaction():
+            await conn.execute(_BEGIN)
+        return cls(conn.dialect.name, connection)
 
     async def fetch(self, statement: str, *values: object) -> Sequence[Sequence[Any]]:
         """Return the rows of a query.
