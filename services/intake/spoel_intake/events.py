@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from spoel_common.events import Catalogue, EventData, UtcTime
+from spoel_common.events import Catalogue, EventData, UtcTime, gap_detected
 from spoel_common.people import Profession
 
 
@@ -203,6 +203,9 @@ class RegistrationEnded(IntakeEvent):
     ended_on: date
     reason: RegistrationEnd
 
+
+GapDetected = gap_detected("intake")
+"""An event of the aggregate ``gap``, one for each time that an aggregate begins to wait for an event."""
 
 PATIENT_EVENTS: Catalogue[EventData] = Catalogue([PatientRegistered])
 CASE_EVENTS: Catalogue[EventData] = Catalogue(

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from spoel_common.events import Catalogue, EventData, UtcTime
+from spoel_common.events import Catalogue, EventData, UtcTime, gap_detected
 
 Site = Literal["left-dlpfc", "right-dlpfc"]
 MotorSite = Literal["left-motor-cortex", "right-motor-cortex"]
@@ -320,6 +320,9 @@ class SlotReleased(PlanningEvent):
     room_id: str
     session_id: str
 
+
+GapDetected = gap_detected("planning")
+"""An event of the aggregate ``gap``, one for each time that an aggregate begins to wait for an event."""
 
 PLAN_EVENTS: Catalogue[EventData] = Catalogue(
     [

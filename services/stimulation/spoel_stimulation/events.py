@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
 
-from spoel_common.events import Catalogue, EventData, UtcTime
+from spoel_common.events import Catalogue, EventData, UtcTime, gap_detected
 from spoel_stimulation.orders import MeasurementOrder, Part, TreatmentOrder
 
 SessionKind = Literal["measurement", "treatment"]
@@ -361,6 +361,9 @@ class SupervisionEnded(StimulationEvent):
 
     supervisor_id: str
 
+
+GapDetected = gap_detected("stimulation")
+"""An event of the aggregate ``gap``, one for each time that an aggregate begins to wait for an event."""
 
 CATALOGUE: Catalogue[EventData] = Catalogue(
     [

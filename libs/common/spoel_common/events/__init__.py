@@ -8,6 +8,7 @@ from spoel_common.events.envelope import (
     EventType,
     parse_event_type,
 )
+from spoel_common.events.gaps import EventMissing, gap_detected
 from spoel_common.events.model import Command, EventData, EventModel, ForeignEvent, UtcTime
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Command",
     "Envelope",
     "EventData",
+    "EventMissing",
     "EventModel",
     "EventTooLarge",
     "EventType",
@@ -23,5 +25,6 @@ __all__ = [
     "NewerVersion",
     "UpcasterMissing",
     "UtcTime",
+    "gap_detected",
     "parse_event_type",
 ]

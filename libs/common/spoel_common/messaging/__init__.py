@@ -7,7 +7,9 @@ from spoel_common.messaging.consumer import Consumer
 from spoel_common.messaging.inbox import Inbox
 from spoel_common.messaging.projection import NEVER_S, FeedKnowledge, Projection, Received
 from spoel_common.messaging.relay import Relay, StreamAhead
+from spoel_common.messaging.resend import Resender
 from spoel_common.messaging.streams import StreamUnsafe, ensure_stream
+from spoel_common.messaging.taking import Gap, RecordGap
 from spoel_common.messaging.watermark import Watermark, WatermarkPublisher
 
 __all__ = [
@@ -17,12 +19,15 @@ __all__ = [
     "Bucket",
     "Consumer",
     "FeedKnowledge",
+    "Gap",
     "HeldEvent",
     "Inbox",
     "NatsSettings",
     "Projection",
     "Received",
+    "RecordGap",
     "Relay",
+    "Resender",
     "State",
     "StreamAhead",
     "StreamUnsafe",

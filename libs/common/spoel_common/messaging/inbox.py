@@ -71,7 +71,7 @@ class Outcome:
         held: events of the feed that are aside after it.
         applied: envelopes in the order in which they were applied.
         stop: why the feed must not be read further, or None.
-        full: it may be read further once fewer aggregates fail.
+        full: it may be read on once fewer aggregates fail.
         counts: applied, skipped, dropped, alarms, gaps, failed, parked, redelivered.
     """
 

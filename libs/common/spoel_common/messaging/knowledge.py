@@ -5,6 +5,7 @@ from collections import deque
 
 from spoel_common.messaging.inbox import Checkpoint
 from spoel_common.messaging.projection import NEVER_S, FeedKnowledge
+from spoel_common.messaging.pull import Delivery  # noqa: TC001 - with the others of this package
 from spoel_common.messaging.watermark import Watermark
 from spoel_common.store import START
 
@@ -18,7 +19,9 @@ class FeedState:
         source: the store.
         held: events of it that are aside.
         stopped: why it is no longer read, or None.
+        full: it is stopped until fewer of its aggregates fail.
         problem: why it cannot be read at the moment, or None.
+        resent: what its owner sent again and is not taken in yet.
         reopened_behind: the checkpoint at which a missing message made the consumer start again; -1 for never.
     """
 
@@ -26,7 +29,9 @@ class FeedState:
         self.source = source
         self.held = 0
         self.stopped: str | None = None
+        self.full = False
         self.problem: str | None = None
+        self.resent: list[Delivery] = []
         self.reopened_behind = -1
         self._checkpoint: Checkpoint | None = None
         self._stream_sequence = 0
