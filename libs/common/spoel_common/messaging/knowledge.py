@@ -2,12 +2,15 @@
 
 import time
 from collections import deque
+from typing import TYPE_CHECKING
 
 from spoel_common.messaging.inbox import Checkpoint
 from spoel_common.messaging.projection import NEVER_S, FeedKnowledge
-from spoel_common.messaging.pull import Delivery  # noqa: TC001 - with the others of this package
 from spoel_common.messaging.watermark import Watermark
 from spoel_common.store import START
+
+if TYPE_CHECKING:
+    from spoel_common.messaging.pull import Delivery
 
 _MARKS_KEPT = 1_000
 

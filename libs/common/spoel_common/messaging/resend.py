@@ -171,7 +171,6 @@ class GapFiller:
         database: holds what is known of the feed.
         key: of the feed.
         hand_over: is given what came, in order, to take it in.
-        ask_again_s: pauses before each request for one gap.
     """
 
     def __init__(
@@ -180,14 +179,12 @@ class GapFiller:
         database: Database,
         key: FeedKey,
         hand_over: Callable[[Sequence[Delivery]], None],
-        ask_again_s: Sequence[float] = ASK_AGAIN_S,
     ) -> None:
         self._broker = broker
         self._database = database
         self._key = key
         self._name = StoreName.from_source(key[2])
         self._hand_over = hand_over
-        self._ask_again_s = tuple(ask_again_s)
         self._asking: dict[ResendRequest, _Asking] = {}
         self._away_until_s = 0.0
 
@@ -204,7 +201,7 @@ class GapFiller:
         self._asking = {gap: self._asking.get(gap, _Asking()) for gap in gaps}
         now_s = time.monotonic()
         for gap, asking in self._asking.items():
-            if asking.times == len(self._ask_again_s) or now_s < asking.asked_s + self._ask_again_s[asking.times]:
+            if asking.times == len(ASK_AGAIN_S) or now_s < asking.asked_s + ASK_AGAIN_S[asking.times]:
                 continue
             try:
                 await self._ask(gap, asking)
