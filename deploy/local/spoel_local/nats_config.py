@@ -4,6 +4,7 @@ Each service publishes its own events and watermarks and nobody else's, and mana
 read every stream of events through pull consumers: events hold no patient's personal data, and the streams of
 stimulation are as many as there are room nodes. The bucket of identity strips is for intake and the rooms alone.
 Questions that carry a person's token (``spoel-ask``) are heard by the service that is asked and nobody else.
+Every service may ask the owner of a store to send events again, and answers for its own stores alone.
 Replies reach a user at inboxes of its own only (``_INBOX_<user>.>``), so that no service overhears another's answers.
 Nobody may delete or purge a stream.
 
@@ -101,7 +102,10 @@ def users_config(site: str, public_keys: Mapping[str, str], node_stores: Sequenc
 def _user(public_key: str, site: str, service: str, node_stores: Sequence[str]) -> str:
     permissions: dict[str, Any] = {
         "publish": {"allow": _publish(site, service, node_stores), "deny": _denied(site, service)},
-        "subscribe": {"allow": [f"{inbox_prefix(service)}.>", f"spoel-watermark.{site}.>"]},
+        "subscribe": {
+            "allow": [f"{inbox_prefix(service)}.>", f"spoel-watermark.{site}.>", f"spoel-resend.{site}.{service}.*"]
+        },
+        "allow_responses": {"max": 1, "expires": "10s"},
     }
     if service == _OPENER:
         permissions["subscribe"]["allow"].append(f"spoel-ask.{site}.{_OPENER}.*")
@@ -110,7 +114,7 @@ def _user(public_key: str, site: str, service: str, node_stores: Sequence[str]) 
 
 
 def _publish(site: str, service: str, node_stores: Sequence[str]) -> list[str]:
-    allowed = list(_READ_STREAMS)
+    allowed = [*_READ_STREAMS, f"spoel-resend.{site}.>"]
     stores = node_stores if service == "stimulation" else ("main",)
     allowed += [f"spoel.{site}.{service}.>", f"spoel-watermark.{site}.{service}.*"]
     allowed += [subject for store in stores for subject in _own_stream(f"spoel_{site}_{service}_{store}")]

@@ -16,6 +16,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
 
 from spoel_common.errors import SpoelError
+from spoel_common.gaps import gap_recorder
 from spoel_common.identity import TokenVerifier
 from spoel_common.messaging import (
     Broker,
@@ -25,6 +26,7 @@ from spoel_common.messaging import (
     NotPublishing,
     Projection,
     Relay,
+    Resender,
     WatermarkPublisher,
 )
 from spoel_common.messaging.relay import read_cursor
@@ -298,8 +300,10 @@ class Runtime:
             self._relay = Relay(self.store, self.broker, settings.stream_replicas)
             self.supervisor.start("relay", self._relay.run)
             self.supervisor.start("watermarks", WatermarkPublisher(self.store, self.broker, self.clock).run)
+        self.supervisor.start("resend", Resender(self.store, self.broker).run)
+        record_gap = gap_recorder(self.store, self.clock)
         for projection in self._projections:
-            consumer = Consumer(projection, self.database, self.broker, settings.site)
+            consumer = Consumer(projection, self.database, self.broker, settings.site, record_gap=record_gap)
             self.consumers.append(consumer)
             self.supervisor.start(f"consumer-{projection.name}", consumer.run)
 

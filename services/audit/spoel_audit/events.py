@@ -2,10 +2,13 @@
 
 from typing import ClassVar
 
-from spoel_common.events import EventData, parked_event_discarded
+from spoel_common.events import EventData, gap_detected, parked_event_discarded
 
 ParkedEventDiscarded = parked_event_discarded("audit")
 """An event of the aggregate ``discarded-event``, one for each event that was given up."""
+
+GapDetected = gap_detected("audit")
+"""An event of the aggregate ``gap``, one for each time that an aggregate begins to wait for an event."""
 
 
 class ErasureCompleted(EventData):

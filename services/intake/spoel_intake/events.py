@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from spoel_common.events import Catalogue, EventData, UtcTime, parked_event_discarded
+from spoel_common.events import Catalogue, EventData, UtcTime, gap_detected, parked_event_discarded
 from spoel_common.people import Profession
 
 
@@ -290,6 +290,9 @@ class RegistrationEnded(IntakeEvent):
 
 ParkedEventDiscarded = parked_event_discarded("intake")
 """An event of the aggregate ``discarded-event``, one for each event that was given up."""
+
+GapDetected = gap_detected("intake")
+"""An event of the aggregate ``gap``, one for each time that an aggregate begins to wait for an event."""
 
 PATIENT_EVENTS: Catalogue[EventData] = Catalogue([PatientRegistered, PatientErased])
 REPLAY_EVENTS: Catalogue[EventData] = Catalogue([ErasureReplayed])

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from spoel_common.events import Catalogue, EventData, UtcTime, parked_event_discarded
+from spoel_common.events import Catalogue, EventData, UtcTime, gap_detected, parked_event_discarded
 
 Site = Literal["left-dlpfc", "right-dlpfc"]
 MotorSite = Literal["left-motor-cortex", "right-motor-cortex"]
@@ -333,6 +333,9 @@ class ErasureCompleted(PlanningEvent):
 
 ParkedEventDiscarded = parked_event_discarded("planning")
 """An event of the aggregate ``discarded-event``, one for each event that was given up."""
+
+GapDetected = gap_detected("planning")
+"""An event of the aggregate ``gap``, one for each time that an aggregate begins to wait for an event."""
 
 PLAN_EVENTS: Catalogue[EventData] = Catalogue(
     [

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
 
-from spoel_common.events import Catalogue, EventData, UtcTime, parked_event_discarded
+from spoel_common.events import Catalogue, EventData, UtcTime, gap_detected, parked_event_discarded
 from spoel_stimulation.orders import MeasurementOrder, Part, TreatmentOrder
 
 SessionKind = Literal["measurement", "treatment"]
@@ -389,6 +389,9 @@ class ErasureCompleted(StimulationEvent):
 
 ParkedEventDiscarded = parked_event_discarded("stimulation")
 """An event of the aggregate ``discarded-event``, one for each event that was given up."""
+
+GapDetected = gap_detected("stimulation")
+"""An event of the aggregate ``gap``, one for each time that an aggregate begins to wait for an event."""
 
 ROOM_EVENTS: Catalogue[EventData] = Catalogue(
     [RoomOpened, RoomLatched, RoomReset, DeviceFault, UnauthorisedPulseObserved, EmergencyStopped]

@@ -9,7 +9,9 @@ from spoel_common.messaging.history import read_history
 from spoel_common.messaging.inbox import Inbox
 from spoel_common.messaging.projection import NEVER_S, FeedKnowledge, Projection, Received
 from spoel_common.messaging.relay import NotPublishing, Relay, StreamAhead
+from spoel_common.messaging.resend import Resender
 from spoel_common.messaging.streams import StreamUnsafe, ensure_stream
+from spoel_common.messaging.taking import Gap, RecordGap
 from spoel_common.messaging.watermark import Watermark, WatermarkPublisher
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "Bucket",
     "Consumer",
     "FeedKnowledge",
+    "Gap",
     "HeldEvent",
     "Inbox",
     "NatsSettings",
@@ -26,7 +29,9 @@ __all__ = [
     "NotPublishing",
     "Projection",
     "Received",
+    "RecordGap",
     "Relay",
+    "Resender",
     "State",
     "StreamAhead",
     "StreamUnsafe",

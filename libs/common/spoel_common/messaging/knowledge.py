@@ -2,11 +2,15 @@
 
 import time
 from collections import deque
+from typing import TYPE_CHECKING
 
 from spoel_common.messaging.inbox import Checkpoint
 from spoel_common.messaging.projection import NEVER_S, FeedKnowledge
 from spoel_common.messaging.watermark import Watermark
 from spoel_common.store import START
+
+if TYPE_CHECKING:
+    from spoel_common.messaging.pull import Delivery
 
 _MARKS_KEPT = 1_000
 
@@ -18,7 +22,9 @@ class FeedState:
         source: the store.
         held: events of it that are aside.
         stopped: why it is no longer read, or None.
+        full: it is stopped until fewer of its aggregates fail.
         problem: why it cannot be read at the moment, or None.
+        resent: what its owner sent again and is not taken in yet.
         reopened_behind: the checkpoint at which a missing message made the consumer start again; -1 for never.
     """
 
@@ -26,7 +32,9 @@ class FeedState:
         self.source = source
         self.held = 0
         self.stopped: str | None = None
+        self.full = False
         self.problem: str | None = None
+        self.resent: list[Delivery] = []
         self.reopened_behind = -1
         self._checkpoint: Checkpoint | None = None
         self._stream_sequence = 0

@@ -11,6 +11,7 @@ from spoel_common.events import Envelope, parse_event_type
 
 _SUBJECT_ROOT = "spoel"
 _WATERMARK_ROOT = "spoel-watermark"
+_RESEND_ROOT = "spoel-resend"
 _SOURCE = re.compile(r"/spoel/(?P<site>[a-z0-9-]+)/(?P<service>[a-z]+)/(?P<store>[a-z0-9-]+)")
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")
 _WILDCARD = re.compile(r"spoel\.(?P<site>[a-z0-9-]+)\.(?P<service>[a-z]+)\.(?P<store>[a-z0-9-]+)\.>")
@@ -80,6 +81,11 @@ class StoreName(BaseModel):
     def watermark_subject(self) -> str:
         """Where this store's watermarks are published."""
         return f"{_WATERMARK_ROOT}.{self.site}.{self.service}.{self.store}"
+
+    @property
+    def resend_subject(self) -> str:
+        """Where this store's owner is asked to send events again."""
+        return f"{_RESEND_ROOT}.{self.site}.{self.service}.{self.store}"
 
     def subject(self, ref: AggregateRef, event_type: str) -> str:
         """Return the NATS subject of one event of this store.
