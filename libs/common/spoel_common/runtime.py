@@ -21,6 +21,7 @@ from spoel_common.messaging import (
     Broker,
     Consumer,
     FeedKnowledge,
+    Keeper,
     NatsSettings,
     Projection,
     Relay,
@@ -111,7 +112,7 @@ class Runtime:
         units: units of work.
         verifier: who says who holds a token.
         broker: the connection to NATS; None until it was reached for the first time.
-        consumers: one for each projection, once NATS was reached.
+        keepers: one for each projection, once NATS was reached.
         metrics: what ``/metrics`` shows.
         supervisor: the background tasks.
     """
@@ -139,7 +140,7 @@ class Runtime:
         self.metrics = Metrics(settings.service)
         self.clock = settings.service_clock()
         self.broker: Broker | None = None
-        self.consumers: list[Consumer] = []
+        self.keepers: list[Keeper] = []
         self.supervisor = Supervisor(lambda name: self.metrics.task_restarts.labels(name).inc())
         self.under_way: dict[object, asyncio.Event] = {}
         self.body_hash_key = body_hash_key
@@ -171,6 +172,11 @@ class Runtime:
     ) -> None:
         """Stop the tasks and close everything, within a few seconds."""
         await self._stop()
+
+    @property
+    def consumers(self) -> list[Consumer]:
+        """The consumer of each projection's version that serves, once NATS was reached."""
+        return [keeper.consumer for keeper in self.keepers]
 
     def knowledge(self, services: Collection[str] | None = None) -> list[FeedKnowledge]:
         """Return what is known of each feed, one line a source: the oldest knowledge over all projections.
@@ -276,9 +282,9 @@ class Runtime:
             self.supervisor.start("relay", self._relay.run)
             self.supervisor.start("watermarks", WatermarkPublisher(self.store, self.broker, self.clock).run)
         for projection in self._projections:
-            consumer = Consumer(projection, self.database, self.broker, settings.site)
-            self.consumers.append(consumer)
-            self.supervisor.start(f"consumer-{projection.name}", consumer.run)
+            keeper = Keeper(projection, self.database, self.package, self.broker, settings.site)
+            self.keepers.append(keeper)
+            self.supervisor.start(f"consumer-{projection.name}", keeper.run)
 
     async def _clean_idempotency(self) -> None:
         while True:
@@ -310,10 +316,10 @@ class Runtime:
         return Check("relay", problem is None, problem or "publishes")
 
     async def _check_consumers(self) -> Check:
-        if len(self.consumers) < len(self._projections):
+        if len(self.keepers) < len(self._projections):
             return Check("consumers", ok=False, detail="not started yet: NATS was not reached")
-        problems = [problem for consumer in self.consumers for problem in consumer.problems()]
-        return Check("consumers", not problems, "; ".join(problems) or f"{len(self.consumers)} running")
+        problems = [problem for keeper in self.keepers for problem in keeper.problems()]
+        return Check("consumers", not problems, "; ".join(problems) or f"{len(self.keepers)} running")
 
     async def _check_identity(self) -> Check:
         known = self._identity is None or await self._identity.ready()

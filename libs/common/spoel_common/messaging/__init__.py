@@ -4,7 +4,8 @@ from spoel_common.messaging.aside import HeldEvent, State, list_held, replay
 from spoel_common.messaging.broker import Broker, BrokerAway, NatsSettings
 from spoel_common.messaging.bucket import Bucket
 from spoel_common.messaging.consumer import Consumer
-from spoel_common.messaging.inbox import Inbox
+from spoel_common.messaging.inbox import Inbox, Superseded
+from spoel_common.messaging.keeper import Keeper, ProjectionStatus, RebuildStatus, ask_rebuild, cancel_rebuild
 from spoel_common.messaging.projection import NEVER_S, FeedKnowledge, Projection, Received
 from spoel_common.messaging.relay import Relay, StreamAhead
 from spoel_common.messaging.streams import StreamUnsafe, ensure_stream
@@ -19,15 +20,21 @@ __all__ = [
     "FeedKnowledge",
     "HeldEvent",
     "Inbox",
+    "Keeper",
     "NatsSettings",
     "Projection",
+    "ProjectionStatus",
+    "RebuildStatus",
     "Received",
     "Relay",
     "State",
     "StreamAhead",
     "StreamUnsafe",
+    "Superseded",
     "Watermark",
     "WatermarkPublisher",
+    "ask_rebuild",
+    "cancel_rebuild",
     "ensure_stream",
     "list_held",
     "replay",

@@ -23,7 +23,7 @@ from spoel_common.messaging.projection import FeedKnowledge, Projection
 from spoel_common.messaging.pull import Delivery, Pull, PullBroken
 from spoel_common.messaging.streams import Feed, find_feeds
 from spoel_common.messaging.watermark import Hearing, Watermark
-from spoel_common.store import Database, Leadership, StoreName, leadership, watermark_wildcard
+from spoel_common.store import Cursor, Database, Leadership, Position, StoreName, leadership, watermark_wildcard
 
 _log = structlog.get_logger(__name__)
 
@@ -42,6 +42,7 @@ class Consumer:
         broker: its name prefixes the durable consumers.
         site: whose streams.
         retry_delays_s: pauses before an event that failed is tried again; after the last it is parked.
+        before: the consumer that this one takes the place of, on a model that is at least as far.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Consumer:
         *,
         retry_delays_s: Sequence[float] = RETRY_DELAYS_S,
         discover_every_s: float = DISCOVER_EVERY_S,
+        before: "Consumer | None" = None,
     ) -> None:
         self.projection = projection
         self._database = database
@@ -62,7 +64,8 @@ class Consumer:
         self._discover_every_s = discover_every_s
         self._durable = f"{broker.name}--{projection.name}--v{projection.version}"
         self._task_name = f"consumer:{projection.name}:{projection.version}"
-        self._states: dict[str, FeedState] = {}
+        known = {} if before is None else before._states
+        self._states: dict[str, FeedState] = {source: state.renewed() for source, state in known.items()}
         self._totals: Counter[str] = Counter()
         self._leading = False
 
@@ -84,6 +87,15 @@ class Consumer:
         """Return for each source how many messages of its stream are not taken in yet."""
         return {source: state.lag for source, state in sorted(self._states.items())}
 
+    def applied(self, position: Position) -> bool:
+        """Tell whether everything up to this place of a store is applied for sure."""
+        state = self._states.get(position.source)
+        return state is not None and state.applied(position.cursor)
+
+    def progress(self) -> dict[str, Cursor]:
+        """Return for each source up to which place of it is taken in."""
+        return {source: state.cursor for source, state in sorted(self._states.items())}
+
     def totals(self) -> dict[str, int]:
         """Return what happened since the start of this process, by kind."""
         kinds = ("applied", "skipped", "dropped", "redelivered", "alarms", "gaps", "holes", "failed", "parked")
@@ -96,6 +108,14 @@ class Consumer:
     def problems(self) -> list[str]:
         """Return why feeds are stopped or cannot be read at the moment; empty where all is well."""
         return [f"{source}: {state.trouble}" for source, state in sorted(self._states.items()) if state.trouble]
+
+    async def forget(self) -> None:
+        """Delete its durable consumers at the server, as far as that answers: it will not be run again."""
+        for feed in await self._discover():
+            try:
+                await self._broker.jetstream.delete_consumer(feed.name.stream, self._durable)
+            except (BrokerAway, nats.errors.Error, TimeoutError) as error:
+                _log.debug("consumer-not-deleted", stream=feed.name.stream, error=str(error))
 
     async def _hear_watermarks(self) -> None:
         wanted = [watermark_wildcard(self._site, service) for service in self.projection.services]

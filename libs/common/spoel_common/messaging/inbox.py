@@ -27,7 +27,7 @@ from spoel_common.messaging.projection import Projection
 from spoel_common.messaging.pull import Delivery
 from spoel_common.messaging.taking import Taking, TryCarefully
 from spoel_common.store import START, Cursor, Database
-from spoel_common.store.schema import feeds, held
+from spoel_common.store.schema import feeds, held, serving
 
 _log = structlog.get_logger(__name__)
 
@@ -66,6 +66,10 @@ class Outcome:
     counts: Counter[str] = field(default_factory=Counter)
 
 
+class Superseded(Exception):
+    """The tables hold another version of the projection; this one must not be applied to them."""
+
+
 class Inbox:
     """The inbox of one projection for one source."""
 
@@ -78,8 +82,13 @@ class Inbox:
         self._retry_delays_s = tuple(retry_delays_s)
 
     async def open(self, stream_created: str) -> Outcome:
-        """Read the checkpoint; for a new stream of the same name it starts before the first message again."""
+        """Read the checkpoint; for a new stream of the same name it starts before the first message again.
+
+        Raises:
+            Superseded: another version of the projection serves.
+        """
         async with self._database.write() as conn:
+            await self._check_serving(conn)
             checkpoint = await self._locked(conn)
             if checkpoint is None:
                 checkpoint = Checkpoint(stream_created, 0, START)
@@ -138,6 +147,13 @@ class Inbox:
             await self._save(conn, outcome.checkpoint)
             outcome.held = await taking.aside.count()
             return outcome
+
+    async def _check_serving(self, conn: AsyncConnection) -> None:
+        """Refuse another version than the one that serves; none is switched to before this transaction's end."""
+        query = select(serving.c.projection_version).where(serving.c.projection == self.key[0])
+        version = (await conn.execute(query.with_for_update(read=True))).scalar_one_or_none()
+        if version not in (None, self.key[1]):
+            raise Superseded(f"version {version} of {self.key[0]} serves, not version {self.key[1]}")
 
     async def _checkpoint(self, conn: AsyncConnection) -> Checkpoint:
         checkpoint = await self._locked(conn)

@@ -2,11 +2,12 @@
 
 import time
 from collections import deque
+from typing import Self
 
 from spoel_common.messaging.inbox import Checkpoint
 from spoel_common.messaging.projection import NEVER_S, FeedKnowledge
 from spoel_common.messaging.watermark import Watermark
-from spoel_common.store import START
+from spoel_common.store import START, Cursor
 
 _MARKS_KEPT = 1_000
 
@@ -39,6 +40,11 @@ class FeedState:
         return 0 if self._checkpoint is None else self._checkpoint.sequence
 
     @property
+    def cursor(self) -> Cursor:
+        """Place in the store's order up to which the feed is taken in."""
+        return START if self._checkpoint is None else self._checkpoint.cursor
+
+    @property
     def lag(self) -> int:
         """Messages of the stream that are not taken in yet."""
         return max(0, self._stream_sequence - self.sequence)
@@ -53,6 +59,18 @@ class FeedState:
         self._checkpoint = checkpoint
         self.held = held
         self._settle()
+
+    def applied(self, cursor: Cursor) -> bool:
+        """Tell whether everything up to this place of the store is applied for sure: none of the feed is aside."""
+        return self.cursor >= cursor and not self.held and self.stopped is None
+
+    def renewed(self) -> Self:
+        """Return the state of the same feed for a model that is at least as far: what was known is known still."""
+        renewed = type(self)(self.source)
+        renewed.held = self.held
+        renewed._checkpoint, renewed._stream_sequence = self._checkpoint, self._stream_sequence
+        renewed._waiting, renewed._known = self._waiting.copy(), self._known
+        return renewed
 
     def stream_at(self, sequence: int) -> None:
         """Note the last sequence of the stream, as a listing says."""
@@ -69,7 +87,7 @@ class FeedState:
         mark, received_s = self._known or (None, 0.0)
         return FeedKnowledge(
             source=self.source,
-            position=0 if self._checkpoint is None else self._checkpoint.cursor.position,
+            position=self.cursor.position,
             stream_sequence=self.sequence,
             as_of=None if mark is None else mark.time,
             age_s=NEVER_S if mark is None else time.monotonic() - received_s,

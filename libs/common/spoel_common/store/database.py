@@ -41,23 +41,35 @@ class Database:
     Attributes:
         dialect: ``sqlite`` or ``postgresql``.
         path: the file of a SQLite database, None for PostgreSQL.
+        url: where it is, with the password if there is one.
     """
 
-    def __init__(
-        self, dialect: Dialect, writer: AsyncEngine, reader: AsyncEngine, dedicated: AsyncEngine, path: Path | None
+    def __init__(  # noqa: PLR0913 - the parts of a database
+        self,
+        dialect: Dialect,
+        writer: AsyncEngine,
+        reader: AsyncEngine,
+        dedicated: AsyncEngine,
+        path: Path | None,
+        url: URL,
     ) -> None:
         self.dialect: Dialect = dialect
         self.path = path
+        self.url = url
         self._writer = writer
         self._reader = reader
         self._dedicated = dedicated
         self._after_commit: dict[AsyncConnection, list[Callable[[], None]]] = {}
 
     @classmethod
-    async def open(cls, url: str) -> Self:
+    async def open(cls, url: str | URL, schema: str | None = None) -> Self:
         """Open ``sqlite:///path`` or ``postgresql://…`` (a driver named in the URL is replaced by ours).
 
         Nothing is connected yet, but the folder of a SQLite file is made.
+
+        Args:
+            url: where the database is.
+            schema: PostgreSQL only: the one schema whose tables are seen; that of the role if None.
 
         Raises:
             ValueError: neither of the two, or SQLite without a file.
@@ -67,7 +79,7 @@ class Database:
         if backend == "sqlite":
             return cls._open_sqlite(parsed)
         if backend == "postgresql":
-            return cls._open_postgresql(parsed)
+            return cls._open_postgresql(parsed, schema)
         raise ValueError(f"Database URL of {backend!r}; use sqlite:///path or postgresql://…")
 
     @classmethod
@@ -89,18 +101,19 @@ class Database:
         _on_connect(reader, "PRAGMA query_only=ON")
         _on_begin(writer, "BEGIN IMMEDIATE")
         _on_begin(reader, "BEGIN")
-        return cls("sqlite", writer, reader, reader, path)
+        return cls("sqlite", writer, reader, reader, path, url)
 
     @classmethod
-    def _open_postgresql(cls, url: URL) -> Self:
+    def _open_postgresql(cls, url: URL, schema: str | None) -> Self:
         url = url.set(drivername="postgresql+asyncpg")
-        options = {"server_settings": _POSTGRES_SESSION, "timeout": 10, "command_timeout": 60}
+        session = _POSTGRES_SESSION if schema is None else {**_POSTGRES_SESSION, "search_path": schema}
+        options = {"server_settings": session, "timeout": 10, "command_timeout": 60}
         writer = create_async_engine(url, hide_parameters=True, pool_size=_POSTGRES_POOL, connect_args=options)
         reader = writer.execution_options(postgresql_readonly=True)
         dedicated = create_async_engine(
             url, hide_parameters=True, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=options
         )
-        return cls("postgresql", writer, reader, dedicated, None)
+        return cls("postgresql", writer, reader, dedicated, None, url)
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
