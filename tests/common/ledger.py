@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import sys
-from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -80,7 +79,7 @@ class Ledger:
             tables=(LEDGER,),
             around_switch=self._around,
         )
-        self.around: Callable[[], Awaitable[None]] | None = None
+        self.around = None
         self.keeper = Keeper(self.projection, database, PACKAGE, broker, site)
 
     async def _apply(self, conn, envelope, decoded, _raw) -> None:
@@ -129,7 +128,8 @@ async def main() -> None:
     keeping = asyncio.create_task(ledger.keeper.run())
     while ledger.keeper._rebuild is None or ledger.keeper._rebuild.builder is None:
         await asyncio.sleep(0.005)
-    print("building", flush=True)
+    sys.stdout.write("building\n")
+    sys.stdout.flush()
     await keeping
 
 

@@ -18,6 +18,7 @@ from spoel_common.store.schema import feeds, held, inbox, rebuilds
 
 pytestmark = pytest.mark.invariant("INV-3")
 
+ROOT = Path(__file__).parents[2]
 AGGREGATES = tuple("abcdef")
 NOTHING_ASIDE = {"gap": 0, "retry": 0, "behind": 0, "parked": 0}
 
@@ -209,7 +210,7 @@ async def test_a_rebuild_that_is_cancelled_at_any_moment_begins_again_and_comes_
 
 
 async def test_a_process_that_is_killed_while_it_builds_leaves_a_model_that_serves(
-    shop, new_ledger, package_root, database_url, nats_url, site, background, eventually
+    shop, new_ledger, package_root, nats_url, site, background, eventually
 ):
     ledger, moments = new_ledger(), random.Random(8)
     running = background(ledger.keeper.run())
@@ -221,7 +222,12 @@ async def test_a_process_that_is_killed_while_it_builds_leaves_a_model_that_serv
     arguments = [str(package_root), ledger.database.url.render_as_string(hide_password=False), nats_url, site, "1"]
     for _ in range(2):
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.common.ledger", *arguments, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
+            sys.executable,
+            "-m",
+            "tests.common.ledger",
+            *arguments,
+            stdout=subprocess.PIPE,
+            cwd=Path(__file__).parents[2],
         )
         try:
             assert await asyncio.wait_for(process.stdout.readline(), 60) == b"building\n"
@@ -332,7 +338,7 @@ async def test_an_older_release_keeps_away_from_a_newer_model(shop, new_ledger, 
     with pytest.raises(Superseded, match="version 2 of ledger serves, not version 1"):
         await Inbox(older.projection, older.database, shop.name.source).open("a stream")
     background(older.keeper.run())
-    await eventually(lambda: older.keeper.problems())
+    await eventually(older.keeper.problems)
     assert "this release knows version 1" in older.keeper.problems()[0]
     await fill(shop, 20)
     await asyncio.sleep(0.3)

@@ -33,6 +33,7 @@ from spoel_common.settings import CannotStart, Settings, read_secret
 from spoel_common.store import (
     Database,
     EventStore,
+    Position,
     StoreName,
     check_append_only,
     check_order,
@@ -174,6 +175,11 @@ class Runtime:
         await self._stop()
 
     @property
+    def projections(self) -> Sequence[Projection]:
+        """The read models that are kept from events."""
+        return self._projections
+
+    @property
     def consumers(self) -> list[Consumer]:
         """The consumer of each projection's version that serves, once NATS was reached."""
         return [keeper.consumer for keeper in self.keepers]
@@ -195,6 +201,44 @@ class Runtime:
             if known is None or feed.age_s > known.age_s:
                 oldest[feed.source] = feed
         return [oldest[source] for source in sorted(oldest)]
+
+    def known_of(self, feed: str) -> FeedKnowledge:
+        """Return what is known of a feed, and as of when: the oldest knowledge over all projections.
+
+        Args:
+            feed: a store's source, such as ``/spoel/local/intake/main``; or a service's name, which stands for all its
+                stores: then it is the store of which least is known.
+
+        Returns:
+            ``as_of`` None and ``age_s`` ``NEVER_S`` while nothing was ever fully applied, also of a feed that nobody
+            has heard of. Knowledge begins at never after each start, until a watermark is covered; it only grows older
+            while the link is cut, or while an event of the feed is held or parked; silence keeps it young.
+        """
+        known = [one for one in self.knowledge() if feed in (one.source, _service_of(one))]
+        if not known:
+            source = feed if feed.startswith("/") else f"/spoel/{self.settings.site}/{feed}/*"
+            return FeedKnowledge.never(source)
+        return max(known, key=lambda one: one.age_s)
+
+    def follows(self, source: str) -> bool:
+        """Tell whether reads here can have what is in a store: it is this service's own, or a projection follows it."""
+        begins = [f"/spoel/{self.settings.site}/{service}/" for one in self._projections for service in one.services]
+        return source == self.store.name.source or source.startswith(tuple(begins))
+
+    async def has_applied(self, position: Position) -> bool:
+        """Tell whether everything here has, for sure, all of a store up to this place.
+
+        Read models of a service's own events are written with them. False for a store that is not followed, for one
+        with events aside, and while NATS was not reached yet.
+        """
+        own = position.source == self.store.name.source
+        if own and await self.store.head() < position.cursor:
+            return False
+        following = [one for one in self._projections if position.service in one.services]
+        if not following:
+            return own
+        kept = [keeper.consumer for keeper in self.keepers if keeper.projection in following]
+        return len(kept) == len(following) and all(consumer.applied(position) for consumer in kept)
 
     def require_broker(self) -> Broker:
         """Return the connection to NATS.

@@ -42,7 +42,7 @@ class Consumer:
         broker: its name prefixes the durable consumers.
         site: whose streams.
         retry_delays_s: pauses before an event that failed is tried again; after the last it is parked.
-        before: the consumer that this one takes the place of, on a model that is at least as far.
+        states: what an ended consumer knew of the feeds, of a model that was at most as far; from ``hand_over``.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Consumer:
         *,
         retry_delays_s: Sequence[float] = RETRY_DELAYS_S,
         discover_every_s: float = DISCOVER_EVERY_S,
-        before: "Consumer | None" = None,
+        states: dict[str, FeedState] | None = None,
     ) -> None:
         self.projection = projection
         self._database = database
@@ -64,8 +64,7 @@ class Consumer:
         self._discover_every_s = discover_every_s
         self._durable = f"{broker.name}--{projection.name}--v{projection.version}"
         self._task_name = f"consumer:{projection.name}:{projection.version}"
-        known = {} if before is None else before._states
-        self._states: dict[str, FeedState] = {source: state.renewed() for source, state in known.items()}
+        self._states: dict[str, FeedState] = states or {}
         self._totals: Counter[str] = Counter()
         self._leading = False
 
@@ -108,6 +107,12 @@ class Consumer:
     def problems(self) -> list[str]:
         """Return why feeds are stopped or cannot be read at the moment; empty where all is well."""
         return [f"{source}: {state.trouble}" for source, state in sorted(self._states.items()) if state.trouble]
+
+    def hand_over(self) -> dict[str, FeedState]:
+        """Return what is known of the feeds, for the consumer that takes the place of this one, which has ended."""
+        for state in self._states.values():
+            state.renew()
+        return self._states
 
     async def forget(self) -> None:
         """Delete its durable consumers at the server, as far as that answers: it will not be run again."""
@@ -175,7 +180,8 @@ class Consumer:
 
     async def _discover(self) -> list[Feed]:
         try:
-            return await find_feeds(self._broker, self._site, self.projection.services)
+            async with keeping_cancellation():
+                return await find_feeds(self._broker, self._site, self.projection.services)
         except (BrokerAway, nats.errors.Error, TimeoutError, OSError) as error:
             _log.debug("feeds-not-listed", projection=self.projection.name, error=str(error))
             return []

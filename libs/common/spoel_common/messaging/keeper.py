@@ -16,6 +16,7 @@ from sqlalchemy import delete, func, insert, select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from spoel_common.cancellation import end
 from spoel_common.events import UtcTime
 from spoel_common.messaging.broker import Broker
 from spoel_common.messaging.consumer import Consumer
@@ -149,7 +150,7 @@ class Keeper:
             async with asyncio.TaskGroup() as group:
                 running = group.create_task(self._consume(served.version))
                 await self._until_another_than(served)
-                running.cancel()
+                await end(running)
             if self.projection.after_commit is not None:
                 await self.projection.after_commit([])
 
@@ -157,7 +158,8 @@ class Keeper:
         """Keep what serves up to date; not with code that is older than it."""
         if version <= self.projection.version:
             projection = replace(self.projection, version=version)
-            self.consumer = Consumer(projection, self._database, self._broker, self._site, before=self.consumer)
+            known = self.consumer.hand_over()
+            self.consumer = Consumer(projection, self._database, self._broker, self._site, states=known)
             await self.consumer.run()
 
     def _mismatch(self, version: int) -> str | None:

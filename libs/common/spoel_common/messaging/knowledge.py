@@ -2,7 +2,6 @@
 
 import time
 from collections import deque
-from typing import Self
 
 from spoel_common.messaging.inbox import Checkpoint
 from spoel_common.messaging.projection import NEVER_S, FeedKnowledge
@@ -64,13 +63,10 @@ class FeedState:
         """Tell whether everything up to this place of the store is applied for sure: none of the feed is aside."""
         return self.cursor >= cursor and not self.held and self.stopped is None
 
-    def renewed(self) -> Self:
-        """Return the state of the same feed for a model that is at least as far: what was known is known still."""
-        renewed = type(self)(self.source)
-        renewed.held = self.held
-        renewed._checkpoint, renewed._stream_sequence = self._checkpoint, self._stream_sequence
-        renewed._waiting, renewed._known = self._waiting.copy(), self._known
-        return renewed
+    def renew(self) -> None:
+        """Begin again on a model that is at least as far: what was known is known still, what was wrong is not."""
+        self.stopped = self.problem = None
+        self.reopened_behind = -1
 
     def stream_at(self, sequence: int) -> None:
         """Note the last sequence of the stream, as a listing says."""

@@ -4,7 +4,7 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Table
@@ -97,3 +97,8 @@ class FeedKnowledge(BaseModel):
     age_s: float
     held: int = 0
     stopped: str | None = None
+
+    @classmethod
+    def never(cls, source: str) -> Self:
+        """Return what is known of a feed of which nothing was ever heard."""
+        return cls(source=source, position=0, stream_sequence=0, as_of=None, age_s=NEVER_S)

@@ -18,6 +18,7 @@ import structlog
 from sqlalchemy import ColumnElement, MetaData, Table, and_, delete, func, insert, literal, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from spoel_common.cancellation import end
 from spoel_common.messaging.broker import Broker
 from spoel_common.messaging.consumer import Consumer
 from spoel_common.messaging.projection import Projection
@@ -72,7 +73,9 @@ class Rebuild:
         building = replace(projection, name=f"{projection.name}-rebuild", after_commit=None)
         async with self._beside.open(self._package) as beside:
             self.builder = builder = Consumer(building, beside, self._broker, self._site)
-            while await self._asked() and not await self._build_and_switch(builder):
+            while await self._asked():
+                if await self._build_and_switch(builder):
+                    break
                 await asyncio.sleep(_TRY_AGAIN_S)
         await self._beside.drop()
         await builder.forget()
@@ -96,7 +99,7 @@ class Rebuild:
             except _NotYet as reason:
                 self.problem = str(reason)
                 _log.info("rebuild.not-yet", projection=self._projection.name, reason=self.problem)
-                running.cancel()
+                await end(running)
                 return False
         _log.info("rebuild.switched", projection=self._projection.name, version=self._projection.version)
         return True
@@ -115,8 +118,7 @@ class Rebuild:
         async with self._beside.write() as conn:
             goal = await self._hold_up(conn)
             await self._reach(builder, goal)
-            running.cancel()
-            await asyncio.wait({running})
+            await end(running)
             await self._beside.show(conn)
             await self._check_nothing_lacks(conn)
             await self._replace(conn)
@@ -132,7 +134,8 @@ class Rebuild:
             raise _NotYet("it is no longer asked for")
         now = {"projection": name, "projection_version": self._projection.version, "since": datetime.now(UTC)}
         await upsert(conn, serving, [now])
-        rows = await conn.execute(select(feeds).where(feeds.c.projection == name, self._followed(feeds)).with_for_update())
+        query = select(feeds).where(feeds.c.projection == name, self._followed(feeds)).with_for_update()
+        rows = await conn.execute(query)
         return {row.source: Cursor(row.xid, row.position) for row in rows}
 
     async def _reach(self, builder: Consumer, goal: dict[str, Cursor]) -> None:
@@ -143,7 +146,7 @@ class Rebuild:
         """
         try:
             async with asyncio.timeout(_HOLD_UP_S):
-                while _behind(builder, goal):
+                while _behind(builder, goal):  # noqa: ASYNC110 - another task moves it, in steps of a few milliseconds
                     await asyncio.sleep(0.01)
         except TimeoutError as error:
             raise _NotYet(f"behind the model that serves: {'; '.join(_behind(builder, goal))}") from error
@@ -177,7 +180,7 @@ class Rebuild:
         for table in (feeds, inbox, held):
             await conn.execute(delete(table).where(table.c.projection == name))
             shown = self._shown(table)
-            copied = [column for column in table.c.keys() if column not in ("projection", "held_id")]
+            copied = [column.name for column in table.c if column.name not in ("projection", "held_id")]
             rows = select(literal(name), *(shown.c[column] for column in copied))
             await conn.execute(insert(table).from_select(["projection", *copied], rows))
         await conn.execute(delete(rebuilds).where(rebuilds.c.projection == name))

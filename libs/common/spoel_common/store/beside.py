@@ -1,4 +1,4 @@
-"""A database beside a database: the same tables, empty, to build a read model anew without touching the one that serves.
+"""A database beside a database: the same tables, empty, to build a read model anew while the old one serves.
 
 Beside a SQLite file it is a file in a folder of its own, beside a PostgreSQL database a schema of that database. Either
 has inbox and checkpoints of its own, and can be read by SQL in one transaction with the database that it stands beside.
@@ -65,9 +65,10 @@ class Beside:
             await asyncio.shield(database.close())
 
     async def show(self, conn: AsyncConnection) -> None:
-        """Show the tables here to a transaction of ``write`` as those of ``schema``; nothing is taken in here meanwhile.
+        """Show the tables here to a transaction of ``write`` as those of ``schema``.
 
-        The locks of a SQLite transaction that is open stay as they are: it does not lock this file by beginning.
+        Nothing is taken in here until its end. Before, the transaction does not hold up who writes here: SQLite would
+        lock this file at the beginning too, were it attached by then.
         """
         if self._folder is None:
             await conn.execute(text(f"SET LOCAL statement_timeout = '{_STATEMENT_TIMEOUT_S}s'"))

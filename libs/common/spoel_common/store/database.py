@@ -44,7 +44,7 @@ class Database:
         url: where it is, with the password if there is one.
     """
 
-    def __init__(  # noqa: PLR0913 - the parts of a database
+    def __init__(
         self,
         dialect: Dialect,
         writer: AsyncEngine,
@@ -161,10 +161,14 @@ class Database:
 def _on_connect(engine: AsyncEngine, *pragmas: str) -> None:
     def connected(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
         connection.isolation_level = None  # the driver begins nothing by itself: the begin hook does
-        cursor = connection.cursor()
-        for pragma in pragmas:
-            cursor.execute(pragma)
-        cursor.close()
+        try:
+            cursor = connection.cursor()
+            for pragma in pragmas:
+                cursor.execute(pragma)
+            cursor.close()
+        except BaseException:
+            connection.close()  # cancelled meanwhile: the pool forgets it, and it would stay open
+            raise
 
     event.listen(engine.sync_engine, "connect", connected)
 

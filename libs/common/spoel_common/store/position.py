@@ -6,9 +6,7 @@ from typing import NamedTuple, Self
 from spoel_common.store.events import Cursor
 from spoel_common.store.names import StoreName
 
-_FORM = re.compile(
-    r"(?P<source>/spoel/[a-z0-9-]+/[a-z]+/[a-z0-9-]+)@(?P<xid>[0-9]{1,20})\.(?P<position>[0-9]{1,20})"
-)
+_FORM = re.compile(r"(?P<source>/spoel/[a-z0-9-]+/[a-z]+/[a-z0-9-]+)@(?P<xid>[0-9]{1,20})\.(?P<position>[0-9]{1,20})")
 
 
 class PositionUnreadable(ValueError):
