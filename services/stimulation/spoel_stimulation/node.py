@@ -68,6 +68,7 @@ class Node:
             catalogue=foreign_events.CATALOGUE,
             apply=projections.apply,
             after_commit=self._applied,
+            tables=projections.KNOWN_TABLES,
         )
 
     @asynccontextmanager

@@ -7,6 +7,8 @@ lock. PostgreSQL: a pool; sessions that idle inside a transaction are ended, for
 behind which events are read.
 """
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,7 +18,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry, NullPool
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool, QueuePool
 
 from spoel_common.cancellation import keeping_cancellation
 
@@ -25,6 +27,7 @@ Dialect = Literal["sqlite", "postgresql"]
 BUSY_TIMEOUT_S = 10.0
 """How long a SQLite writer of another process is waited for."""
 
+_GIVE_BACK_S = 1.0
 _SQLITE_READERS = 4
 _POSTGRES_POOL = 10
 _POSTGRES_SESSION = {
@@ -152,10 +155,18 @@ class Database:
             callbacks.append(callback)
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Close every connection; one that a cancelled task is just giving back is waited for, or it would stay open."""
+        until_s = time.monotonic() + _GIVE_BACK_S
+        while any(_in_use(engine) for engine in (self._writer, self._reader)) and time.monotonic() < until_s:
+            await asyncio.sleep(0.005)
         await self._writer.dispose()
         await self._reader.dispose()
         await self._dedicated.dispose()
+
+
+def _in_use(engine: AsyncEngine) -> int:
+    pool = engine.pool
+    return pool.checkedout() if isinstance(pool, QueuePool) else 0
 
 
 def _on_connect(engine: AsyncEngine, *pragmas: str) -> None:
