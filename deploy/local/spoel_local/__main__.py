@@ -15,7 +15,7 @@ from rich.console import Console
 
 from spoel_common.clock import ScaledClock, utc_now
 from spoel_common.people import Role
-from spoel_local import developer, simulators
+from spoel_local import developer, projections, simulators
 from spoel_local.demo import run as demo_run
 from spoel_local.installation import Installation, initialise
 from spoel_local.instance import Instance, read_instance
@@ -232,6 +232,7 @@ def token(
         typer.echo(fetch_tokens([person], data_dir, read_instance(data_dir).issuer)[person])
 
 
+app.add_typer(projections.app, name="projections")
 app.add_typer(simulators.app, name="simulator")
 
 

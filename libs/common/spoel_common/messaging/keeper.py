@@ -21,7 +21,7 @@ from spoel_common.events import UtcTime
 from spoel_common.messaging.broker import Broker
 from spoel_common.messaging.consumer import Consumer
 from spoel_common.messaging.faults import describe
-from spoel_common.messaging.projection import Projection
+from spoel_common.messaging.projection import FeedKnowledge, Projection
 from spoel_common.messaging.rebuild import Rebuild
 from spoel_common.store import Database, leadership, upsert
 from spoel_common.store.schema import feeds, rebuilds, serving
@@ -62,6 +62,8 @@ class ProjectionStatus(BaseModel):
     Attributes:
         version: that serves.
         since: when that version took its place.
+        behind: events not taken in yet, by source.
+        feeds: what it knows of each feed.
         rebuildable: whether it can be built anew from the streams.
         rebuild: the rebuild that is asked for, or None.
     """
@@ -71,6 +73,8 @@ class ProjectionStatus(BaseModel):
     name: str
     version: int
     since: UtcTime
+    behind: dict[str, int]
+    feeds: list[FeedKnowledge]
     rebuildable: bool
     rebuild: RebuildStatus | None
 
@@ -132,6 +136,8 @@ class Keeper:
             name=projection.name,
             version=served.version,
             since=served.since,
+            behind=self.consumer.lag(),
+            feeds=self.consumer.knowledge(),
             rebuildable=bool(projection.tables),
             rebuild=None if asked_at is None else self._rebuild_status(asked_at),
         )

@@ -155,9 +155,9 @@ class Database:
             callbacks.append(callback)
 
     async def close(self) -> None:
-        """Close every connection; one that a cancelled task is just giving back is waited for, or it would stay open."""
+        """Close every connection; those that cancelled tasks are giving back are waited for: they would stay open."""
         until_s = time.monotonic() + _GIVE_BACK_S
-        while any(_in_use(engine) for engine in (self._writer, self._reader)) and time.monotonic() < until_s:
+        while any(_in_use(engine) for engine in (self._writer, self._reader)) and time.monotonic() < until_s:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
         await self._writer.dispose()
         await self._reader.dispose()
