@@ -255,6 +255,40 @@ def test_every_command_of_the_demo_is_one_trace_through_all_services_and_names_n
             assert secret.encode() not in sent
 
 
+@pytest.mark.timeout(90)
+def test_a_read_model_is_rebuilt_while_the_instance_runs(up):
+    def listed():
+        told = spoel("projections", "--json", "--data-dir", up.data_dir)
+        return {(line["service"], line["name"]): line for line in json.loads(told.stdout)["projections"]}
+
+    before = listed()
+    assert {key for key, line in before.items() if line["rebuildable"]} == {
+        ("intake", "strips"),
+        ("planning", "knowledge"),
+        ("stimulation", "known"),
+    }
+    asked = spoel("projections", "rebuild", "knowledge", "--service", "planning", "--data-dir", up.data_dir)
+    assert (asked.returncode, asked.stdout.startswith("planning builds knowledge anew")) == (0, True), asked.stderr
+    deadline_s = time.monotonic() + 60
+    while (now := listed()["planning", "knowledge"])["since"] == before["planning", "knowledge"]["since"]:
+        assert time.monotonic() < deadline_s, now
+        time.sleep(0.2)
+    assert (now["version"], now["rebuild"], set(now["behind"].values())) == (1, None, {0})
+    assert "knowledge" in spoel("projections", "--data-dir", up.data_dir).stdout
+    idle = spoel("projections", "cancel", "knowledge", "--service", "planning", "--data-dir", up.data_dir)
+    assert idle.stdout == "knowledge was not being rebuilt.\n"
+
+
+@pytest.mark.parametrize(
+    ("service", "name", "why"),
+    [("audit", "log", "log only grows"), ("planning", "log", "it keeps: knowledge"), ("surgery", "x", "no service")],
+)
+def test_what_cannot_be_rebuilt_is_refused_in_words(up, service, name, why):
+    told = spoel("projections", "rebuild", name, "--service", service, "--data-dir", up.data_dir)
+    assert told.returncode == 1
+    assert why in told.stderr
+
+
 @pytest.mark.timeout(60)
 def test_ctrl_c_stops_everything(up):
     pids = [(process["pid"], process["start_ticks"]) for process in up.instance()["processes"]]

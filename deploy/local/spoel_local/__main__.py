@@ -13,7 +13,7 @@ from rich.console import Console
 
 from spoel_common.clock import ScaledClock, utc_now
 from spoel_common.people import Role
-from spoel_local import developer, events, simulators
+from spoel_local import developer, events, projections, simulators
 from spoel_local.demo import run as demo_run
 from spoel_local.installation import Installation, initialise
 from spoel_local.instance import Instance, read_instance
@@ -236,6 +236,9 @@ def token(
 
 
 app.add_typer(events.app, name="events")
+
+
+app.add_typer(projections.app, name="projections")
 
 
 app.add_typer(simulators.app, name="simulator")

@@ -22,6 +22,7 @@ from spoel_common.messaging import (
     Broker,
     Consumer,
     FeedKnowledge,
+    Keeper,
     NatsSettings,
     NotPublishing,
     Projection,
@@ -37,6 +38,7 @@ from spoel_common.store import (
     START,
     Database,
     EventStore,
+    Position,
     StoreName,
     check_append_only,
     check_order,
@@ -116,7 +118,7 @@ class Runtime:
         units: units of work.
         verifier: who says who holds a token.
         broker: the connection to NATS; None until it was reached for the first time.
-        consumers: one for each projection, once NATS was reached.
+        keepers: one for each projection, once NATS was reached.
         metrics: what ``/metrics`` shows.
         supervisor: the background tasks.
     """
@@ -144,7 +146,7 @@ class Runtime:
         self.metrics = Metrics(settings.service)
         self.clock = settings.service_clock()
         self.broker: Broker | None = None
-        self.consumers: list[Consumer] = []
+        self.keepers: list[Keeper] = []
         self.supervisor = Supervisor(lambda name: self.metrics.task_restarts.labels(name).inc())
         self.under_way: dict[object, asyncio.Event] = {}
         self.body_hash_key = body_hash_key
@@ -177,6 +179,16 @@ class Runtime:
         """Stop the tasks and close everything, within a few seconds."""
         await self._stop()
 
+    @property
+    def projections(self) -> Sequence[Projection]:
+        """The read models that are kept from events."""
+        return self._projections
+
+    @property
+    def consumers(self) -> list[Consumer]:
+        """The consumer of each projection's version that serves, once NATS was reached."""
+        return [keeper.consumer for keeper in self.keepers]
+
     def knowledge(self, services: Collection[str] | None = None) -> list[FeedKnowledge]:
         """Return what is known of each feed, one line a source: the oldest knowledge over all projections.
 
@@ -194,6 +206,44 @@ class Runtime:
             if known is None or feed.age_s > known.age_s:
                 oldest[feed.source] = feed
         return [oldest[source] for source in sorted(oldest)]
+
+    def known_of(self, feed: str) -> FeedKnowledge:
+        """Return what is known of a feed, and as of when: the oldest knowledge over all projections.
+
+        Args:
+            feed: a store's source, such as ``/spoel/local/intake/main``; or a service's name, which stands for all its
+                stores: then it is the store of which least is known.
+
+        Returns:
+            ``as_of`` None and ``age_s`` ``NEVER_S`` while nothing was ever fully applied, also of a feed that nobody
+            has heard of. Knowledge begins at never after each start, until a watermark is covered; it only grows older
+            while the link is cut, or while an event of the feed is held or parked; silence keeps it young.
+        """
+        known = [one for one in self.knowledge() if feed in (one.source, _service_of(one))]
+        if not known:
+            source = feed if feed.startswith("/") else f"/spoel/{self.settings.site}/{feed}/*"
+            return FeedKnowledge.never(source)
+        return max(known, key=lambda one: one.age_s)
+
+    def follows(self, source: str) -> bool:
+        """Tell whether reads here can have what is in a store: it is this service's own, or a projection follows it."""
+        begins = [f"/spoel/{self.settings.site}/{service}/" for one in self._projections for service in one.services]
+        return source == self.store.name.source or source.startswith(tuple(begins))
+
+    async def has_applied(self, position: Position) -> bool:
+        """Tell whether everything here has, for sure, all of a store up to this place.
+
+        Read models of a service's own events are written with them. False for a store that is not followed, for one
+        with events aside, and while NATS was not reached yet.
+        """
+        own = position.source == self.store.name.source
+        if own and await self.store.head() < position.cursor:
+            return False
+        following = [one for one in self._projections if position.service in one.services]
+        if not following:
+            return own
+        kept = [keeper.consumer for keeper in self.keepers if keeper.projection in following]
+        return len(kept) == len(following) and all(consumer.applied(position) for consumer in kept)
 
     def require_broker(self) -> Broker:
         """Return the connection to NATS.
@@ -303,9 +353,9 @@ class Runtime:
         self.supervisor.start("resend", Resender(self.store, self.broker).run)
         record_gap = gap_recorder(self.store, self.clock)
         for projection in self._projections:
-            consumer = Consumer(projection, self.database, self.broker, settings.site, record_gap=record_gap)
-            self.consumers.append(consumer)
-            self.supervisor.start(f"consumer-{projection.name}", consumer.run)
+            keeper = Keeper(projection, self.database, self.package, self.broker, settings.site, record_gap=record_gap)
+            self.keepers.append(keeper)
+            self.supervisor.start(f"consumer-{projection.name}", keeper.run)
 
     async def _clean_idempotency(self) -> None:
         while True:
@@ -337,10 +387,10 @@ class Runtime:
         return Check("relay", problem is None, problem or "publishes")
 
     async def _check_consumers(self) -> Check:
-        if len(self.consumers) < len(self._projections):
+        if len(self.keepers) < len(self._projections):
             return Check("consumers", ok=False, detail="not started yet: NATS was not reached")
-        problems = [problem for consumer in self.consumers for problem in consumer.problems()]
-        return Check("consumers", not problems, "; ".join(problems) or f"{len(self.consumers)} running")
+        problems = [problem for keeper in self.keepers for problem in keeper.problems()]
+        return Check("consumers", not problems, "; ".join(problems) or f"{len(self.keepers)} running")
 
     async def _check_identity(self) -> Check:
         known = self._identity is None or await self._identity.ready()

@@ -1,7 +1,8 @@
 """Read models: cases and staff from intake's own events, in their transaction; rooms and strips from others' events."""
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import datetime, time, timedelta
 from functools import partial
 from typing import NamedTuple
@@ -118,7 +119,20 @@ def strips_projection(zone: ZoneInfo, changed: Callable[[], None]) -> Projection
         catalogue=STRIP_EVENTS,
         apply=apply,
         after_commit=after_commit,
+        tables=(rooms, strips),
+        around_switch=_revisions_go_on,
     )
+
+
+@asynccontextmanager
+async def _revisions_go_on(conn: AsyncConnection) -> AsyncIterator[None]:
+    """Number a rebuilt model's revisions above all old ones: every strip is carried out once more.
+
+    A push of the old model that is under way cannot be mistaken for one of the new.
+    """
+    highest = await conn.scalar(sa.select(sa.func.max(strips.c.revision))) or 0
+    yield
+    await conn.execute(sa.update(strips).values(revision=strips.c.revision + highest))
 
 
 def visible_window(starts_at: datetime, ends_at: datetime, zone: ZoneInfo) -> tuple[datetime, datetime]:

@@ -72,6 +72,7 @@ class Node:
             catalogue=foreign_events.CATALOGUE,
             apply=self._apply,
             after_commit=self._applied,
+            tables=projections.KNOWN_TABLES,
         )
 
     @asynccontextmanager

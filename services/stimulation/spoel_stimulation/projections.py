@@ -75,6 +75,19 @@ bookings = _table(
     "ends_at:moment",
 )
 cancelled_bookings = _table("cancelled_bookings", "session_id")
+KNOWN_TABLES = (
+    patients,
+    cases,
+    registrations,
+    measurement_orders,
+    thresholds,
+    prescriptions,
+    withdrawn_prescriptions,
+    bookings,
+    cancelled_bookings,
+)
+"""All that ``apply`` writes: what the node knows of others."""
+
 open_sessions = _table("open_sessions", "room_id", "session_id", "case_id", "patient_id")
 notes = _table("notes", "note_id", "event_id", "session_id", "patient_id", "sealed", "written_at:moment", "written_by")
 stimuli = _table("stimuli", "train_id", "order_id")

@@ -6,7 +6,8 @@ from spoel_common.messaging.broker import Broker, BrokerAway, NatsSettings
 from spoel_common.messaging.bucket import Bucket
 from spoel_common.messaging.consumer import Consumer
 from spoel_common.messaging.history import read_history
-from spoel_common.messaging.inbox import Inbox
+from spoel_common.messaging.inbox import Inbox, Superseded
+from spoel_common.messaging.keeper import Keeper, ProjectionStatus, RebuildStatus, ask_rebuild, cancel_rebuild
 from spoel_common.messaging.projection import NEVER_S, FeedKnowledge, Projection, Received
 from spoel_common.messaging.relay import NotPublishing, Relay, StreamAhead
 from spoel_common.messaging.resend import Resender
@@ -24,10 +25,13 @@ __all__ = [
     "Gap",
     "HeldEvent",
     "Inbox",
+    "Keeper",
     "NatsSettings",
     "NobodyAnswers",
     "NotPublishing",
     "Projection",
+    "ProjectionStatus",
+    "RebuildStatus",
     "Received",
     "RecordGap",
     "Relay",
@@ -35,11 +39,14 @@ __all__ = [
     "State",
     "StreamAhead",
     "StreamUnsafe",
+    "Superseded",
     "Watermark",
     "WatermarkPublisher",
     "answer",
     "ask",
+    "ask_rebuild",
     "ask_subject",
+    "cancel_rebuild",
     "ensure_stream",
     "list_held",
     "read_history",

@@ -26,7 +26,7 @@ from spoel_common.messaging.resend import GapFiller
 from spoel_common.messaging.streams import Feed, find_feeds
 from spoel_common.messaging.taking import RecordGap
 from spoel_common.messaging.watermark import Hearing, Watermark
-from spoel_common.store import Database, StoreName, leadership, watermark_wildcard
+from spoel_common.store import Cursor, Database, Position, StoreName, leadership, watermark_wildcard
 
 _log = structlog.get_logger(__name__)
 
@@ -48,6 +48,7 @@ class Consumer:
         retry_delays_s: pauses before an event that failed is tried again; after the last it is parked.
         failing_limit: how many aggregates of a feed may fail; it stops before the next one.
         record_gap: records every gap, in the transaction in which it is noticed.
+        states: what an ended consumer knew of the feeds, of a model that was at most as far; from ``hand_over``.
     """
 
     def __init__(  # noqa: PLR0913 - four of them have a default
@@ -61,6 +62,7 @@ class Consumer:
         failing_limit: int = FAILING_LIMIT,
         record_gap: RecordGap | None = None,
         discover_every_s: float = DISCOVER_EVERY_S,
+        states: dict[str, FeedState] | None = None,
     ) -> None:
         self.projection = projection
         self._database = database
@@ -72,7 +74,7 @@ class Consumer:
         self._discover_every_s = discover_every_s
         self._durable = f"{broker.name}--{projection.name}--v{projection.version}"
         self._task_name = f"consumer:{projection.name}:{projection.version}"
-        self._states: dict[str, FeedState] = {}
+        self._states: dict[str, FeedState] = states or {}
         self._totals: Counter[str] = Counter()
         self._leading = False
 
@@ -93,6 +95,15 @@ class Consumer:
     def lag(self) -> dict[str, int]:
         """Return for each source how many messages of its stream are not taken in yet."""
         return {source: state.lag for source, state in sorted(self._states.items())}
+
+    def applied(self, position: Position) -> bool:
+        """Tell whether everything up to this place of a store is applied for sure."""
+        state = self._states.get(position.source)
+        return state is not None and state.applied(position.cursor)
+
+    def progress(self) -> dict[str, Cursor]:
+        """Return for each source up to which place of it is taken in."""
+        return {source: state.cursor for source, state in sorted(self._states.items())}
 
     def totals(self) -> dict[str, int]:
         """Return what happened since the start of this process, by kind."""
@@ -117,6 +128,20 @@ class Consumer:
     def problems(self) -> list[str]:
         """Return why feeds are stopped or cannot be read at the moment; empty where all is well."""
         return [f"{source}: {state.trouble}" for source, state in sorted(self._states.items()) if state.trouble]
+
+    def hand_over(self) -> dict[str, FeedState]:
+        """Return what is known of the feeds, for the consumer that takes the place of this one, which has ended."""
+        for state in self._states.values():
+            state.renew()
+        return self._states
+
+    async def forget(self) -> None:
+        """Delete its durable consumers at the server, as far as that answers: it will not be run again."""
+        for feed in await self._discover():
+            try:
+                await self._broker.jetstream.delete_consumer(feed.name.stream, self._durable)
+            except (BrokerAway, nats.errors.Error, TimeoutError) as error:
+                _log.debug("consumer-not-deleted", stream=feed.name.stream, error=str(error))
 
     async def _hear_watermarks(self) -> None:
         wanted = [watermark_wildcard(self._site, service) for service in self.projection.services]
@@ -175,7 +200,8 @@ class Consumer:
 
     async def _discover(self) -> list[Feed]:
         try:
-            return await find_feeds(self._broker, self._site, self.projection.services)
+            async with keeping_cancellation():
+                return await find_feeds(self._broker, self._site, self.projection.services)
         except (BrokerAway, nats.errors.Error, TimeoutError, OSError) as error:
             _log.debug("feeds-not-listed", projection=self.projection.name, error=str(error))
             return []

@@ -29,7 +29,7 @@ from spoel_common.messaging.pull import Delivery
 from spoel_common.messaging.taking import Came, RecordGap, Taking, Terms, TooManyFail, TryCarefully
 from spoel_common.store import START, Cursor, Database
 from spoel_common.store.driver import Driver
-from spoel_common.store.schema import feeds, held
+from spoel_common.store.schema import feeds, held, serving
 
 _log = structlog.get_logger(__name__)
 
@@ -86,6 +86,10 @@ class Outcome:
     began_ns: int = field(default_factory=time.time_ns)
 
 
+class Superseded(Exception):
+    """The tables hold another version of the projection; this one must not be applied to them."""
+
+
 class Inbox:
     """The inbox of one projection for one source.
 
@@ -114,8 +118,13 @@ class Inbox:
         self._terms = Terms(tuple(retry_delays_s), failing_limit, record_gap)
 
     async def open(self, stream_created: str) -> Outcome:
-        """Read the checkpoint; for a new stream of the same name it starts before the first message again."""
+        """Read the checkpoint; for a new stream of the same name it starts before the first message again.
+
+        Raises:
+            Superseded: another version of the projection serves.
+        """
         async with self._database.write() as conn:
+            await self._check_serving(conn)
             checkpoint = await self._locked(conn)
             if checkpoint is None:
                 checkpoint = Checkpoint(stream_created, 0, START)
@@ -211,6 +220,13 @@ class Inbox:
         await taking.finish()
         outcome.held = taking.aside.count
         return outcome
+
+    async def _check_serving(self, conn: AsyncConnection) -> None:
+        """Refuse another version than the one that serves; none is switched to before this transaction's end."""
+        query = select(serving.c.projection_version).where(serving.c.projection == self.key[0])
+        version = (await conn.execute(query.with_for_update(read=True))).scalar_one_or_none()
+        if version not in (None, self.key[1]):
+            raise Superseded(f"version {version} of {self.key[0]} serves, not version {self.key[1]}")
 
     async def _checkpoint(self, conn: AsyncConnection) -> Checkpoint:
         checkpoint = await self._locked(conn)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from spoel_common.messaging.inbox import Checkpoint
 from spoel_common.messaging.projection import NEVER_S, FeedKnowledge
 from spoel_common.messaging.watermark import Watermark
-from spoel_common.store import START
+from spoel_common.store import START, Cursor
 
 if TYPE_CHECKING:
     from spoel_common.messaging.pull import Delivery
@@ -47,6 +47,11 @@ class FeedState:
         return 0 if self._checkpoint is None else self._checkpoint.sequence
 
     @property
+    def cursor(self) -> Cursor:
+        """Place in the store's order up to which the feed is taken in."""
+        return START if self._checkpoint is None else self._checkpoint.cursor
+
+    @property
     def lag(self) -> int:
         """Messages of the stream that are not taken in yet."""
         return max(0, self._stream_sequence - self.sequence)
@@ -61,6 +66,15 @@ class FeedState:
         self._checkpoint = checkpoint
         self.held = held
         self._settle()
+
+    def applied(self, cursor: Cursor) -> bool:
+        """Tell whether everything up to this place of the store is applied for sure: none of the feed is aside."""
+        return self.cursor >= cursor and not self.held and self.stopped is None
+
+    def renew(self) -> None:
+        """Begin again on a model that is at least as far: what was known is known still, what was wrong is not."""
+        self.stopped = self.problem = None
+        self.reopened_behind = -1
 
     def stream_at(self, sequence: int) -> None:
         """Note the last sequence of the stream, as a listing says."""
@@ -77,7 +91,7 @@ class FeedState:
         mark, received_s = self._known or (None, 0.0)
         return FeedKnowledge(
             source=self.source,
-            position=0 if self._checkpoint is None else self._checkpoint.cursor.position,
+            position=self.cursor.position,
             stream_sequence=self.sequence,
             as_of=None if mark is None else mark.time,
             age_s=NEVER_S if mark is None else time.monotonic() - received_s,

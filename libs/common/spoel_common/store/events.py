@@ -218,7 +218,11 @@ class EventStore:
         Whoever has read up to here knows everything that was committed when this was called.
         """
         async with self.database.read() as conn:
-            row = (await conn.execute(_HEAD[self.database.dialect])).one_or_none()
+            return await self.head_seen_by(conn)
+
+    async def head_seen_by(self, conn: AsyncConnection) -> Cursor:
+        """Return the highest place that ``conn`` sees, its own transaction's appends included."""
+        row = (await conn.execute(_HEAD[self.database.dialect])).one_or_none()
         return START if row is None else Cursor(row.xid, row.position)
 
     async def count(self) -> int:

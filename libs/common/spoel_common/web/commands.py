@@ -23,9 +23,10 @@ from sqlalchemy.exc import IntegrityError
 from spoel_common.errors import SpoelError, VersionConflict
 from spoel_common.people import Actor
 from spoel_common.runtime import Runtime
-from spoel_common.store import idempotency
+from spoel_common.store import Position, idempotency
 from spoel_common.web.dependencies import ActorDep, RuntimeDep
 from spoel_common.web.problems import IdempotencyKeyMissing, IdempotencyKeyReused, IdempotencyTwinUnderWay
+from spoel_common.web.reads import POSITION_HEADER
 from spoel_common.work import Work
 
 ATTEMPTS = 3
@@ -60,11 +61,16 @@ class Scope(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """An answer as it is kept: the bytes of the body exactly as they were sent."""
+    """An answer as it is kept: the bytes of the body exactly as they were sent.
+
+    Attributes:
+        position: place of the store that has the command's events; None in answers from before it was kept.
+    """
 
     status: int
     body: str
     location: str | None
+    position: str | None
 
 
 class _TwinWasFaster(Exception):
@@ -166,7 +172,7 @@ class CommandCall:
                 "This Idempotency-Key stood with another request. Give every new request a key of its own."
             )
         stored = json.loads(kept.body)
-        return Answer(kept.status, stored["body"], stored["location"])
+        return Answer(kept.status, stored["body"], stored["location"], stored.get("position"))
 
     async def _do(self, handler: Handler, status: int, location: str | None) -> Answer:
         for _ in range(ATTEMPTS - 1):
@@ -181,19 +187,25 @@ class CommandCall:
                 raise _TwinUnderWay
             result = await handler(work)
             body = result.model_dump_json(by_alias=True)
-            answer = Answer(status, body, location and _filled(location, json.loads(body)))
+            position = await self._position(work)
+            answer = Answer(status, body, location and _filled(location, json.loads(body)), position)
             try:
                 await idempotency.keep(
                     work.conn,
                     *self.scope,
                     body_hash=self.body_hash,
                     status=status,
-                    body=json.dumps({"body": answer.body, "location": answer.location}).encode(),
+                    body=json.dumps({"body": body, "location": answer.location, "position": position}).encode(),
                     created_at=datetime.now(UTC),
                 )
             except IntegrityError as error:
                 raise _TwinWasFaster from error
         return answer
+
+    async def _position(self, work: Work) -> str:
+        """Return the place of the store that has all that this command appended, and all that it saw."""
+        store = self.runtime.store
+        return str(Position(store.name.source, await store.head_seen_by(work.conn)))
 
 
 def _under_way() -> IdempotencyTwinUnderWay:
@@ -275,6 +287,8 @@ async def _respond(answer: Answer, current: Current | None, *, replayed: bool) -
     if current is not None:
         body = json.dumps(await current(json.loads(body)), ensure_ascii=False)
     headers = {REPLAY_HEADER: "true"} if replayed else {}
+    if answer.position:
+        headers[POSITION_HEADER] = answer.position
     if answer.location:
         headers["Location"] = answer.location
     return Response(body, answer.status, headers, "application/json")
