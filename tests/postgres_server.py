@@ -20,15 +20,17 @@ _UNTIL_PARENT_ENDS = '"$@" & read -r _; kill -QUIT $! 2>/dev/null; wait $!'
 
 
 class PostgresServer:
-    """A cluster in a temporary folder; what it does not survive is a power cut.
+    """A cluster in a temporary folder; unless ``durable``, what it does not survive is a power cut.
 
     Args:
         may_crash: keep what was committed when the server crashes, too.
+        durable: the settings of a real installation, on a real disk; for benchmarks.
     """
 
-    def __init__(self, *, may_crash: bool = False) -> None:
-        self._settings = (*_SETTINGS, f"synchronous_commit={'on' if may_crash else 'off'}")
-        self.folder = Path(tempfile.mkdtemp(prefix="spoel-pg-", dir=memory_disk()))
+    def __init__(self, *, may_crash: bool = False, durable: bool = False) -> None:
+        commit = f"synchronous_commit={'on' if may_crash else 'off'}"
+        self._settings = ("max_connections=200",) if durable else (*_SETTINGS, commit)
+        self.folder = Path(tempfile.mkdtemp(prefix="spoel-pg-", dir=None if durable else memory_disk()))
         self.password = secrets.token_urlsafe(16)
         self.port = _free_port()
         self._account = pwd.getpwnam("nobody") if os.geteuid() == 0 else None

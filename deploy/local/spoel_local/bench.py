@@ -1,6 +1,7 @@
 """``spoel bench``: runs the benchmarks of the checkout's ``bench/`` folder and prints what they measured.
 
-A benchmark is a module with ``run() -> list[Result]``. Every figure is a ratio against a bare baseline of the same run,
+A benchmark is a module or a package with ``run() -> list[Result]``; a package's parts can be run alone, as in
+``backbone.append``. Every figure is a ratio against a bare baseline of the same run,
 on the same data; absolute figures go with it, and mean little on another machine.
 """
 
@@ -9,9 +10,11 @@ import importlib.util
 import os
 import platform
 import statistics
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -26,9 +29,10 @@ class Result(BaseModel):
         unit: unit of ``value`` and ``baseline``.
         baseline: the same of the bare baseline, in the same run.
         ratio: how many times better than the baseline; higher is better.
-        target: the least ratio that is wanted.
-        met: whether ``ratio`` reaches ``target``.
-        spread: smallest and largest of the rounds' ratios.
+        target: the least ratio that is wanted; with ``at_most``, the largest value.
+        met: whether ``ratio``, or with ``at_most`` ``value``, is as ``target`` wants it.
+        spread: smallest and largest of the rounds' ratios, or of their values with ``at_most``.
+        at_most: ``target`` limits ``value``, as of a latency.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -41,6 +45,7 @@ class Result(BaseModel):
     target: float | None = None
     met: bool | None = None
     spread: tuple[float, float] | None = None
+    at_most: bool = False
 
 
 Report = dict[str, Any]
@@ -65,7 +70,11 @@ def compare(
     """
     ours()
     bare()
-    pairs = [(_seconds(ours), _seconds(bare)) for _ in range(rounds)]
+    return judge(what, [(_seconds(ours), _seconds(bare)) for _ in range(rounds)], target)
+
+
+def judge(what: str, pairs: Sequence[tuple[float, float]], target: float) -> Result:
+    """Return the median ratio of durations (bare / ours) of pairs (ours, bare), each pair of one round, in seconds."""
     ratios = [bare_s / ours_s for ours_s, bare_s in pairs]
     ratio = statistics.median(ratios)
     return Result(
@@ -82,7 +91,7 @@ def compare(
 
 def names(folder: Path) -> list[str]:
     """Return the names of the benchmarks in ``folder``."""
-    return sorted(path.stem for path in folder.glob("*.py"))
+    return sorted(path.stem for path in (*folder.glob("*.py"), *(init.parent for init in folder.glob("*/__init__.py"))))
 
 
 def run(folder: Path, name: str) -> Report:
@@ -91,13 +100,7 @@ def run(folder: Path, name: str) -> Report:
     Raises:
         BenchmarkMissing: no such file in ``folder``.
     """
-    path = folder / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(f"spoel_bench_{name}", path)
-    if not path.exists() or spec is None or spec.loader is None:
-        known = ", ".join(names(folder)) or "none; run it in a checkout"
-        raise BenchmarkMissing(f"There is no benchmark {name!r} in {folder}. Known: {known}.")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = _load(folder, name)
     results: list[Result] = module.run()
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     return {
@@ -105,6 +108,25 @@ def run(folder: Path, name: str) -> Report:
         "version": importlib.metadata.version("spoel-local"),
         "results": [result.model_dump(mode="json") for result in results],
     }
+
+
+def _load(folder: Path, name: str) -> ModuleType:
+    whole, _, part = name.partition(".")
+    package = folder / whole / "__init__.py"
+    path = package if package.exists() else folder / f"{whole}.py"
+    spec = importlib.util.spec_from_file_location(f"spoel_bench_{whole}", path)
+    if not path.exists() or spec is None or spec.loader is None:
+        known = ", ".join(names(folder)) or "none; run it in a checkout"
+        raise BenchmarkMissing(f"There is no benchmark {name!r} in {folder}. Known: {known}.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    if not part:
+        return module
+    found = getattr(module, part, None)
+    if not isinstance(found, ModuleType):
+        raise BenchmarkMissing(f"Benchmark {whole!r} has no part {part!r}.")
+    return found
 
 
 def _seconds(work: Callable[[], object]) -> float:

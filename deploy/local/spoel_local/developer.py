@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -80,13 +80,22 @@ def bench(
 def _show(name: str, report: benchmarks.Report) -> None:
     table = Table("what", "median", "baseline", "ratio", "target", "spread", title=f"{name} · {report['machine']}")
     for result in report["results"]:
-        low, high = result["spread"] or (0.0, 0.0)
-        figures = (f"{result['value']:.4g} {result['unit']}", f"{result['baseline']:.4g} {result['unit']}")
-        met = "met" if result["met"] else "missed"
-        table.add_row(
-            result["what"], *figures, f"{result['ratio']:.2f}", f"{result['target']} {met}", f"{low:.2f}-{high:.2f}"
-        )
+        table.add_row(*_cells(result))
     Console().print(table)
+
+
+def _cells(result: dict[str, Any]) -> list[str]:
+    unit, spread = result["unit"], result["spread"]
+    verdict = {True: "met", False: "missed", None: ""}[result["met"]]
+    sign = "<=" if result["at_most"] else ">="
+    return [
+        result["what"],
+        f"{result['value']:.4g} {unit}",
+        "" if result["baseline"] is None else f"{result['baseline']:.4g} {unit}",
+        "" if result["ratio"] is None else f"{result['ratio']:.2f}",
+        "" if result["target"] is None else f"{sign} {result['target']:g} {verdict}",
+        "" if spread is None else f"{spread[0]:.2f}-{spread[1]:.2f}",
+    ]
 
 
 def _holds(path: Path, text: str) -> bool:

@@ -3,6 +3,7 @@
 from spoel_common.store import idempotency, migrations_v1, migrations_v2
 from spoel_common.store.database import Database
 from spoel_common.store.events import START, Cursor, EventStore, StoredEvent
+from spoel_common.store.job import AggregateArchived, AnswerExists, Append, NewAnswer
 from spoel_common.store.leader import Leadership, leadership
 from spoel_common.store.migrate import migrate, pending_migrations
 from spoel_common.store.names import AggregateRef, StoreName, watermark_wildcard
@@ -12,12 +13,16 @@ from spoel_common.store.upsert import upsert
 
 __all__ = [
     "START",
+    "AggregateArchived",
     "AggregateRef",
+    "AnswerExists",
+    "Append",
     "BigInt",
     "Cursor",
     "Database",
     "EventStore",
     "Leadership",
+    "NewAnswer",
     "StoreName",
     "StoredEvent",
     "UtcDateTime",

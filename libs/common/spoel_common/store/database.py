@@ -2,28 +2,35 @@
 
 SQLite (a room's journal, and the embedded default): write-ahead log, ``synchronous=FULL``, one pooled writer whose
 transactions begin with ``BEGIN IMMEDIATE`` (a transaction that reads first and writes later would otherwise fail
-under concurrency whatever the busy time-out), and an engine of its own for reads, so that reads never take the write
-lock. PostgreSQL: a pool; sessions that idle inside a transaction are ended, for they would hold back the horizon
-behind which events are read.
+under concurrency whatever the busy time-out), taking turns with the hot path of appending, and an engine of its own
+for reads, so that reads never take the write lock. PostgreSQL: a pool; sessions that idle inside a transaction are
+ended, for they would hold back the horizon behind which events are read.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Literal, Self
 
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from spoel_common.cancellation import keeping_cancellation
+from spoel_common.store.append_postgres import PostgresAppender
+from spoel_common.store.append_sqlite import SqliteAppender
 
 Dialect = Literal["sqlite", "postgresql"]
 
 BUSY_TIMEOUT_S = 10.0
 """How long a SQLite writer of another process is waited for."""
+
+TURN_TIMEOUT_S = 30.0
+"""How long a writer of this process waits for the others."""
 
 _SQLITE_READERS = 4
 _POSTGRES_POOL = 10
@@ -41,16 +48,22 @@ class Database:
     Attributes:
         dialect: ``sqlite`` or ``postgresql``.
         path: the file of a SQLite database, None for PostgreSQL.
+        appender: the hot path of appending; see ``EventStore.append_now``.
     """
 
     def __init__(
-        self, dialect: Dialect, writer: AsyncEngine, reader: AsyncEngine, dedicated: AsyncEngine, path: Path | None
+        self,
+        dialect: Dialect,
+        engines: tuple[AsyncEngine, AsyncEngine, AsyncEngine],
+        appender: SqliteAppender | PostgresAppender,
+        path: Path | None = None,
+        turn: asyncio.Lock | None = None,
     ) -> None:
         self.dialect: Dialect = dialect
         self.path = path
-        self._writer = writer
-        self._reader = reader
-        self._dedicated = dedicated
+        self.appender = appender
+        self._writer, self._reader, self._dedicated = engines
+        self._turn = turn
         self._after_commit: dict[AsyncConnection, list[Callable[[], None]]] = {}
 
     @classmethod
@@ -89,10 +102,12 @@ class Database:
         _on_connect(reader, "PRAGMA query_only=ON")
         _on_begin(writer, "BEGIN IMMEDIATE")
         _on_begin(reader, "BEGIN")
-        return cls("sqlite", writer, reader, reader, path)
+        turn = asyncio.Lock()
+        return cls("sqlite", (writer, reader, reader), SqliteAppender(path, turn, BUSY_TIMEOUT_S), path, turn)
 
     @classmethod
     def _open_postgresql(cls, url: URL) -> Self:
+        dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
         url = url.set(drivername="postgresql+asyncpg")
         options = {"server_settings": _POSTGRES_SESSION, "timeout": 10, "command_timeout": 60}
         writer = create_async_engine(url, hide_parameters=True, pool_size=_POSTGRES_POOL, connect_args=options)
@@ -100,14 +115,14 @@ class Database:
         dedicated = create_async_engine(
             url, hide_parameters=True, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=options
         )
-        return cls("postgresql", writer, reader, dedicated, None)
+        return cls("postgresql", (writer, reader, dedicated), PostgresAppender(dsn, _POSTGRES_SESSION))
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
         """Open one write transaction: committed at the end of the block, rolled back on any exception."""
         callbacks: list[Callable[[], None]] = []
         async with keeping_cancellation() as check_cancelled:
-            async with self._writer.begin() as conn:
+            async with self._my_turn(), self._writer.begin() as conn:
                 check_cancelled()
                 self._after_commit[conn] = callbacks
                 try:
@@ -117,6 +132,10 @@ class Database:
                 check_cancelled()
             for callback in callbacks:
                 callback()
+
+    def _my_turn(self) -> AbstractAsyncContextManager[None]:
+        """Wait for the other writers of this process: SQLite's own waiting polls, and is not fair."""
+        return nullcontext() if self._turn is None else _held(self._turn)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -140,9 +159,28 @@ class Database:
 
     async def close(self) -> None:
         """Close every connection."""
+        await self.appender.close()
         await self._writer.dispose()
         await self._reader.dispose()
         await self._dedicated.dispose()
+
+
+@asynccontextmanager
+async def _held(turn: asyncio.Lock) -> AsyncIterator[None]:
+    """Hold the turn.
+
+    Raises:
+        sqlalchemy.exc.TimeoutError: the writers before did not come to an end.
+    """
+    try:
+        async with asyncio.timeout(TURN_TIMEOUT_S):
+            await turn.acquire()
+    except TimeoutError as error:
+        raise PoolTimeout(f"the database was busy for {TURN_TIMEOUT_S:g} s") from error
+    try:
+        yield
+    finally:
+        turn.release()
 
 
 def _on_connect(engine: AsyncEngine, *pragmas: str) -> None:

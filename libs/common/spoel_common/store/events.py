@@ -8,6 +8,7 @@ every aggregate's versions in sequence.
 """
 
 import asyncio
+import sqlite3
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -15,9 +16,18 @@ from sqlalchemy import RowMapping, func, insert, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from spoel_common.errors import VersionConflict
 from spoel_common.events import Envelope
 from spoel_common.store.database import Database
+from spoel_common.store.job import (
+    Append,
+    NewAnswer,
+    Row,
+    all_there,
+    archived_refusal,
+    job_of,
+    rows_of,
+    version_conflict,
+)
 from spoel_common.store.names import AggregateRef, StoreName
 from spoel_common.store.schema import events
 
@@ -44,11 +54,13 @@ _HEAD = {
 # a higher xid may have committed an earlier version of it; in order of xid the two versions would be swapped.
 _LAST = {
     "sqlite": text("""
-        SELECT version, 0 AS behind FROM events
-        WHERE aggregate_type = :type AND aggregate_id = :id ORDER BY version DESC LIMIT 1"""),
+        SELECT version, 0 AS behind, EXISTS (
+            SELECT 1 FROM archived WHERE aggregate_type = :type AND aggregate_id = :id) AS archived
+        FROM events WHERE aggregate_type = :type AND aggregate_id = :id ORDER BY version DESC LIMIT 1"""),
     "postgresql": text("""
-        SELECT version, xid > pg_current_xact_id() AS behind FROM events
-        WHERE aggregate_type = :type AND aggregate_id = :id ORDER BY version DESC LIMIT 1"""),
+        SELECT version, xid > pg_current_xact_id() AS behind, EXISTS (
+            SELECT 1 FROM archived WHERE aggregate_type = :type AND aggregate_id = :id) AS archived
+        FROM events WHERE aggregate_type = :type AND aggregate_id = :id ORDER BY version DESC LIMIT 1"""),
 }
 
 
@@ -127,28 +139,59 @@ class EventStore:
 
         Raises:
             VersionConflict: the aggregate has another version by now, or another writer was faster.
+            AggregateArchived: the aggregate is closed for good.
             EventTooLarge: an envelope is larger than may be stored.
             ValueError: an envelope of another store, aggregate or version; a fault of the calling code.
         """
         if not envelopes:
             return
-        self._check(ref, expected_version, envelopes)
-        rows = [_row(ref, envelope) for envelope in envelopes]
-        if await self._already_there(conn, ref, rows):
-            return
+        rows = rows_of(self.name, Append(ref, expected_version, envelopes))
         last = (await conn.execute(_LAST[self.database.dialect], {"type": ref.type, "id": ref.id})).one_or_none()
         version = 0 if last is None else last.version
         if version != expected_version:
-            raise _conflict(ref, f"it is at version {version} by now, the request was decided at {expected_version}")
+            if await _already_there(conn, rows):
+                return
+            raise version_conflict(
+                ref, f"it is at version {version} by now, the request was decided at {expected_version}"
+            )
+        if last is not None and last.archived:
+            raise archived_refusal(ref)
         if last is not None and last.behind:
-            raise _conflict(ref, "a request that began later was faster")
+            raise version_conflict(ref, "a request that began later was faster")
         try:
-            await conn.execute(insert(events), rows)
+            await conn.execute(insert(events), [row._asdict() for row in rows])
         except DBAPIError as error:
-            if getattr(error.orig, "sqlstate", None) in _LOST_RACES:
-                raise _conflict(ref, "another request changed it at the same time") from error
-            raise
+            if not _is_lost_race(error):
+                raise
+            raise version_conflict(
+                ref, "another request changed it at the same time, or an event id is already used"
+            ) from error
         self.database.after_commit(conn, self.appended.set)
+
+    async def append_now(self, appends: Sequence[Append], answer: NewAnswer | None = None) -> Cursor:
+        """Append events in a transaction of their own and return when they are durable: the hot path.
+
+        For whoever decides upon versions that it knows and has nothing else to write; many callers at once share a
+        commit on SQLite. All events already there with the same bytes: nothing is done.
+
+        Args:
+            appends: of one or more aggregates, each once; all of them are stored or none is.
+            answer: kept with the events, so that a repeated command gets it again.
+
+        Returns:
+            The place of the last event in the store's order.
+
+        Raises:
+            VersionConflict: an aggregate has another version by now.
+            AggregateArchived: an aggregate is closed for good.
+            AnswerExists: the answer's key is taken: a twin was faster.
+            EventTooLarge: an envelope is larger than may be stored.
+            ValueError: nothing to append, or an envelope of another store, aggregate or version.
+            sqlalchemy.exc.DBAPIError, OSError: the database failed.
+        """
+        place = await self.database.appender.append(job_of(self.name, appends, answer))
+        self.appended.set()
+        return Cursor(*place)
 
     async def read_after(self, cursor: Cursor, limit: int) -> list[StoredEvent]:
         """Return up to ``limit`` events behind ``cursor``, in the store's order; none can appear before them later."""
@@ -179,44 +222,19 @@ class EventStore:
         async with self.database.read() as conn:
             return (await conn.execute(select(func.count()).select_from(events))).scalar_one()
 
-    def _check(self, ref: AggregateRef, expected_version: int, envelopes: Sequence[Envelope]) -> None:
-        if not ref.type or not ref.id:
-            raise ValueError(f"an aggregate needs a type and an id, not {ref}")
-        for version, envelope in enumerate(envelopes, start=expected_version + 1):
-            found = (envelope.source, envelope.aggregatetype, envelope.subject, envelope.aggregateversion)
-            if found != (self.name.source, ref.type, ref.id, version):
-                raise ValueError(f"envelope of {found} appended to {self.name.source} {ref} version {version}")
 
-    async def _already_there(self, conn: AsyncConnection, ref: AggregateRef, rows: list[dict[str, object]]) -> bool:
-        ids = [row["id"] for row in rows]
-        query = select(events.c.id, events.c.raw).where(events.c.id.in_(ids))
-        found = {row.id: bytes(row.raw) for row in await conn.execute(query)}
-        if not found:
-            return False
-        if all(found.get(str(row["id"])) == row["raw"] for row in rows):
-            return True
-        raise _conflict(ref, "an event id is already used by another event")
+async def _already_there(conn: AsyncConnection, rows: Sequence[Row]) -> bool:
+    query = select(events.c.id, events.c.raw).where(events.c.id.in_([row.id for row in rows]))
+    return all_there(rows, {row.id: bytes(row.raw) for row in await conn.execute(query)})
 
 
-def _row(ref: AggregateRef, envelope: Envelope) -> dict[str, object]:
-    return {
-        "id": envelope.id,
-        "aggregate_type": ref.type,
-        "aggregate_id": ref.id,
-        "version": envelope.aggregateversion,
-        "type": envelope.type,
-        "raw": envelope.to_bytes(),
-    }
+def _is_lost_race(error: DBAPIError) -> bool:
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    return getattr(error.orig, "sqlstate", None) in _LOST_RACES or (
+        isinstance(code, int) and code & 0xFF == sqlite3.SQLITE_CONSTRAINT
+    )
 
 
 def _stored(row: RowMapping) -> StoredEvent:
     ref = AggregateRef(row["aggregate_type"], row["aggregate_id"])
     return StoredEvent(row["position"], row["xid"], row["id"], ref, row["version"], row["type"], bytes(row["raw"]))
-
-
-def _conflict(ref: AggregateRef, why: str) -> VersionConflict:
-    return VersionConflict(
-        f"{ref.type} {ref.id} was changed in the meantime: {why}. Read it again and repeat the request.",
-        aggregate_type=ref.type,
-        aggregate_id=ref.id,
-    )

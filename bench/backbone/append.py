@@ -1,0 +1,143 @@
+"""Append: the store's hot path against the bare drivers, and against the library ``eventsourcing``.
+
+Ours checks versions and writes an answer's row with every transaction; the bare side writes the events only.
+"""
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import asyncpg
+
+from spoel_common.events import Envelope
+from spoel_common.ids import new_id
+from spoel_common.store import AggregateRef, Append, Database, EventStore, NewAnswer
+from spoel_local.bench import Result, judge
+
+from . import stage
+
+ROUNDS = 7
+BULK = 20_000
+SINGLE = 1_500
+AGGREGATE = 10
+"""Events of one aggregate that a transaction of 100 appends together."""
+
+_COLUMNS = "INSERT INTO events (id, aggregate_type, aggregate_id, version, type, raw)"
+_SQLITE = f"{_COLUMNS} VALUES (?, ?, ?, ?, ?, ?)"
+_POSTGRES = (
+    f"{_COLUMNS} SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::bytea[])"
+)
+
+Batches = list[list[Envelope]]
+Side = Callable[[Batches], Awaitable[None]]
+
+
+def run() -> list[Result]:
+    """Measure appends on both databases."""
+    with stage.folder() as place, stage.postgres() as server:
+        return asyncio.run(_measure(place, server))
+
+
+async def _measure(place: Path, server: stage.PostgresServer) -> list[Result]:
+    sqlite, bare_sqlite = await stage.new_sqlite(place), await stage.new_sqlite(place)
+    postgres = await stage.new_postgres(server)
+    bare_postgres = await asyncpg.connect(await stage.new_postgres_url(server))
+    driver, asyncpg_driver = _bare_sqlite(bare_sqlite), _bare_postgres(bare_postgres)
+    one = "append 1 a transaction"
+    results = [
+        await _compare("append 100 a transaction, SQLite", _ours(sqlite), driver, BULK, 100, 0.70),
+        await _compare("append 100 a transaction, PostgreSQL", _ours(postgres), asyncpg_driver, BULK, 100, 0.70),
+        await _compare(f"{one}, one caller, SQLite", _ours(sqlite), driver, SINGLE, 1, 0.40),
+        await _compare(f"{one}, one caller, PostgreSQL", _ours(postgres), asyncpg_driver, SINGLE, 1, 0.60),
+        await _compare(f"{one}, 64 callers, SQLite", _many_callers(sqlite), driver, 4 * SINGLE, 1, 2.0),
+    ]
+    for database in (sqlite, bare_sqlite, postgres):
+        await database.close()
+    await bare_postgres.close()
+    return results
+
+
+async def _compare(what: str, ours: Side, bare: Side, events: int, size: int, target: float) -> Result:
+    pairs = []
+    for _ in range(ROUNDS + 1):
+        mine, other = _batches(events, size), _batches(events, size)
+        pairs.append((await _seconds(ours, mine), await _seconds(bare, other)))
+    result = judge(what, pairs[1:], target)  # without the first round, which warms up
+    return result.model_copy(
+        update={"value": events / result.value, "baseline": events / (result.baseline or 1), "unit": "events/s"}
+    )
+
+
+def _batches(events: int, size: int) -> Batches:
+    made = stage.envelopes(events, versions=min(AGGREGATE, size))
+    return [made[start : start + size] for start in range(0, events, size)]
+
+
+async def _seconds(side: Side, batches: Batches) -> float:
+    start = time.perf_counter()
+    await side(batches)
+    return time.perf_counter() - start
+
+
+def _appends(batch: Sequence[Envelope]) -> list[Append]:
+    return [
+        Append(AggregateRef("case", batch[start].subject), 0, batch[start : start + AGGREGATE])
+        for start in range(0, len(batch), AGGREGATE)
+    ]
+
+
+def _answer() -> NewAnswer:
+    return NewAnswer("person-1", "POST /referrals", new_id(), "0" * 64, 201, b'{"body":"{}"}', datetime.now(UTC))
+
+
+def _ours(database: Database) -> Side:
+    store = EventStore(database, stage.NAME)
+
+    async def append(batches: Batches) -> None:
+        for batch in batches:
+            await store.append_now(_appends(batch), _answer())
+
+    return append
+
+
+def _many_callers(database: Database) -> Side:
+    store = EventStore(database, stage.NAME)
+
+    async def call(batches: Batches) -> None:
+        for batch in batches:
+            await store.append_now(_appends(batch), _answer())
+
+    async def append(batches: Batches) -> None:
+        await asyncio.gather(*(call(batches[caller::64]) for caller in range(64)))
+
+    return append
+
+
+def _row(envelope: Envelope) -> tuple[str, str, str, int, str, bytes]:
+    raw = envelope.model_dump_json(exclude_none=True).encode()
+    return envelope.id, envelope.aggregatetype, envelope.subject, envelope.aggregateversion, envelope.type, raw
+
+
+def _bare_sqlite(database: Database) -> Side:
+    conn = sqlite3.connect(str(database.path), isolation_level=None)
+    conn.execute("PRAGMA journal_mode=WAL")
+    conn.execute("PRAGMA synchronous=FULL")
+
+    async def append(batches: Batches) -> None:
+        for batch in batches:
+            conn.execute("BEGIN IMMEDIATE")
+            conn.executemany(_SQLITE, [_row(envelope) for envelope in batch])
+            conn.execute("COMMIT")
+
+    return append
+
+
+def _bare_postgres(conn: asyncpg.Connection) -> Side:
+    async def append(batches: Batches) -> None:
+        for batch in batches:
+            await conn.execute(_POSTGRES, *zip(*(_row(envelope) for envelope in batch), strict=True))
+
+    return append
