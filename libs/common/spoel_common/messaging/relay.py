@@ -28,6 +28,7 @@ BATCH_EVENTS = 250
 BATCH_BYTES = 1_000_000
 _POLL_S = 0.5
 _BACK_OFF_S = (0.1, 0.2, 0.5, 1.0, 2.0)
+_FOLLOWS_AFTER_S = 1.0
 
 
 class StreamAhead(Exception):
@@ -39,10 +40,12 @@ class Relay:
 
     Attributes:
         problem: why nothing is published at the moment, or None.
+        follows: whether another process of the service leads, and this one waits to take over.
     """
 
     def __init__(self, store: EventStore, broker: Broker, replicas: int = 1) -> None:
         self.problem: str | None = "not started"
+        self.follows = False
         self._store = store
         self._broker = broker
         self._replicas = replicas
@@ -60,13 +63,19 @@ class Relay:
         failures = itertools.count()
         while True:
             started_s = time.monotonic()
+            waiting = asyncio.get_running_loop().call_later(_FOLLOWS_AFTER_S, self._note_following)
             try:
                 async with keeping_cancellation(), leadership(self._store.database, self._task) as leader:
+                    waiting.cancel()
+                    self.follows = False
                     await self._lead(leader)
             except (BrokerAway, NotPublished, StreamUnsafe, StreamAhead, OSError) as error:
                 self._report(error)
             except (nats.errors.Error, SQLAlchemyError) as error:
                 self._report(error)
+            finally:
+                waiting.cancel()
+            self.follows = False
             if time.monotonic() - started_s > _BACK_OFF_S[-1]:
                 failures = itertools.count()
             await asyncio.sleep(_BACK_OFF_S[min(next(failures), len(_BACK_OFF_S) - 1)])
@@ -130,6 +139,9 @@ class Relay:
         }
         async with self._store.database.write() as conn:
             await upsert(conn, relay_cursor, [values])
+
+    def _note_following(self) -> None:
+        self.follows = True
 
     def _report(self, error: Exception) -> None:
         problem = f"{type(error).__name__}: {error}"
