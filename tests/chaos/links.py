@@ -118,9 +118,9 @@ class Links:
         """Cut ``node`` off from all others, in both directions."""
         self._do(self._each("cut", [pair for pair in self._open if node in pair], how))
 
-    def mend(self) -> None:
-        """Mend every link."""
-        self._do(self._each("mend", self._open))
+    def mend(self, node: str) -> None:
+        """Mend every link from and to ``node``."""
+        self._do(self._each("mend", [pair for pair in self._open if node in pair]))
 
     async def _listen(self) -> None:
         for pair, (port, target) in self._links.items():

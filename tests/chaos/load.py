@@ -1,7 +1,7 @@
 """The load: what people of a clinic tell the four services, over HTTP, as long as it is let flow.
 
-Each service has two callers of its own, each with chances of its own from the seed. A refusal is an answer; nothing
-is repeated but what was not answered.
+Each service has callers of its own, each with chances of its own from the seed. A refusal is an answer; nothing is
+repeated but what was not answered.
 """
 
 import asyncio
@@ -24,7 +24,6 @@ EHR, CLINICIAN, PROFESSIONAL, SUPERVISOR, AUDITOR = (
     "auditor",
 )
 ROOM = "room-1"
-CALLERS_A_SERVICE = 2
 _CASES_AT_ONCE = 40
 _HELD_S = 0.02
 _ORDER = {
@@ -53,6 +52,7 @@ class Load:
 
     Attributes:
         session_id: the session in room-1 that is paused and resumed, while it lasts.
+        callers_a_service: how many call each service at the same time.
         ready: cases with consent, newest last, for planning.
     """
 
@@ -60,6 +60,8 @@ class Load:
     clock: Clock
     seed: int
     session_id: str
+    callers_a_service: int
+    between_s: float
     ready: list[str] = field(default_factory=list)
     _open: asyncio.Event = field(default_factory=asyncio.Event)
     _under_way: int = 0
@@ -80,7 +82,7 @@ class Load:
         }
         async with asyncio.TaskGroup() as group:
             for service, act in kinds.items():
-                for number in range(CALLERS_A_SERVICE):
+                for number in range(self.callers_a_service):
                     chance = random.Random(f"spoel-load:{self.seed}:{service}:{number}")
                     group.create_task(self._again_and_again(act, chance), name=f"{service}-{number}")
 
@@ -105,7 +107,7 @@ class Load:
                 await act(chance)
             finally:
                 self._under_way -= 1
-            await asyncio.sleep(chance.uniform(0.0, _HELD_S))
+            await asyncio.sleep(chance.uniform(0.0, self.between_s))
 
     async def _at_intake(self, chance: random.Random) -> None:
         """One patient's way up to consent, left off somewhere by some."""

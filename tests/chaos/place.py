@@ -165,7 +165,7 @@ class Place:
         try:
             await asyncio.sleep(fault.lasts_s)
         finally:
-            self.cluster.links.mend()
+            self.cluster.links.mend(node)
 
     async def _ready(self, child: Child) -> None:
         deadline_s = time.monotonic() + READY_WITHIN_S

@@ -92,10 +92,10 @@ def embedded_menu() -> Menu:
     """Return what may strike SQLite, one nats-server and one process a service."""
     return {
         service: [
-            Choice(Kind(KILL, service), 4, (0.0, 0.5)),
-            Choice(Kind(KILL, "nats"), 2, (0.0, 1.0)),
-            Choice(Kind(STOP, service), 2, (0.3, 1.5)),
-            Choice(Kind(DISK, service), 2, (0.3, 1.0)),
+            Choice(Kind(KILL, service), 3, (0.0, 0.5)),
+            Choice(Kind(KILL, "nats"), 1, (0.0, 1.0)),
+            Choice(Kind(STOP, service), 3, (0.3, 1.5)),
+            Choice(Kind(DISK, service), 3, (0.3, 1.0)),
         ]
         for service in SERVICES
     }
@@ -147,7 +147,7 @@ def _fault(chance: random.Random, service: str, choice: Choice) -> Fault:
     return Fault(
         kind=choice.kind,
         service=service,
-        after=chance.randint(2, 12),
+        after=chance.randint(2, 8),
         lingers_s=round(chance.uniform(0.0, 0.05), 3),
         lasts_s=round(chance.uniform(*choice.lasts_s), 1),
     )

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from spoel_local.tokens import fetch_tokens, read_people
 from tests.chaos.books import Reading
 from tests.chaos.equalities import all_equalities
 from tests.chaos.ledger import Callers, Ledger
-from tests.chaos.load import CLINICIAN, EHR, PROFESSIONAL, ROOM, Load
+from tests.chaos.load import PROFESSIONAL, ROOM, Load
 from tests.chaos.models import MODELS, Anew
 from tests.chaos.place import Place
 from tests.chaos.plan import Fault, Round
@@ -51,6 +51,11 @@ class Outcome:
     checks: list[Check] = field(default_factory=list)
 
     @property
+    def events(self) -> int:
+        """How many events were compared."""
+        return next((check.values["events"] for check in self.checks if "events" in check.values), 0)
+
+    @property
     def failed(self) -> list[Check]:
         return [check for check in self.checks if not check.ok]
 
@@ -61,10 +66,14 @@ class Run:
     Args:
         folder: for the read models built from zero.
         say: told of every round.
+        pace: how many call each service at the same time, and their longest pause between two acts, in seconds.
     """
 
-    def __init__(self, place: Place, seed: int, folder: Path, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, place: Place, seed: int, folder: Path, say: Callable[[str], None], pace: tuple[int, float]
+    ) -> None:
         self.place = place
+        self._pace = pace
         self.outcome = Outcome(Ledger())
         self._seed, self._folder, self._say = seed, folder, say
         self._since: dict[str, int] = {}
@@ -81,7 +90,7 @@ class Run:
             await way.to_the_treatment_chair()
             await people.tell(PROFESSIONAL, "stimulation", f"/sessions/{way.session_id}/start", {}, "start")
         self._callers = Callers(self.place.addresses, self._fetch_tokens(), self.outcome.ledger)
-        self._load = Load(self._callers, world.clock, self._seed, way.session_id, [way.case_id])
+        self._load = Load(self._callers, world.clock, self._seed, way.session_id, *self._pace, ready=[way.case_id])
         self._broker = await Broker.connect(self.place.nats_settings("audit"), "chaos")
         self._anew = {service: await Anew.open(service, self._folder) for service in MODELS}
         self._reading = Reading(instance, self._broker, self._anew)
@@ -166,11 +175,3 @@ class Run:
         self._tokens_s = time.monotonic()
         instance = self.place.instance
         return fetch_tokens(read_people(), instance.data_dir, instance.issuer)
-
-
-async def run_all(run: Run, plan: Sequence[Round]) -> Outcome:
-    """Go through a plan, and end early at the first round after which something does not hold."""
-    for planned in plan:
-        if await run.round(planned):
-            break
-    return run.outcome
