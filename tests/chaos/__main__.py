@@ -19,14 +19,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from spoel_common.logging import configure_logging
-from spoel_local.demo.world import morning_clock
-from spoel_local.launcher import Options, Ports
-from spoel_local.processes import ending_on_signals
 from tests.chaos.place import Place, embedded, hospital
 from tests.chaos.plan import Menu, Round, draw, embedded_menu, hospital_menu
 from tests.chaos.run import Outcome, Run
 from tests.postgres_server import memory_disk
+
+from spoel_common.logging import configure_logging
+from spoel_local.demo.world import morning_clock
+from spoel_local.launcher import Options, Ports
+from spoel_local.processes import ending_on_signals
 
 
 class Part(NamedTuple):
@@ -75,7 +76,7 @@ def main() -> int:
     if asked.plan:
         return 0
     report = {
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "machine": _machine(),
         "version": importlib.metadata.version("spoel-local"),
         "seed": asked.seed,
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -119,9 +120,7 @@ def _run(part: Part, seed: int, plan: list[Round]) -> dict[str, Any]:
     return report
 
 
-async def _rounds(
-    part: Part, place: Place, seed: int, plan: list[Round], folder: Path
-) -> tuple[Outcome, str | None]:
+async def _rounds(part: Part, place: Place, seed: int, plan: list[Round], folder: Path) -> tuple[Outcome, str | None]:
     """Go through a plan, and end early at the first round after which something does not hold."""
     async with Run(place, seed, folder, _say, part.pace) as run:
         for planned in plan:
@@ -131,6 +130,10 @@ async def _rounds(
             except Exception as error:  # noqa: BLE001 - whatever ended the run is its result
                 return run.outcome, f"in round {planned.number}: {type(error).__name__}: {error}"
         return run.outcome, None
+
+
+def _machine() -> str:
+    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
 
 
 def _say(text: str) -> None:

@@ -7,21 +7,21 @@ import asyncio
 import hashlib
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from nats.errors import Error as NatsError
 from nats.js import api
 from nats.js.errors import NotFoundError
 from sqlalchemy import RowMapping, text
 from sqlalchemy.engine import make_url
+from tests.chaos.models import MODELS, Anew
 
 from spoel_common.messaging import Broker
 from spoel_common.store import Database, StoreName
 from spoel_local.instance import Instance, StoreLocation
-from tests.chaos.models import MODELS
 
 Aggregate = tuple[str, str]
 
@@ -135,7 +135,7 @@ class Reading:
         rebuilt: read models built from zero, which are fed what is new in the streams.
     """
 
-    def __init__(self, instance: Instance, broker: Broker, rebuilt: "dict[str, Any]") -> None:
+    def __init__(self, instance: Instance, broker: Broker, rebuilt: Mapping[str, Anew]) -> None:
         self.books = Books()
         self._instance = instance
         self._broker = broker
@@ -163,12 +163,9 @@ class Reading:
         self.books.unlike, self.books.rows = [], 0
         for store in self._instance.stores:
             async with opened(store) as database:
-                rebuilt = self._rebuilt[store.service]
-                for name, query in MODELS[store.service].queries.items():
-                    serving, anew = await rows(database, query), await rows(rebuilt.database, query)
-                    self.books.rows += serving.total()
-                    self.books.unlike += [f"{store.service} {name}: too many {row}" for row in serving - anew]
-                    self.books.unlike += [f"{store.service} {name}: missing {row}" for row in anew - serving]
+                compared, unlike = await self._rebuilt[store.service].differences(database)
+                self.books.rows += compared
+                self.books.unlike += [f"{store.service} {difference}" for difference in unlike]
         return self.books
 
     async def _read_store(self, source: str, database: Database) -> None:
@@ -191,13 +188,12 @@ class Reading:
     async def _read_log(self, database: Database) -> None:
         query = (
             "SELECT log_entry.sequence, event_id, entry, event_bytes FROM log_entry JOIN log_content "
-            "ON log_content.sequence = log_entry.sequence WHERE log_entry.sequence >= :after ORDER BY log_entry.sequence"
+            "ON log_content.sequence = log_entry.sequence "
+            "WHERE log_entry.sequence >= :after ORDER BY log_entry.sequence"
         )
         for row in await mappings(database, query, after=len(self.books.log)):
             digest = hashlib.sha256(row["event_bytes"]).hexdigest()
-            self.books.log.append(
-                Line(row["event_id"], digest, hashlib.sha256(b"\x00" + bytes(row["entry"])).digest())
-            )
+            self.books.log.append(Line(row["event_id"], digest, hashlib.sha256(b"\x00" + bytes(row["entry"])).digest()))
 
     async def _read_applied(self, service: str, database: Database) -> None:
         projection = MODELS[service].projection
@@ -235,11 +231,6 @@ async def opened(store: StoreLocation) -> AsyncIterator[Database]:
 async def mappings(database: Database, query: str, **values: object) -> Sequence[RowMapping]:
     async with database.read() as conn:
         return (await conn.execute(text(query), values)).mappings().all()
-
-
-async def rows(database: Database, query: Any) -> Counter[tuple[Any, ...]]:
-    async with database.read() as conn:
-        return Counter(tuple(row) for row in await conn.execute(query))
 
 
 async def read_on(broker: Broker, stream: str, after: int) -> list[tuple[str, bytes]]:

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
+from tests.chaos.links import Links
 
 from spoel_local.instance import free_ports
 from spoel_local.nats_config import server_config
 from spoel_local.nats_server import binary
 from spoel_local.processes import Child, Program
-from tests.chaos.links import Links
 
 NODES = ("nats-1", "nats-2", "nats-3")
 _TIMEOUT_S = 2.0

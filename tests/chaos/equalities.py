@@ -6,11 +6,12 @@ Each check names what it found amiss, the first few of them.
 import base64
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
-from spoel_local.demo.report import Check
 from tests.chaos.books import Aggregate, Books, Event
 from tests.chaos.ledger import Ledger, Told
+
+from spoel_local.demo.report import Check
 
 _SHOWN = 5
 
@@ -107,7 +108,9 @@ def streamed_once_in_order(books: Books) -> Check:
         messages += len(streamed)
         in_store, in_stream = {event.id: event for event in stored}, Counter(event.id for _, event in streamed)
         wrong += [f"{source}: {event_id} is not in the stream" for event_id in in_store if not in_stream[event_id]]
-        wrong += [f"{source}: {event_id} is {count} times in the stream" for event_id, count in _twice(in_stream.elements())]
+        wrong += [
+            f"{source}: {event_id} is {count} times in the stream" for event_id, count in _twice(in_stream.elements())
+        ]
         for message_id, event in streamed:
             if in_store.get(event.id) != event or message_id != event.id:
                 wrong.append(f"{source}: message {message_id} differs from the stored event {event.id}")
@@ -129,14 +132,14 @@ def applied_once(books: Books) -> Check:
         differ = sorted(set(applied.heads.items()) ^ set(last.items()))
         wrong += [f"{name}: {'/'.join(aggregate)} at {version} on one side only" for aggregate, version in differ]
         heads += len(applied.heads)
-    return _check("every consumer has applied every event of every aggregate", wrong, f"{heads} aggregates", heads=heads)
+    return _check(
+        "every consumer has applied every event of every aggregate", wrong, f"{heads} aggregates", heads=heads
+    )
 
 
 def read_models_alike(books: Books) -> Check:
     """No read model differs from the one that was built from zero."""
-    return _check(
-        "no read model differs from one built from zero", books.unlike, f"{books.rows} rows", rows=books.rows
-    )
+    return _check("no read model differs from one built from zero", books.unlike, f"{books.rows} rows", rows=books.rows)
 
 
 def logged_once(books: Books) -> Check:
@@ -207,5 +210,8 @@ def _twice(ids: Iterable[str]) -> list[tuple[str, int]]:
 def _check(name: str, wrong: list[str], detail: str, **values: int) -> Check:
     shown = "; ".join(wrong[:_SHOWN]) + (f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else "")
     return Check(
-        name=name, ok=not wrong, detail=f"{detail}: {shown}" if wrong else detail, values={**values, "wrong": len(wrong)}
+        name=name,
+        ok=not wrong,
+        detail=f"{detail}: {shown}" if wrong else detail,
+        values={**values, "wrong": len(wrong)},
     )

@@ -4,8 +4,8 @@
 consumer and its inbox.
 """
 
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -147,8 +147,23 @@ class Anew:
             elif projection.apply_batch is not None:
                 await projection.apply_batch(conn, [Received(envelope, decoded, raw)])
 
+    async def differences(self, serving: Database) -> tuple[int, list[str]]:
+        """Return how many rows of ``serving`` were compared with these, and every row that only one side has."""
+        compared, unlike = 0, []
+        for name, query in self._model.queries.items():
+            found, anew = await _rows(serving, query), await _rows(self.database, query)
+            compared += found.total()
+            unlike += [f"{name}: too many {row}" for row in found - anew]
+            unlike += [f"{name}: missing {row}" for row in anew - found]
+        return compared, unlike
+
     async def _apply_own(self, envelope: Envelope) -> None:
         event = INTAKE_EVENTS.decode(envelope)
         if event is not None:
             async with self.database.write() as conn:
                 await project_own(conn, event, Stamp(envelope.time, envelope.actorid))
+
+
+async def _rows(database: Database, query: sa.Select[Any]) -> Counter[tuple[Any, ...]]:
+    async with database.read() as conn:
+        return Counter(tuple(row) for row in await conn.execute(query))

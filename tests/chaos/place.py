@@ -11,16 +11,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from spoel_common.messaging import NatsSettings
-from spoel_common.store import StoreName
-from spoel_local.instance import Instance, free_ports
-from spoel_local.launcher import Launcher, Options, Ports, running
-from spoel_local.nats_config import inbox_prefix
-from spoel_local.processes import Child, Program
-from spoel_local.status import why_not_ready
 from tests.chaos.cluster import NODES, Cluster
 from tests.chaos.plan import CRASH, CUT, DISK, KILL, STOP, Fault
 from tests.postgres_server import PostgresServer
+
+from spoel_common.messaging import NatsSettings
+from spoel_common.store import StoreName
+from spoel_local.instance import Instance, free_ports
+from spoel_local.launcher import Launcher, Options, running
+from spoel_local.nats_config import inbox_prefix
+from spoel_local.processes import Child, Program
+from spoel_local.status import why_not_ready
 
 READY_WITHIN_S = 90.0
 FULL_AT_BYTES = 4_096

@@ -18,8 +18,8 @@ class Kind(NamedTuple):
 
     Attributes:
         what: kill, stop (SIGSTOP), disk-full, crash (of PostgreSQL), cut (of a NATS node's links).
-        target: a process; ``leader`` is the NATS node that leads the stream of the service that is looked at, ``nats-*``
-            every node at once.
+        target: a process; ``leader`` is the NATS node that leads the stream of the service whose commands are counted,
+            ``nats-*`` every node at once.
         how: of a cut: ``silent`` (nothing passes, nobody is told) or ``reset`` (connections end, new ones are refused).
     """
 

@@ -6,6 +6,15 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
+
+from tests.chaos.books import Reading
+from tests.chaos.equalities import all_equalities
+from tests.chaos.ledger import Callers, Ledger
+from tests.chaos.load import PROFESSIONAL, ROOM, Load
+from tests.chaos.models import MODELS, Anew
+from tests.chaos.place import Place
+from tests.chaos.plan import Fault, Round
 
 from spoel_common.messaging import Broker
 from spoel_local.demo import run as demo
@@ -14,13 +23,6 @@ from spoel_local.demo.people import People
 from spoel_local.demo.report import Check, Silent
 from spoel_local.demo.world import World
 from spoel_local.tokens import fetch_tokens, read_people
-from tests.chaos.books import Reading
-from tests.chaos.equalities import all_equalities
-from tests.chaos.ledger import Callers, Ledger
-from tests.chaos.load import PROFESSIONAL, ROOM, Load
-from tests.chaos.models import MODELS, Anew
-from tests.chaos.place import Place
-from tests.chaos.plan import Fault, Round
 
 SERVED_AGAIN = 3
 """A round goes on until every service has answered so many commands or reads after the last fault was mended."""
@@ -79,7 +81,7 @@ class Run:
         self._since: dict[str, int] = {}
         self._tokens_s = 0.0
 
-    async def __aenter__(self) -> "Run":
+    async def __aenter__(self) -> Self:
         """Have a patient in the chair of room-1, their session begun, and the books opened."""
         instance = self.place.instance
         world = World(instance, self.place.launcher.clock, self.place.launcher)

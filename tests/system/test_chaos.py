@@ -5,6 +5,7 @@ while, its disk full, or NATS killed under it. The seed is ``--chaos-seed``.
 """
 
 import asyncio
+import sys
 from collections import Counter
 
 import pytest
@@ -18,11 +19,15 @@ from spoel_local.launcher import Options, Ports
 ROUNDS = 10
 
 
+def say(text) -> None:
+    sys.stdout.write(f"{text}\n")  # shown where the test fails
+
+
 @pytest.mark.timeout(400)
 @pytest.mark.invariant("INV-3")
 @pytest.mark.requirement("SY-02")
 def test_ten_rounds_of_faults_a_service_lose_nothing_double_nothing_and_leave_every_read_model_right(
-    request, fast_folder, capsys
+    request, fast_folder
 ):
     seed = request.config.getoption("--chaos-seed", default=1)
     plan = draw(seed, ROUNDS, embedded_menu(), at_once=len(SERVICES))
@@ -33,14 +38,14 @@ def test_ten_rounds_of_faults_a_service_lose_nothing_double_nothing_and_leave_ev
     options = Options(data_dir=folder / "data", rooms=1, clock=morning_clock(60), ports=Ports.any_free())
 
     async def rounds(place):
-        async with Run(place, seed, folder / "anew", print, pace=(1, 0.3)) as run:
+        async with Run(place, seed, folder / "anew", say, pace=(1, 0.3)) as run:
             for planned in plan:
-                print(f"seed {seed}, {planned}")
+                say(f"seed {seed}, {planned}")
                 assert await run.round(planned) == []
             return run.outcome
 
     with embedded(options) as place:
         outcome = asyncio.run(rounds(place))
-    print(outcome.ledger.counts(), outcome.events)
+    say(outcome.ledger.counts(), outcome.events)
     assert outcome.ledger.acknowledged.keys() == {"intake", "planning", "stimulation"}
     assert outcome.ledger.counts()["unknown_at_first"] > 0

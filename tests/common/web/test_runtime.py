@@ -38,7 +38,9 @@ async def test_a_second_process_of_a_service_is_ready_while_the_first_publishes(
     settings = settings.model_copy(update={**where, "nats_monitor_url": nats_settings.monitor_url})
     runtimes = [Runtime(settings, trial_package, verifier=Tokens(ANNA)) for _ in range(2)]
     async with AsyncExitStack() as stack:
-        clients = [await stack.enter_async_context(served(create_app(each, title="Trial", routers=[]))) for each in runtimes]
+        clients = [
+            await stack.enter_async_context(served(create_app(each, title="Trial", routers=[]))) for each in runtimes
+        ]
 
         async def both_ready() -> bool:
             return [(await client.get("/health/ready")).status_code for client in clients] == [200, 200]
