@@ -1,7 +1,7 @@
 """Three NATS nodes with JetStream on three disks, whose links can be cut."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import httpx
@@ -53,9 +53,9 @@ class Cluster:
             config.write_text(self._config(node), encoding="utf-8")
             yield Program(name=node, command=(binary(), "-c", str(config)), waiting_for=self._healthy(node))
 
-    def leader_of(self, stream: str) -> str | None:
-        """Return the node that leads a stream, as the first node that knows says."""
-        for node in NODES:
+    def leader_of(self, stream: str, asked: Sequence[str] = NODES) -> str | None:
+        """Return the node that leads a stream, as the first of those asked says that knows."""
+        for node in asked:
             try:
                 answer = self._client.get(self.monitor_url(node) + "/jsz", params={"streams": "1", "accounts": "1"})
                 accounts = answer.json().get("account_details") or []
