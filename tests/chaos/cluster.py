@@ -43,6 +43,11 @@ class Cluster:
     def monitor_url(self, node: str) -> str:
         return f"http://127.0.0.1:{self.monitors[node]}"
 
+    def close(self) -> None:
+        """End the links; to be called when the nodes have ended."""
+        self.links.stop()
+        self._client.close()
+
     def programs(self) -> Iterator[Program]:
         """Yield the program of each node."""
         self._folder.mkdir(parents=True, exist_ok=True)

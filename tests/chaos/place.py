@@ -264,7 +264,7 @@ def hospital(options: Options) -> Iterator[Place]:
             yield Place(launcher, launcher.start(), launcher.cluster, postgres)
         finally:
             launcher.stop()
-            launcher.cluster.links.stop()
+            launcher.cluster.close()
     finally:
         postgres.stop()
         os.umask(umask)

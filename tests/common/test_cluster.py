@@ -27,7 +27,7 @@ def cluster(tmp_path):
     cluster.nodes = nodes
     yield cluster
     nodes.stop_all()
-    cluster.links.stop()
+    cluster.close()
 
 
 async def leader(cluster, stream, besides: str | None = None) -> str | None:
