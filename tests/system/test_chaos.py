@@ -38,7 +38,7 @@ def test_ten_rounds_of_faults_a_service_lose_nothing_double_nothing_and_leave_ev
     options = Options(data_dir=folder / "data", rooms=1, clock=morning_clock(60), ports=Ports.any_free())
 
     async def rounds(place):
-        async with Run(place, seed, folder / "anew", say, pace=(1, 0.3)) as run:
+        async with Run(place, seed, folder / "anew", say, pace=(1, 0.5)) as run:
             for planned in plan:
                 say(f"seed {seed}, {planned}")
                 assert await run.round(planned) == []
@@ -46,6 +46,6 @@ def test_ten_rounds_of_faults_a_service_lose_nothing_double_nothing_and_leave_ev
 
     with embedded(options) as place:
         outcome = asyncio.run(rounds(place))
-    say(outcome.ledger.counts(), outcome.events)
+    say(f"{outcome.ledger.counts()}, {outcome.events} events")
     assert outcome.ledger.acknowledged.keys() == {"intake", "planning", "stimulation"}
     assert outcome.ledger.counts()["unknown_at_first"] > 0
