@@ -7,6 +7,7 @@ UV := .venv/bin/uv
 BIN := .venv/bin
 SETUP := .venv/.ready
 BROWSER_SETUP := .venv/.ready-browser
+BENCH_SETUP := .venv/.ready-bench
 SOURCES := libs services deploy tests bench
 
 export UV_PYTHON_DOWNLOADS := never
@@ -45,7 +46,7 @@ contracts: $(SETUP) ## write what is generated: event contracts, problem types, 
 	$(BIN)/spoel contracts
 	$(BIN)/spoel pages
 
-bench: $(SETUP) ## benchmarks, each against a bare baseline in the same run
+bench: $(BENCH_SETUP) ## benchmarks, each against a bare baseline in the same run
 	$(BIN)/spoel bench $(ARGS)
 
 chaos: $(SETUP) ## faults while commands flow, seeded, of a hospital's size; about 25 minutes
@@ -68,9 +69,13 @@ $(UV):
 	$(PYTHON) -m pip --python .venv install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
 $(SETUP): uv.lock $(PYPROJECTS) | $(UV)
-	$(UV) sync --frozen --inexact --quiet --no-group browser
+	$(UV) sync --frozen --inexact --quiet --no-group browser --no-group bench
 	@touch $@
 
 $(BROWSER_SETUP): $(SETUP)
 	$(UV) sync --frozen --inexact --quiet --group browser
+	@touch $@
+
+$(BENCH_SETUP): $(SETUP)
+	$(UV) sync --frozen --inexact --quiet --group bench
 	@touch $@

@@ -5,6 +5,8 @@ Ours checks versions and writes an answer's row with every transaction; the bare
 
 import asyncio
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
@@ -15,12 +17,15 @@ import asyncpg
 from spoel_common.events import Envelope
 from spoel_common.ids import new_id
 from spoel_common.store import AggregateRef, Append, Database, EventStore, NewAnswer
+from spoel_common.store.job import job_of
 from spoel_local.bench import Result, judge
 
 from . import stage
 
 ROUNDS = 7
 BULK = 20_000
+LIBRARY = Path(__file__).parent / "others" / "eventsourcing_recorder.py"
+LIBRARY_EVENTS = 10_000
 SINGLE = 1_500
 AGGREGATE = 10
 """Events of one aggregate that a transaction of 100 appends together."""
@@ -54,6 +59,7 @@ async def _measure(place: Path, server: stage.PostgresServer) -> list[Result]:
         await _compare(f"{one}, one caller, PostgreSQL", _ours(postgres), asyncpg_driver, SINGLE, 1, 0.60),
         await _compare(f"{one}, 64 callers, SQLite", _many_callers(sqlite), driver, 4 * SINGLE, 1, 2.0),
     ]
+    results.append(await _against_the_library(server, postgres))
     for database in (sqlite, bare_sqlite, postgres):
         await database.close()
     await bare_postgres.close()
@@ -65,7 +71,10 @@ async def _compare(what: str, ours: Side, bare: Side, events: int, size: int, ta
     for _ in range(ROUNDS + 1):
         mine, other = _batches(events, size), _batches(events, size)
         pairs.append((await _seconds(ours, mine), await _seconds(bare, other)))
-    result = judge(what, pairs[1:], target)  # without the first round, which warms up
+    return _as_rate(judge(what, pairs[1:], target), events)  # without the first round, which warms up
+
+
+def _as_rate(result: Result, events: int) -> Result:
     return result.model_copy(
         update={"value": events / result.value, "baseline": events / (result.baseline or 1), "unit": "events/s"}
     )
@@ -141,3 +150,32 @@ def _bare_postgres(conn: asyncpg.Connection) -> Side:
             await conn.execute(_POSTGRES, *zip(*(_row(envelope) for envelope in batch), strict=True))
 
     return append
+
+
+async def _against_the_library(server: stage.PostgresServer, ours: Database) -> Result:
+    """Append ready bytes, 100 a transaction; the library in a process and a database of its own on that server."""
+    name = (await stage.new_postgres_url(server)).rpartition("/")[2]
+    size = str(len(stage.envelopes(1)[0].to_bytes()))
+    command = [sys.executable, str(LIBRARY), "127.0.0.1", str(server.port), "spoel", name, str(LIBRARY_EVENTS), size]
+    process = await asyncio.create_subprocess_exec(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    if process.stdin is None or process.stdout is None:
+        raise RuntimeError("the library's process has no pipes")
+    process.stdin.write(f"{server.password}\n".encode())
+    pairs = []
+    for _ in range(ROUNDS + 1):
+        mine = await _ready_bytes(ours)
+        process.stdin.write(b"once more\n")
+        await process.stdin.drain()
+        pairs.append((mine, float(await process.stdout.readline())))
+    process.stdin.close()
+    await process.wait()
+    what = "append ready bytes 100 a transaction, PostgreSQL, against the library eventsourcing with DB functions"
+    return _as_rate(judge(what, pairs[1:], 4.0), LIBRARY_EVENTS)
+
+
+async def _ready_bytes(database: Database) -> float:
+    jobs = [job_of(stage.NAME, _appends(batch), _answer()) for batch in _batches(LIBRARY_EVENTS, 100)]
+    start = time.perf_counter()
+    for job in jobs:
+        await database.appender.append(job)
+    return time.perf_counter() - start

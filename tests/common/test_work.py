@@ -3,14 +3,17 @@
 from datetime import UTC, datetime
 
 import pytest
+from pydantic import BaseModel
 from tests.common.shop import ACTOR, COUNTER, Counted
 
 from spoel_common.clock import SteppedClock
 from spoel_common.errors import VersionConflict
 from spoel_common.events import Catalogue, Envelope
 from spoel_common.people import Actor, Role
-from spoel_common.store import START
-from spoel_common.work import Aggregate, Loaded, UnitsOfWork, UnknownOwnEvent
+from spoel_common.store import START, AggregateArchived, AggregateRef, snapshots
+from spoel_common.work import Aggregate, Loaded, Snapshots, UnitsOfWork, UnknownOwnEvent
+
+NOW = datetime(2026, 11, 25, 10, tzinfo=UTC)
 
 
 async def newest(shop) -> Envelope:
@@ -113,3 +116,109 @@ async def test_an_own_event_that_no_catalogue_knows_is_an_error_and_not_skipped(
     forgetful: Aggregate[int] = Aggregate("counter", lambda: 0, lambda state, _: state, Catalogue([]))
     with pytest.raises(UnknownOwnEvent, match=r"spoel\.intake\.counted\.v1"):
         await shop.units.load(forgetful, "a")
+
+
+class Tally(BaseModel):
+    """A state with snapshots: the numbers that were counted, closed by a zero."""
+
+    numbers: tuple[int, ...] = ()
+
+    @property
+    def closed(self) -> bool:
+        return self.numbers[-1:] == (0,)
+
+
+def add(state: Tally, event: Counted) -> Tally:
+    return state.model_copy(update={"numbers": (*state.numbers, event.number)})
+
+
+def tally(form: int = 1, every: int = 10, evolve=add, model: type[BaseModel] = Tally) -> Aggregate:
+    how = Snapshots(model, form=form, every=every)
+    return Aggregate("tally", model, evolve, Catalogue([Counted]), how, lambda state: state.closed)
+
+
+async def count_tally(shop, aggregate, *numbers):
+    async with shop.units.begin(ACTOR, "c-1") as work:
+        loaded = await work.load(aggregate, "a")
+        return await work.append(aggregate, "a", loaded, [Counted(number=number) for number in numbers])
+
+
+async def snapshot_of(shop):
+    async with shop.database.read() as conn:
+        return await snapshots.find(conn, AggregateRef("tally", "a"))
+
+
+def only_from(version: int):
+    """Return an ``evolve`` that cannot take the events up to ``version``: they must come from the snapshot."""
+
+    def evolve(state: Tally, event: Counted) -> Tally:
+        assert event.number > version or event.number == 0
+        return add(state, event)
+
+    return evolve
+
+
+async def test_a_long_aggregate_is_loaded_from_its_snapshot_and_the_events_behind_it(shop):
+    await count_tally(shop, tally(), *range(1, 10))
+    assert await snapshot_of(shop) is None
+    await count_tally(shop, tally(), 10, 11)
+    assert (await snapshot_of(shop)).version == 11
+    await count_tally(shop, tally(), 12)
+
+    loaded = await shop.units.load(tally(evolve=only_from(11)), "a")
+    assert loaded == Loaded(Tally(numbers=tuple(range(1, 13))), 12)
+
+
+async def test_a_snapshot_is_rolled_back_with_its_events(shop):
+    async def count_and_fail() -> None:
+        async with shop.units.begin(ACTOR, "c-1") as work:
+            await work.append(tally(), "a", Loaded(Tally(), 0), [Counted(number=number) for number in range(1, 13)])
+            raise RuntimeError("refused")
+
+    with pytest.raises(RuntimeError, match="refused"):
+        await count_and_fail()
+    assert await snapshot_of(shop) is None
+    assert await shop.units.load(tally(), "a") == Loaded(Tally(), 0)
+
+
+class OtherTally(Tally):
+    """The same, but of another shape."""
+
+    highest: int = 0
+
+
+@pytest.mark.parametrize("newer", [tally(form=2), tally(model=OtherTally)], ids=["another form", "another shape"])
+async def test_a_snapshot_of_another_form_is_not_read_and_the_next_one_replaces_it(shop, newer):
+    await count_tally(shop, tally(), *range(1, 12))
+    before = await snapshot_of(shop)
+
+    assert (await shop.units.load(newer, "a")).version == 11
+    await count_tally(shop, newer, *range(12, 24))
+    assert (await snapshot_of(shop)).form != before.form
+    assert (await shop.units.load(newer, "a")).version == 23
+
+
+async def test_a_snapshot_that_cannot_be_read_is_passed_over_for_the_events(shop):
+    await count_tally(shop, tally(), *range(1, 12))
+    found = await snapshot_of(shop)
+    async with shop.database.write() as conn:
+        await snapshots.keep(conn, AggregateRef("tally", "a"), found._replace(state=b'{"numbers":"?"}'), NOW)
+    assert (await shop.units.load(tally(), "a")).state.numbers == tuple(range(1, 12))
+
+
+async def test_a_closed_aggregate_is_archived_with_its_final_snapshot_and_takes_nothing_more(shop):
+    await count_tally(shop, tally(), 1, 2)
+    closed = await count_tally(shop, tally(), 0)
+
+    assert (await snapshot_of(shop)).version == 3
+    async with shop.database.read() as conn:
+        assert await snapshots.archived_at(conn, AggregateRef("tally", "a")) is not None
+    assert await shop.units.load(tally(evolve=only_from(2)), "a") == closed
+    with pytest.raises(AggregateArchived):
+        await count_tally(shop, tally(), 4)
+    assert await shop.store.count() == 3, "its events stay where they are"
+
+
+def test_what_is_archived_needs_snapshots():
+    with pytest.raises(ValueError, match="snapshots"):
+        Aggregate("tally", Tally, add, Catalogue([Counted]), is_closed=lambda state: state.closed)

@@ -48,6 +48,11 @@ def test_a_released_slot_is_free():
     assert release_slot(calendar, "room-1", "one") == []
 
 
+def test_a_calendar_restored_from_its_bytes_is_the_same():
+    calendar = with_slots(wanted("one", 0), wanted("two", 60))
+    assert Calendar.model_validate_json(calendar.model_dump_json()) == calendar
+
+
 def test_a_session_that_is_over_frees_the_rest_of_its_slot():
     calendar = with_slots(wanted("one", 0))
     closed = {"one": NOW + timedelta(minutes=10)}

@@ -8,24 +8,60 @@ A handler of a service::
         loaded = await work.load(CASE, command.case_id)
         decided = domain.decide(loaded.state, command, work.actor)
         await work.append(CASE, command.case_id, loaded, decided)
+
+An aggregate that grows long has snapshots, one that ends is archived::
+
+    SESSION = Aggregate("session", SessionState, evolve, CATALOGUE, Snapshots(SessionState, form=1), is_closed)
 """
 
+import json
+import zlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from functools import reduce
-from typing import Generic, TypeVar
+from functools import cached_property, reduce
+from typing import Any, Generic, TypeVar
 
+import structlog
+from pydantic import BaseModel, ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from spoel_common.clock import Clock, utc_now
 from spoel_common.events import Catalogue, Envelope, EventData
 from spoel_common.ids import new_id
 from spoel_common.people import Actor
-from spoel_common.store import AggregateRef, Database, EventStore
+from spoel_common.store import AggregateRef, Database, EventStore, snapshots
 
 S = TypeVar("S")
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Snapshots:
+    """That, and how, an aggregate's state is kept every so many events.
+
+    Attributes:
+        model: the state's pydantic model.
+        form: raised when ``evolve`` comes to give another state for the same events. The model's shape needs no
+            raising: its schema is part of the form that is stored, and a snapshot of another form is not read.
+        every: events between two snapshots.
+    """
+
+    model: type[BaseModel]
+    form: int
+    every: int = 100
+
+    @cached_property
+    def stored_form(self) -> int:
+        """What tells these snapshots from those of another form or shape; 31 bits."""
+        shape = json.dumps([self.form, self.model.model_json_schema()], sort_keys=True)
+        return zlib.crc32(shape.encode()) & 0x7FFF_FFFF
+
+    def due(self, before: int, after: int) -> bool:
+        """Tell whether a snapshot is to be kept after appending from version ``before`` to ``after``."""
+        return before // self.every != after // self.every
 
 
 @dataclass(frozen=True)
@@ -37,12 +73,21 @@ class Aggregate(Generic[S]):
         initial: makes the state before the first event.
         evolve: state and event → next state; pure.
         catalogue: the service's own events.
+        snapshots: None where the aggregate stays short.
+        is_closed: tells whether nothing can follow any more: then a final snapshot is kept, and the store refuses
+            every further event (``AggregateArchived``). None where it never ends.
     """
 
     name: str
     initial: Callable[[], S]
     evolve: Callable[[S, EventData], S]
     catalogue: Catalogue[EventData]
+    snapshots: Snapshots | None = None
+    is_closed: Callable[[S], bool] | None = None
+
+    def __post_init__(self) -> None:
+        if self.is_closed is not None and self.snapshots is None:
+            raise ValueError(f"aggregate {self.name!r} is archived with a final snapshot: it needs snapshots")
 
 
 @dataclass(frozen=True)
@@ -119,6 +164,7 @@ class Work:
 
         Raises:
             VersionConflict: somebody else changed the aggregate in the meantime.
+            AggregateArchived: the aggregate is closed.
             EventTooLarge: an event is larger than may be stored.
         """
         ids = [new_id() for _ in events] if event_ids is None else list(event_ids)
@@ -126,8 +172,23 @@ class Work:
             self._envelope(aggregate.name, aggregate_id, version, event, event_id, room=room, simulated=simulated)
             for version, (event, event_id) in enumerate(zip(events, ids, strict=True), start=loaded.version + 1)
         ]
-        await self._store.append(self.conn, AggregateRef(aggregate.name, aggregate_id), loaded.version, envelopes)
-        return Loaded(reduce(aggregate.evolve, events, loaded.state), loaded.version + len(envelopes))
+        ref = AggregateRef(aggregate.name, aggregate_id)
+        await self._store.append(self.conn, ref, loaded.version, envelopes)
+        after = Loaded(reduce(aggregate.evolve, events, loaded.state), loaded.version + len(envelopes))
+        if envelopes and aggregate.snapshots is not None:
+            await self._keep_snapshot(aggregate, aggregate.snapshots, ref, loaded.version, after)
+        return after
+
+    async def _keep_snapshot(
+        self, aggregate: Aggregate[S], how: Snapshots, ref: AggregateRef, before: int, after: Loaded[S]
+    ) -> None:
+        closed = aggregate.is_closed is not None and aggregate.is_closed(after.state)
+        if not closed and not how.due(before, after.version):
+            return
+        state = how.model.model_validate(after.state).model_dump_json().encode()
+        await snapshots.keep(self.conn, ref, snapshots.Snapshot(after.version, how.stored_form, state), self.now)
+        if closed:
+            await snapshots.archive(self.conn, ref, after.version, self.now)
 
     def _envelope(
         self,
@@ -201,8 +262,12 @@ class UnitsOfWork:
 
 
 async def _load(store: EventStore, conn: AsyncConnection, aggregate: Aggregate[S], aggregate_id: str) -> Loaded[S]:
-    state, version = aggregate.initial(), 0
-    for envelope in await store.load(conn, AggregateRef(aggregate.name, aggregate_id)):
+    ref = AggregateRef(aggregate.name, aggregate_id)
+    start = Loaded(aggregate.initial(), 0)
+    if aggregate.snapshots is not None:
+        start = _restored(await snapshots.find(conn, ref), aggregate.snapshots, ref) or start
+    state, version = start.state, start.version
+    for envelope in await store.load(conn, ref, version):
         event = aggregate.catalogue.decode(envelope)
         if event is None:
             raise UnknownOwnEvent(
@@ -210,3 +275,14 @@ async def _load(store: EventStore, conn: AsyncConnection, aggregate: Aggregate[S
             )
         state, version = aggregate.evolve(state, event), envelope.aggregateversion
     return Loaded(state, version)
+
+
+def _restored(found: snapshots.Snapshot | None, how: Snapshots, ref: AggregateRef) -> Loaded[Any] | None:
+    """Return what a snapshot holds; None where there is none, or none that this code can read."""
+    if found is None or found.form != how.stored_form:
+        return None
+    try:
+        return Loaded(how.model.model_validate_json(found.state), found.version)
+    except ValidationError:
+        _log.warning("snapshot-not-read", aggregate=ref.type, aggregate_id=ref.id, version=found.version)
+        return None

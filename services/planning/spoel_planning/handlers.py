@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from spoel_common.events import EventData
 from spoel_common.ids import new_id
 from spoel_common.people import Role, acts, check_act
-from spoel_common.work import Aggregate, Loaded, Work
+from spoel_common.work import Aggregate, Loaded, Snapshots, Work
 from spoel_planning import queries
 from spoel_planning.answers import (
     BookingAnswer,
@@ -50,7 +50,7 @@ from spoel_planning.events import (
 )
 
 PLAN = Aggregate("plan", Plan, plan.evolve, PLAN_EVENTS)
-CALENDAR = Aggregate("calendar", Calendar, calendar.evolve, CALENDAR_EVENTS)
+CALENDAR = Aggregate("calendar", Calendar, calendar.evolve, CALENDAR_EVENTS, Snapshots(Calendar, form=1))
 
 E = TypeVar("E", bound=EventData)
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from spoel_common.errors import NotFound
 from spoel_common.events import EventData
 from spoel_common.people import check_act
-from spoel_common.work import Aggregate, Loaded, Work
+from spoel_common.work import Aggregate, Loaded, Snapshots, Work
 from spoel_stimulation import commands as asked
 from spoel_stimulation import projections
 from spoel_stimulation.domain import conditions, conduct, room, roster, session
@@ -22,8 +22,10 @@ from spoel_stimulation.domain.trains import device_pattern
 from spoel_stimulation.events import CATALOGUE, Known, SessionKind, TrainAuthorised
 from spoel_stimulation.orders import MeasurementOrder, TreatmentOrder
 
-ROOM = Aggregate("room", RoomState, room.evolve, CATALOGUE)
-SESSION = Aggregate("session", SessionState, evolve, CATALOGUE)
+ROOM = Aggregate("room", RoomState, room.evolve, CATALOGUE, Snapshots(RoomState, form=1))
+SESSION = Aggregate(
+    "session", SessionState, evolve, CATALOGUE, Snapshots(SessionState, form=1, every=50), lambda state: state.ended
+)
 ROSTER = Aggregate("roster", RosterState, roster.evolve, CATALOGUE)
 
 

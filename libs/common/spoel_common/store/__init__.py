@@ -1,6 +1,6 @@
 """The event store and its tables, the same on SQLite and PostgreSQL (SQLAlchemy Core)."""
 
-from spoel_common.store import idempotency, migrations_v1, migrations_v2
+from spoel_common.store import idempotency, migrations_v1, migrations_v2, snapshots
 from spoel_common.store.database import Database
 from spoel_common.store.events import START, Cursor, EventStore, StoredEvent
 from spoel_common.store.job import AggregateArchived, AnswerExists, Append, NewAnswer
@@ -34,6 +34,7 @@ __all__ = [
     "migrations_v1",
     "migrations_v2",
     "pending_migrations",
+    "snapshots",
     "upsert",
     "watermark_wildcard",
 ]

@@ -91,15 +91,13 @@ def rows_of(name: StoreName, append: Append) -> list[Row]:
     (kind, aggregate_id), expected_version, envelopes = append
     if not kind or not aggregate_id:
         raise ValueError(f"an aggregate needs a type and an id, not {append.ref}")
-    source = name.source
+    source, rows = name.source, []
     for version, envelope in enumerate(envelopes, start=expected_version + 1):
         found = (envelope.source, envelope.aggregatetype, envelope.subject, envelope.aggregateversion)
         if found != (source, kind, aggregate_id, version):
             raise ValueError(f"envelope of {found} appended to {source} {append.ref} version {version}")
-    return [
-        Row(envelope.id, kind, aggregate_id, version, envelope.type, envelope.to_bytes())
-        for version, envelope in enumerate(envelopes, start=expected_version + 1)
-    ]
+        rows.append(Row(envelope.id, kind, aggregate_id, version, envelope.type, envelope.to_bytes()))
+    return rows
 
 
 def all_there(rows: Sequence[Row], found: Mapping[str, bytes]) -> bool:

@@ -193,6 +193,11 @@ class SessionState(BaseModel):
         return self.trains[-1] if self.trains and self.trains[-1].open else None
 
     @property
+    def ended(self) -> bool:
+        """Whether nothing can follow any more."""
+        return not TRANSITIONS[self.phase]
+
+    @property
     def pulses_delivered(self) -> int:
         """Pulses that are known to be delivered."""
         return sum(train.delivered for train in self.trains)
