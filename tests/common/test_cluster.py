@@ -35,7 +35,7 @@ async def leader(cluster, stream, besides: str | None = None) -> str | None:
     return None if found == besides else found
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(400)
 @pytest.mark.invariant("INV-3")
 @pytest.mark.parametrize("seed", [1])
 async def test_events_flow_on_in_order_and_once_when_the_leader_is_killed_and_when_it_is_cut_off(

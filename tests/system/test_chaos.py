@@ -23,7 +23,7 @@ def say(text) -> None:
     sys.stdout.write(f"{text}\n")  # shown where the test fails
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 @pytest.mark.invariant("INV-3")
 @pytest.mark.requirement("SY-02")
 def test_ten_rounds_of_faults_a_service_lose_nothing_double_nothing_and_leave_every_read_model_right(
