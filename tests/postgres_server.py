@@ -60,8 +60,9 @@ class PostgresServer:
         self._end(signal.SIGINT)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def crash_and_restart(self) -> None:
+    def crash_and_restart(self, down_s: float = 0.0) -> None:
         self._end(signal.SIGQUIT)
+        time.sleep(down_s)
         self._launch(_binaries(self.folder, copy=self._account is not None))
 
     def dump(self, database: str) -> bytes:

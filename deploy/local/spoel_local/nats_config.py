@@ -54,7 +54,7 @@ def inbox_prefix(user: str) -> str:
     return f"_INBOX_{user}"
 
 
-def server_config(port: int, monitor_port: int, store_dir: Path, users_file: str) -> str:
+def server_config(port: int, monitor_port: int, store_dir: Path, users_file: str, name: str = "spoel") -> str:
     """Return the configuration of a server of one's own on 127.0.0.1; ``deploy/nats/nats.conf`` is the containers'.
 
     Args:
@@ -62,9 +62,10 @@ def server_config(port: int, monitor_port: int, store_dir: Path, users_file: str
         monitor_port: of the monitor, where alone it can be seen that every message is synced.
         store_dir: where JetStream keeps its files.
         users_file: what ``users_config`` returned, as a path relative to the configuration.
+        name: of the server; in a cluster each has its own.
     """
     return (
-        "server_name: spoel\n"
+        f"server_name: {name}\n"
         f"listen: {json.dumps(f'127.0.0.1:{port}')}\n"
         f"http: {json.dumps(f'127.0.0.1:{monitor_port}')}\n"
         "jetstream {\n"

@@ -383,6 +383,8 @@ class Runtime:
         return Check("durability", ok=False, detail=f"{problem}; or say why not in SPOEL_UNCHECKED_DURABILITY_REASON")
 
     async def _check_relay(self) -> Check:
+        if self._relay is not None and self._relay.follows:
+            return Check("relay", ok=True, detail="another process publishes")
         problem = "not started yet" if self._relay is None else self._relay.problem
         return Check("relay", problem is None, problem or "publishes")
 

@@ -184,6 +184,8 @@ class Consumer:
                 _log.warning("consumer-not-leading", projection=self.projection.name, error=str(error))
             finally:
                 self._leading = False
+            for state in self._states.values():
+                state.problem = None  # whoever leads now reads, and may have none
             await asyncio.sleep(_BACK_OFF_S[2])
 
     async def _read_all(self) -> None:

@@ -96,7 +96,7 @@ class Keeper:
         consumer: the one of the version that serves.
     """
 
-    def __init__(  # noqa: PLR0913 - one argument a part
+    def __init__(
         self,
         projection: Projection,
         database: Database,

@@ -38,6 +38,7 @@ _POLL_S = 0.5
 _LOOK_EVERY_S = 5.0
 _SAVE_EVERY_S = 0.25
 _BACK_OFF_S = (0.1, 0.2, 0.5, 1.0, 2.0)
+_FOLLOWS_AFTER_S = 1.0
 
 
 class StreamAhead(Exception):
@@ -70,12 +71,14 @@ class Relay:
 
     Attributes:
         problem: why nothing is published at the moment, or None.
+        follows: whether another process of the service leads, and this one waits to take over.
     """
 
     def __init__(
         self, store: EventStore, broker: Broker, replicas: int = 1, *, batch_events: int = BATCH_EVENTS
     ) -> None:
         self.problem: str | None = "not started"
+        self.follows = False
         self._store = store
         self._broker = broker
         self._replicas = replicas
@@ -105,13 +108,19 @@ class Relay:
         failures = itertools.count()
         while True:
             started_s = time.monotonic()
+            waiting = asyncio.get_running_loop().call_later(_FOLLOWS_AFTER_S, self._note_following)
             try:
                 async with keeping_cancellation(), leadership(self._store.database, self._task, self._store.appended):
+                    waiting.cancel()
+                    self.follows = False
                     await self._lead()
             except (BrokerAway, NotPublished, StreamUnsafe, StreamAhead, CursorTaken, OSError) as error:
                 self._report(error)
             except (nats.errors.Error, SQLAlchemyError) as error:
                 self._report(error)
+            finally:
+                waiting.cancel()
+            self.follows = False
             if time.monotonic() - started_s > _BACK_OFF_S[-1]:
                 failures = itertools.count()
             await asyncio.sleep(_BACK_OFF_S[min(next(failures), len(_BACK_OFF_S) - 1)])
@@ -253,6 +262,9 @@ class Relay:
             if (await conn.execute(statement.values(_values(at)))).rowcount != 1:
                 raise CursorTaken(f"the cursor of {self._store.name.source} is no longer at {saved}")
         self._saved, self._saved_s = at, time.monotonic()
+
+    def _note_following(self) -> None:
+        self.follows = True
 
     def _report(self, error: Exception) -> None:
         self._totals["failures"] += 1
