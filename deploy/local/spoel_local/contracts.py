@@ -10,13 +10,17 @@ import importlib
 import importlib.util
 import itertools
 import json
+import pkgutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 from pydantic import ValidationError
 
+from spoel_common.erasure import ERASURE
 from spoel_common.events import Catalogue, EventData, ForeignEvent
+from spoel_common.gaps import GAP
+from spoel_common.web.events_routes import DISCARDED
 from spoel_common.work import Aggregate
 
 SERVICES = ("intake", "planning", "stimulation", "audit")
@@ -31,6 +35,11 @@ _TEXT_BY_FORMAT = {
     "date-time": "2026-11-22T10:00:00.000000Z",
     "uuid": "019a9f0c-0000-7000-8000-000000000000",
 }
+
+_SHARED = {"parked-event-discarded": DISCARDED, "gap-detected": GAP, "erasure-completed": ERASURE}
+"""Events whose aggregates are the common library's: of every service that has such an event."""
+
+_NO_AGGREGATES = {"__main__", "migrations"}
 
 
 class ContractBroken(Exception):
@@ -50,7 +59,11 @@ def foreign_models(service: str) -> list[type[ForeignEvent]]:
 
 def own_catalogues(service: str) -> dict[str, Catalogue[EventData]]:
     """Return the catalogue of every kind of aggregate of ``service``, by its name."""
-    return {item.name: item.catalogue for item in _values_in(service, "handlers") if isinstance(item, Aggregate)}
+    package = importlib.import_module(f"spoel_{service}")
+    rooms = [room.name for room in pkgutil.iter_modules(package.__path__) if room.name not in _NO_AGGREGATES]
+    items = [item for room in rooms for item in _values_in(service, room) if isinstance(item, Aggregate)]
+    shared = {_SHARED[model.event_name]: model for model in event_models(service) if model.event_name in _SHARED}
+    return {item.name: item.catalogue for item in items} | {name: Catalogue([shared[name]]) for name in shared}
 
 
 def foreign_catalogues(service: str) -> list[Catalogue[ForeignEvent]]:

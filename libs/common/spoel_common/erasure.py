@@ -72,6 +72,10 @@ async def is_erased(conn: AsyncConnection, patient_id: str) -> bool:
     return await conn.scalar(sa.select(due.c.erasure_id).where(due.c.patient_id == patient_id)) is not None
 
 
+ERASURE = "erasure"
+"""The kind of aggregate of the services' answers, in every service."""
+
+
 class ErasureAnswers:
     """A service's answers to erasures.
 
@@ -84,7 +88,7 @@ class ErasureAnswers:
     def __init__(self, completed: type[EventData], clear_outside: ClearOutside = nothing_outside) -> None:
         self._completed = completed
         self._clear_outside = clear_outside
-        self._aggregate = Aggregate("erasure", lambda: False, lambda _state, _event: True, Catalogue([completed]))
+        self._aggregate = Aggregate(ERASURE, lambda: False, lambda _state, _event: True, Catalogue([completed]))
         self._noted = asyncio.Event()
 
     async def note(

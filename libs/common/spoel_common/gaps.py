@@ -10,13 +10,16 @@ from spoel_common.people import Actor
 from spoel_common.store import EventStore
 from spoel_common.work import Aggregate, Loaded, Work
 
+GAP = "gap"
+"""The kind of aggregate of these events, in every service."""
+
 
 def gap_recorder(store: EventStore, clock: Clock) -> RecordGap:
     """Return a function that appends ``gap-detected`` to ``store``, each of an aggregate ``gap`` of its own."""
     service = store.name.service
     model = gap_detected(service)
     catalogue: Catalogue[EventData] = Catalogue([model])
-    aggregate: Aggregate[None] = Aggregate("gap", lambda: None, lambda _state, _event: None, catalogue)
+    aggregate: Aggregate[None] = Aggregate(GAP, lambda: None, lambda _state, _event: None, catalogue)
     actor = Actor(person_id=f"service:{service}", roles=frozenset())
 
     async def record(conn: AsyncConnection, gap: Gap) -> None:
