@@ -5,9 +5,10 @@ import json
 import sqlite3
 from contextlib import closing
 
+import nats
 import pytest
 from sqlalchemy.engine import make_url
-from tests.system.walker import Finder, Piece, files_in, rows_of
+from tests.system.walker import Finder, Piece, files_in, messages_of, rows_of
 
 from spoel_common.sealing import generate_key_pair, seal
 from spoel_local.instance import StoreLocation
@@ -84,3 +85,23 @@ async def test_a_leak_in_a_table_of_postgresql_is_found(tmp_path, postgres_url, 
     )
     found = FINDER.leaks(await rows_of(store))
     assert [(leak.what, leak.place) for leak in found] == [("name", "audit: cells")]
+
+
+async def test_a_leak_in_a_stream_in_a_header_and_in_a_bucket_is_found(own_nats):
+    url = own_nats.settings.servers[0]
+    client = await nats.connect(url)
+    jetstream = client.jetstream()
+    await jetstream.add_stream(name="EVENTS", subjects=["events.>"])
+    for number in range(600):
+        await client.publish("events.fine", str(number).encode())
+    await jetstream.publish("events.leak", b'{"question": "Mevr. Aardappelkroket"}')
+    await jetstream.publish("events.leak", b"fine", headers={"Note": "wil graag rust"})
+    bucket = await jetstream.create_key_value(bucket="strips", history=1)
+    await bucket.put("room-1.session-1", b"999911120")
+    await client.close()
+    found = FINDER.leaks([piece async for piece in messages_of(url)])
+    assert [(leak.what, leak.place) for leak in found] == [
+        ("name", "stream EVENTS"),
+        ("text", "stream EVENTS"),
+        ("bsn", "stream KV_strips"),
+    ]

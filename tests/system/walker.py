@@ -120,10 +120,9 @@ def _row(place: str, row: tuple[object, ...]) -> Piece:
     return Piece(place, b"\n".join(cell if isinstance(cell, bytes) else str(cell).encode() for cell in row))
 
 
-async def messages_of(instance: Instance) -> AsyncIterator[Piece]:
+async def messages_of(url: str, **options: str) -> AsyncIterator[Piece]:
     """Yield every message of every stream and bucket: subject, headers and content."""
-    seed = Installation(instance.data_dir).nkey("intake")
-    client = await nats.connect(instance.nats_url, nkeys_seed=str(seed), inbox_prefix=inbox_prefix("intake"))
+    client = await nats.connect(url, **options)
     try:
         jetstream = client.jetstream()
         for stream in await jetstream.streams_info():
@@ -142,5 +141,7 @@ async def messages_of(instance: Instance) -> AsyncIterator[Piece]:
 async def everything(instance: Instance) -> list[Piece]:
     """Return all that an instance keeps: tables, streams, buckets, and every file, logs among them."""
     pieces = [piece for store in instance.stores for piece in await rows_of(store)]
-    pieces += [piece async for piece in messages_of(instance)]
+    seed = Installation(instance.data_dir).nkey("intake")
+    options = {"nkeys_seed": str(seed), "inbox_prefix": inbox_prefix("intake")}
+    pieces += [piece async for piece in messages_of(instance.nats_url, **options)]
     return [*pieces, *files_in(instance.data_dir)]
