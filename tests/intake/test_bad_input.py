@@ -207,7 +207,7 @@ async def test_every_command_of_the_service_is_in_this_table(shared_intake):
     posts = {
         path.replace("{case_id}", "{case}").replace("{item}", "medication").replace("{person_id}", "new")
         for path, methods in shared_intake.app.openapi()["paths"].items()
-        if "post" in methods
+        if "post" in methods and not path.startswith("/operations/")
     }
     assert posts == set(COMMANDS)
 
@@ -252,7 +252,7 @@ async def test_every_read_of_the_service_is_in_this_table(shared_intake):
     gets = {
         path.replace("{case_id}", "{case}").replace("{patient_id}", "{patient}").replace("{version_id}", "1")
         for path, methods in shared_intake.app.openapi()["paths"].items()
-        if "get" in methods
+        if "get" in methods and not path.startswith("/operations/")
     }
     assert gets == set(READS) | OPEN_READS
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import structlog
-from sqlalchemy import ColumnElement, MetaData, Table, and_, delete, func, insert, literal, or_, select
+from sqlalchemy import ColumnElement, MetaData, Table, and_, delete, func, insert, literal, not_, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from spoel_common.cancellation import end
@@ -177,13 +177,23 @@ class Rebuild:
                 await conn.execute(delete(table))
                 await conn.execute(insert(table).from_select(table.c.keys(), select(self._shown(table))))
         name = self._projection.name
-        for table in (feeds, inbox, held):
+        for table in (inbox, held):
             await conn.execute(delete(table).where(table.c.projection == name))
             shown = self._shown(table)
             copied = [column.name for column in table.c if column.name not in ("projection", "held_id")]
             rows = select(literal(name), *(shown.c[column] for column in copied))
             await conn.execute(insert(table).from_select(["projection", *copied], rows))
+        await self._replace_checkpoints(conn)
         await conn.execute(delete(rebuilds).where(rebuilds.c.projection == name))
+
+    async def _replace_checkpoints(self, conn: AsyncConnection) -> None:
+        """Overwrite them in place: whoever waits for the lock of one goes on from the new one."""
+        name, version = self._projection.name, self._projection.version
+        found = (await conn.execute(select(self._shown(feeds)))).mappings()
+        rows = [{**row, "projection": name} for row in found]
+        await upsert(conn, feeds, rows)
+        kept = and_(feeds.c.projection_version == version, feeds.c.source.in_([row["source"] for row in rows]))
+        await conn.execute(delete(feeds).where(feeds.c.projection == name, not_(kept)))
 
     def _shown(self, table: Table) -> Table:
         return table.to_metadata(MetaData(), schema=self._beside.schema)

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     Dialect,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -144,6 +145,7 @@ held = Table(
     Column("try_at", UtcDateTime, nullable=True),
     Column("error", String, nullable=False),
     Column("held_at", UtcDateTime, nullable=False),
+    Index("held_of_feed", "projection", "projection_version", "source", "state"),
 )
 
 snapshots = Table(
