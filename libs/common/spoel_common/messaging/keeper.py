@@ -16,7 +16,7 @@ from sqlalchemy import delete, func, insert, select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from spoel_common.cancellation import end
+from spoel_common.cancellation import end, keeping_cancellation
 from spoel_common.events import UtcTime
 from spoel_common.messaging.broker import Broker
 from spoel_common.messaging.consumer import Consumer
@@ -112,11 +112,12 @@ class Keeper:
         Raises:
             sqlalchemy.exc.DBAPIError, OSError: the database is away at the start; try again.
         """
-        await note_first(self._database, self.projection)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._serve())
-            if self.projection.tables:
-                group.create_task(self._rebuild_when_asked())
+        async with keeping_cancellation():
+            await note_first(self._database, self.projection)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._serve())
+                if self.projection.tables:
+                    group.create_task(self._rebuild_when_asked())
 
     def wake(self) -> None:
         """Look at once whether a rebuild is asked for."""
@@ -193,10 +194,10 @@ class Keeper:
         at_start = True
         while True:
             try:
-                if at_start or await self._asked():
-                    async with leadership(self._database, f"rebuild:{self.projection.name}"):
+                async with keeping_cancellation():
+                    if at_start or await self._asked():
                         await self._rebuild_or_clean()
-                    at_start, self._failure = False, None
+                        at_start, self._failure = False, None
             except Exception as error:  # noqa: BLE001 - the model that serves goes on whatever becomes of the rebuild
                 self._failure = describe(_first_of(error))
                 _log.warning("rebuild.failed", projection=self.projection.name, exc_info=True)
@@ -207,15 +208,17 @@ class Keeper:
                     await self._look.wait()
 
     async def _rebuild_or_clean(self) -> None:
+        """Rebuild, or remove what a rebuild left that was cut short; one process of the service at a time."""
         rebuild = Rebuild(self.projection, self._database, self._package, self._broker, self._site)
-        if not await self._asked():
-            await rebuild.clean()
-            return
-        self._rebuild = rebuild
-        try:
-            await rebuild.run()
-        finally:
-            self._rebuild = None
+        async with leadership(self._database, f"rebuild:{self.projection.name}"):
+            if not await self._asked():
+                await rebuild.clean()
+                return
+            self._rebuild = rebuild
+            try:
+                await rebuild.run()
+            finally:
+                self._rebuild = None
 
     async def _asked(self) -> bool:
         """Tell whether a rebuild is asked for: by a person, or by a version of this code that does not serve yet."""

@@ -31,6 +31,9 @@ _LOOK_EVERY_S = 0.1
 _HOLD_UP_S = 1.0
 """How long the switch holds up the consumer that serves, waiting for the builder to be as far."""
 
+_NEAR_EVENTS = 50
+"""So few are taken in while the switch holds up the consumer that serves."""
+
 _TRY_AGAIN_S = 1.0
 
 
@@ -90,7 +93,7 @@ class Rebuild:
         await self._beside.drop()
 
     async def _build_and_switch(self, builder: Consumer) -> bool:
-        """Build on, and try once to switch when everything there is was taken in; tell whether it was done."""
+        """Build on, and try once to switch when nearly everything there is was taken in; tell whether it was done."""
         async with asyncio.TaskGroup() as group:
             running = group.create_task(builder.run())
             try:
@@ -105,7 +108,8 @@ class Rebuild:
         return True
 
     async def _catch_up(self, builder: Consumer) -> None:
-        while not builder.lag() or any(builder.lag().values()):
+        """Wait until the builder is near the end of its streams, which may never stand still."""
+        while not builder.lag() or sum(builder.lag().values()) > _NEAR_EVENTS:
             if not await self._asked():
                 raise _NotYet("it is no longer asked for")
             await asyncio.sleep(_LOOK_EVERY_S)
