@@ -15,7 +15,7 @@ from sqlalchemy import func, select, text
 from tests.common import ledger as ledgers
 from tests.common.ledger import Ledger
 
-from spoel_common.messaging import Inbox, Superseded, cancel_rebuild
+from spoel_common.messaging import Inbox, Superseded, ask_rebuild, cancel_rebuild
 from spoel_common.store import START, Database, migrate
 from spoel_common.store.schema import feeds, held, inbox, rebuilds
 
@@ -393,6 +393,11 @@ async def test_an_older_release_keeps_away_from_a_newer_model(shop, new_ledger, 
     await asyncio.sleep(0.3)
     assert await older.events() == 20
 
+    async with older.database.write() as conn:
+        await ask_rebuild(conn, newer.projection)
+    older.keeper.wake()
+    await asyncio.sleep(0.3)
+    assert await older.rebuilding() is None, "what another release is asked for is left alone"
     await older.ask()
     await eventually(lambda: whole(older, shop))
     assert (await older.keeper.status()).version == 1

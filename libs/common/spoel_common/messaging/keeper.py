@@ -22,7 +22,7 @@ from spoel_common.messaging.broker import Broker
 from spoel_common.messaging.consumer import Consumer
 from spoel_common.messaging.faults import describe
 from spoel_common.messaging.projection import FeedKnowledge, Projection
-from spoel_common.messaging.rebuild import Rebuild
+from spoel_common.messaging.rebuild import Rebuild, asked_at
 from spoel_common.store import Database, leadership, upsert
 from spoel_common.store.schema import feeds, rebuilds, serving
 
@@ -132,7 +132,7 @@ class Keeper:
         projection = self.projection
         async with self._database.read() as conn:
             served = await read_serving(conn, projection.name)
-            asked_at = await conn.scalar(select(rebuilds.c.asked_at).where(rebuilds.c.projection == projection.name))
+            asked = await asked_at(conn, projection)
         return ProjectionStatus(
             name=projection.name,
             version=served.version,
@@ -140,14 +140,14 @@ class Keeper:
             behind=self.consumer.lag(),
             feeds=self.consumer.knowledge(),
             rebuildable=bool(projection.tables),
-            rebuild=None if asked_at is None else self._rebuild_status(asked_at),
+            rebuild=None if asked is None else self._rebuild_status(asked),
         )
 
-    def _rebuild_status(self, asked_at: datetime) -> RebuildStatus:
+    def _rebuild_status(self, asked: datetime) -> RebuildStatus:
         rebuild, version = self._rebuild, self.projection.version
         behind = {} if rebuild is None or rebuild.builder is None else rebuild.builder.lag()
         problem = self._failure if rebuild is None else next(iter(rebuild.problems()), None)
-        return RebuildStatus(asked_at=asked_at, version=version, behind=behind, problem=problem)
+        return RebuildStatus(asked_at=asked, version=version, behind=behind, problem=problem)
 
     async def _serve(self) -> None:
         while True:
@@ -222,13 +222,12 @@ class Keeper:
 
     async def _asked(self) -> bool:
         """Tell whether a rebuild is asked for: by a person, or by a version of this code that does not serve yet."""
-        name = self.projection.name
         async with self._database.read() as conn:
-            asked = await conn.scalar(select(rebuilds.c.asked_at).where(rebuilds.c.projection == name))
-            served = await read_serving(conn, name)
+            asked = await asked_at(conn, self.projection)
+            served = await read_serving(conn, self.projection.name)
         if asked is None and served.version < self.projection.version:
             async with self._database.write() as conn:
-                await ask_rebuild(conn, name)
+                await ask_rebuild(conn, self.projection)
             return True
         return asked is not None
 
@@ -257,13 +256,16 @@ async def read_serving(conn: AsyncConnection, projection: str) -> Serving:
     return Serving(*(await conn.execute(query)).one())
 
 
-async def ask_rebuild(conn: AsyncConnection, projection: str) -> datetime:
-    """Ask for a rebuild, in the transaction of ``conn``; return when it was asked for first, if one is under way."""
-    query = select(rebuilds.c.asked_at).where(rebuilds.c.projection == projection)
-    moment: datetime | None = await conn.scalar(query)
+async def ask_rebuild(conn: AsyncConnection, projection: Projection) -> datetime:
+    """Ask for a rebuild to this version, in the transaction of ``conn``; return since when it is asked for.
+
+    Processes of another release leave it alone.
+    """
+    moment = await asked_at(conn, projection)
     if moment is None:
         moment = datetime.now(UTC)
-        await upsert(conn, rebuilds, [{"projection": projection, "asked_at": moment}])
+        row = {"projection": projection.name, "projection_version": projection.version, "asked_at": moment}
+        await upsert(conn, rebuilds, [row])
     return moment
 
 

@@ -116,7 +116,7 @@ class Rebuild:
 
     async def _asked(self) -> bool:
         async with self._database.read() as conn:
-            return await _asked_at(conn, self._projection.name) is not None
+            return await asked_at(conn, self._projection) is not None
 
     async def _switch(self, builder: Consumer, running: asyncio.Task[None]) -> None:
         async with self._beside.write() as conn:
@@ -134,7 +134,7 @@ class Rebuild:
             _NotYet: the rebuild is no longer asked for.
         """
         name = self._projection.name
-        if await _asked_at(conn, name, lock=True) is None:
+        if await asked_at(conn, self._projection, lock=True) is None:
             raise _NotYet("it is no longer asked for")
         now = {"projection": name, "projection_version": self._projection.version, "since": datetime.now(UTC)}
         await upsert(conn, serving, [now])
@@ -217,7 +217,12 @@ def _behind(builder: Consumer, goal: dict[str, Cursor]) -> list[str]:
     ]
 
 
-async def _asked_at(conn: AsyncConnection, projection: str, *, lock: bool = False) -> datetime | None:
-    query = select(rebuilds.c.asked_at).where(rebuilds.c.projection == projection)
+async def asked_at(conn: AsyncConnection, projection: Projection, *, lock: bool = False) -> datetime | None:
+    """Return since when a rebuild to this version of the projection is asked for; None where it is not."""
+    query = (
+        select(rebuilds.c.asked_at)
+        .where(rebuilds.c.projection == projection.name)
+        .where(rebuilds.c.projection_version == projection.version)
+    )
     moment: datetime | None = await conn.scalar(query.with_for_update() if lock else query)
     return moment

@@ -180,5 +180,6 @@ rebuilds = Table(
     "rebuilds",
     metadata,
     Column("projection", String, primary_key=True),
+    Column("projection_version", Integer, nullable=False),
     Column("asked_at", UtcDateTime, nullable=False),
 )
