@@ -60,6 +60,7 @@ class Rebuild:
         self.builder: Consumer | None = None
         self.problem: str | None = None
         self._projection = projection
+        self._building = replace(projection, name=f"{projection.name}-rebuild", after_commit=None)
         self._database = database
         self._package = package
         self._broker = broker
@@ -72,10 +73,8 @@ class Rebuild:
         Raises:
             sqlalchemy.exc.DBAPIError, OSError: the database failed; the old model serves, begin again.
         """
-        projection = self._projection
-        building = replace(projection, name=f"{projection.name}-rebuild", after_commit=None)
         async with self._beside.open(self._package) as beside:
-            self.builder = builder = Consumer(building, beside, self._broker, self._site)
+            self.builder = builder = Consumer(self._building, beside, self._broker, self._site)
             while await self._asked():
                 if await self._build_and_switch(builder):
                     break
@@ -163,7 +162,12 @@ class Rebuild:
         """
         new = self._shown(inbox).alias("new")
         key = ("source", "aggregate_type", "aggregate_id")
-        same = and_(*(new.c[name] == inbox.c[name] for name in key), new.c.last_version >= inbox.c.last_version)
+        same = and_(
+            new.c.projection == self._building.name,  # it is first in the key, by which the row is found
+            new.c.projection_version == self._building.version,
+            *(new.c[name] == inbox.c[name] for name in key),
+            new.c.last_version >= inbox.c.last_version,
+        )
         taken_in = select(new.c.source).where(same).correlate(inbox).exists()
         lacking = and_(inbox.c.projection == self._projection.name, self._followed(inbox), ~taken_in)
         query = select(func.count(), func.min(inbox.c.aggregate_id)).where(lacking)
