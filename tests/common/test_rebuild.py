@@ -122,6 +122,7 @@ async def test_it_is_rebuilt_while_events_flow_and_every_reader_sees_a_whole_mod
     async def read_on() -> None:
         while not done.is_set():
             seen.append(await ledger.events())
+            await asyncio.sleep(0.005)
 
     async def write_on() -> None:
         while not done.is_set():
