@@ -109,7 +109,7 @@ class Ledger:
 
     async def ask(self) -> None:
         async with self.database.write() as conn:
-            await ask_rebuild(conn, "ledger")
+            await ask_rebuild(conn, self.projection)
         self.keeper.wake()
 
     async def rebuilding(self):

@@ -15,7 +15,7 @@ from sqlalchemy import func, select, text
 from tests.common import ledger as ledgers
 from tests.common.ledger import Ledger
 
-from spoel_common.messaging import Inbox, Superseded, cancel_rebuild
+from spoel_common.messaging import Inbox, Superseded, ask_rebuild, cancel_rebuild
 from spoel_common.store import START, Database, migrate
 from spoel_common.store.schema import feeds, held, inbox, rebuilds
 
@@ -122,6 +122,7 @@ async def test_it_is_rebuilt_while_events_flow_and_every_reader_sees_a_whole_mod
     async def read_on() -> None:
         while not done.is_set():
             seen.append(await ledger.events())
+            await asyncio.sleep(0.005)
 
     async def write_on() -> None:
         while not done.is_set():
@@ -393,6 +394,11 @@ async def test_an_older_release_keeps_away_from_a_newer_model(shop, new_ledger, 
     await asyncio.sleep(0.3)
     assert await older.events() == 20
 
+    async with older.database.write() as conn:
+        await ask_rebuild(conn, newer.projection)
+    older.keeper.wake()
+    await asyncio.sleep(0.3)
+    assert await older.rebuilding() is None, "what another release is asked for is left alone"
     await older.ask()
     await eventually(lambda: whole(older, shop))
     assert (await older.keeper.status()).version == 1

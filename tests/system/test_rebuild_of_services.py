@@ -56,7 +56,7 @@ async def test_a_damaged_read_model_is_whole_again_after_a_rebuild(
     async with database.write() as conn:
         for table in kept.tables:
             await conn.execute(sa.delete(table))
-        await ask_rebuild(conn, kept.projection.name)
+        await ask_rebuild(conn, kept.projection)
     keeper.wake()
 
     async def rebuilt() -> bool:

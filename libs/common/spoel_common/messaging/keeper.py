@@ -16,13 +16,13 @@ from sqlalchemy import delete, func, insert, select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from spoel_common.cancellation import end
+from spoel_common.cancellation import end, keeping_cancellation
 from spoel_common.events import UtcTime
 from spoel_common.messaging.broker import Broker
 from spoel_common.messaging.consumer import Consumer
 from spoel_common.messaging.faults import describe
 from spoel_common.messaging.projection import FeedKnowledge, Projection
-from spoel_common.messaging.rebuild import Rebuild
+from spoel_common.messaging.rebuild import Rebuild, asked_at
 from spoel_common.messaging.taking import RecordGap
 from spoel_common.store import Database, leadership, upsert
 from spoel_common.store.schema import feeds, rebuilds, serving
@@ -124,11 +124,12 @@ class Keeper:
         Raises:
             sqlalchemy.exc.DBAPIError, OSError: the database is away at the start; try again.
         """
-        await note_first(self._database, self.projection)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._serve())
-            if self.projection.tables:
-                group.create_task(self._rebuild_when_asked())
+        async with keeping_cancellation():
+            await note_first(self._database, self.projection)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._serve())
+                if self.projection.tables:
+                    group.create_task(self._rebuild_when_asked())
 
     def wake(self) -> None:
         """Look at once whether a rebuild is asked for."""
@@ -143,7 +144,7 @@ class Keeper:
         projection = self.projection
         async with self._database.read() as conn:
             served = await read_serving(conn, projection.name)
-            asked_at = await conn.scalar(select(rebuilds.c.asked_at).where(rebuilds.c.projection == projection.name))
+            asked = await asked_at(conn, projection)
         return ProjectionStatus(
             name=projection.name,
             version=served.version,
@@ -151,14 +152,14 @@ class Keeper:
             behind=self.consumer.lag(),
             feeds=self.consumer.knowledge(),
             rebuildable=bool(projection.tables),
-            rebuild=None if asked_at is None else self._rebuild_status(asked_at),
+            rebuild=None if asked is None else self._rebuild_status(asked),
         )
 
-    def _rebuild_status(self, asked_at: datetime) -> RebuildStatus:
+    def _rebuild_status(self, asked: datetime) -> RebuildStatus:
         rebuild, version = self._rebuild, self.projection.version
         behind = {} if rebuild is None or rebuild.builder is None else rebuild.builder.lag()
         problem = self._failure if rebuild is None else next(iter(rebuild.problems()), None)
-        return RebuildStatus(asked_at=asked_at, version=version, behind=behind, problem=problem)
+        return RebuildStatus(asked_at=asked, version=version, behind=behind, problem=problem)
 
     async def _serve(self) -> None:
         while True:
@@ -207,10 +208,10 @@ class Keeper:
         at_start = True
         while True:
             try:
-                if at_start or await self._asked():
-                    async with leadership(self._database, f"rebuild:{self.projection.name}"):
+                async with keeping_cancellation():
+                    if at_start or await self._asked():
                         await self._rebuild_or_clean()
-                    at_start, self._failure = False, None
+                        at_start, self._failure = False, None
             except Exception as error:  # noqa: BLE001 - the model that serves goes on whatever becomes of the rebuild
                 self._failure = describe(_first_of(error))
                 _log.warning("rebuild.failed", projection=self.projection.name, exc_info=True)
@@ -221,25 +222,26 @@ class Keeper:
                     await self._look.wait()
 
     async def _rebuild_or_clean(self) -> None:
+        """Rebuild, or remove what a rebuild left that was cut short; one process of the service at a time."""
         rebuild = Rebuild(self.projection, self._database, self._package, self._broker, self._site)
-        if not await self._asked():
-            await rebuild.clean()
-            return
-        self._rebuild = rebuild
-        try:
-            await rebuild.run()
-        finally:
-            self._rebuild = None
+        async with leadership(self._database, f"rebuild:{self.projection.name}"):
+            if not await self._asked():
+                await rebuild.clean()
+                return
+            self._rebuild = rebuild
+            try:
+                await rebuild.run()
+            finally:
+                self._rebuild = None
 
     async def _asked(self) -> bool:
         """Tell whether a rebuild is asked for: by a person, or by a version of this code that does not serve yet."""
-        name = self.projection.name
         async with self._database.read() as conn:
-            asked = await conn.scalar(select(rebuilds.c.asked_at).where(rebuilds.c.projection == name))
-            served = await read_serving(conn, name)
+            asked = await asked_at(conn, self.projection)
+            served = await read_serving(conn, self.projection.name)
         if asked is None and served.version < self.projection.version:
             async with self._database.write() as conn:
-                await ask_rebuild(conn, name)
+                await ask_rebuild(conn, self.projection)
             return True
         return asked is not None
 
@@ -268,13 +270,16 @@ async def read_serving(conn: AsyncConnection, projection: str) -> Serving:
     return Serving(*(await conn.execute(query)).one())
 
 
-async def ask_rebuild(conn: AsyncConnection, projection: str) -> datetime:
-    """Ask for a rebuild, in the transaction of ``conn``; return when it was asked for first, if one is under way."""
-    query = select(rebuilds.c.asked_at).where(rebuilds.c.projection == projection)
-    moment: datetime | None = await conn.scalar(query)
+async def ask_rebuild(conn: AsyncConnection, projection: Projection) -> datetime:
+    """Ask for a rebuild to this version, in the transaction of ``conn``; return since when it is asked for.
+
+    Processes of another release leave it alone.
+    """
+    moment = await asked_at(conn, projection)
     if moment is None:
         moment = datetime.now(UTC)
-        await upsert(conn, rebuilds, [{"projection": projection, "asked_at": moment}])
+        row = {"projection": projection.name, "projection_version": projection.version, "asked_at": moment}
+        await upsert(conn, rebuilds, [row])
     return moment
 
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import structlog
-from sqlalchemy import ColumnElement, MetaData, Table, and_, delete, func, insert, literal, or_, select
+from sqlalchemy import ColumnElement, MetaData, Table, and_, delete, func, insert, literal, not_, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from spoel_common.cancellation import end
@@ -30,6 +30,9 @@ _log = structlog.get_logger(__name__)
 _LOOK_EVERY_S = 0.1
 _HOLD_UP_S = 1.0
 """How long the switch holds up the consumer that serves, waiting for the builder to be as far."""
+
+_NEAR_EVENTS = 50
+"""So few are taken in while the switch holds up the consumer that serves."""
 
 _TRY_AGAIN_S = 1.0
 
@@ -57,6 +60,7 @@ class Rebuild:
         self.builder: Consumer | None = None
         self.problem: str | None = None
         self._projection = projection
+        self._building = replace(projection, name=f"{projection.name}-rebuild", after_commit=None)
         self._database = database
         self._package = package
         self._broker = broker
@@ -69,10 +73,8 @@ class Rebuild:
         Raises:
             sqlalchemy.exc.DBAPIError, OSError: the database failed; the old model serves, begin again.
         """
-        projection = self._projection
-        building = replace(projection, name=f"{projection.name}-rebuild", after_commit=None)
         async with self._beside.open(self._package) as beside:
-            self.builder = builder = Consumer(building, beside, self._broker, self._site)
+            self.builder = builder = Consumer(self._building, beside, self._broker, self._site)
             while await self._asked():
                 if await self._build_and_switch(builder):
                     break
@@ -90,7 +92,7 @@ class Rebuild:
         await self._beside.drop()
 
     async def _build_and_switch(self, builder: Consumer) -> bool:
-        """Build on, and try once to switch when everything there is was taken in; tell whether it was done."""
+        """Build on, and try once to switch when nearly everything there is was taken in; tell whether it was done."""
         async with asyncio.TaskGroup() as group:
             running = group.create_task(builder.run())
             try:
@@ -105,14 +107,15 @@ class Rebuild:
         return True
 
     async def _catch_up(self, builder: Consumer) -> None:
-        while not builder.lag() or any(builder.lag().values()):
+        """Wait until the builder is near the end of its streams, which may never stand still."""
+        while not builder.lag() or sum(builder.lag().values()) > _NEAR_EVENTS:
             if not await self._asked():
                 raise _NotYet("it is no longer asked for")
             await asyncio.sleep(_LOOK_EVERY_S)
 
     async def _asked(self) -> bool:
         async with self._database.read() as conn:
-            return await _asked_at(conn, self._projection.name) is not None
+            return await asked_at(conn, self._projection) is not None
 
     async def _switch(self, builder: Consumer, running: asyncio.Task[None]) -> None:
         async with self._beside.write() as conn:
@@ -130,7 +133,7 @@ class Rebuild:
             _NotYet: the rebuild is no longer asked for.
         """
         name = self._projection.name
-        if await _asked_at(conn, name, lock=True) is None:
+        if await asked_at(conn, self._projection, lock=True) is None:
             raise _NotYet("it is no longer asked for")
         now = {"projection": name, "projection_version": self._projection.version, "since": datetime.now(UTC)}
         await upsert(conn, serving, [now])
@@ -159,7 +162,12 @@ class Rebuild:
         """
         new = self._shown(inbox).alias("new")
         key = ("source", "aggregate_type", "aggregate_id")
-        same = and_(*(new.c[name] == inbox.c[name] for name in key), new.c.last_version >= inbox.c.last_version)
+        same = and_(
+            new.c.projection == self._building.name,  # it is first in the key, by which the row is found
+            new.c.projection_version == self._building.version,
+            *(new.c[name] == inbox.c[name] for name in key),
+            new.c.last_version >= inbox.c.last_version,
+        )
         taken_in = select(new.c.source).where(same).correlate(inbox).exists()
         lacking = and_(inbox.c.projection == self._projection.name, self._followed(inbox), ~taken_in)
         query = select(func.count(), func.min(inbox.c.aggregate_id)).where(lacking)
@@ -177,13 +185,23 @@ class Rebuild:
                 await conn.execute(delete(table))
                 await conn.execute(insert(table).from_select(table.c.keys(), select(self._shown(table))))
         name = self._projection.name
-        for table in (feeds, inbox, held):
+        for table in (inbox, held):
             await conn.execute(delete(table).where(table.c.projection == name))
             shown = self._shown(table)
             copied = [column.name for column in table.c if column.name not in ("projection", "held_id")]
             rows = select(literal(name), *(shown.c[column] for column in copied))
             await conn.execute(insert(table).from_select(["projection", *copied], rows))
+        await self._replace_checkpoints(conn)
         await conn.execute(delete(rebuilds).where(rebuilds.c.projection == name))
+
+    async def _replace_checkpoints(self, conn: AsyncConnection) -> None:
+        """Overwrite them in place: whoever waits for the lock of one goes on from the new one."""
+        name, version = self._projection.name, self._projection.version
+        found = (await conn.execute(select(self._shown(feeds)))).mappings()
+        rows = [{**row, "projection": name} for row in found]
+        await upsert(conn, feeds, rows)
+        kept = and_(feeds.c.projection_version == version, feeds.c.source.in_([row["source"] for row in rows]))
+        await conn.execute(delete(feeds).where(feeds.c.projection == name, not_(kept)))
 
     def _shown(self, table: Table) -> Table:
         return table.to_metadata(MetaData(), schema=self._beside.schema)
@@ -203,7 +221,12 @@ def _behind(builder: Consumer, goal: dict[str, Cursor]) -> list[str]:
     ]
 
 
-async def _asked_at(conn: AsyncConnection, projection: str, *, lock: bool = False) -> datetime | None:
-    query = select(rebuilds.c.asked_at).where(rebuilds.c.projection == projection)
+async def asked_at(conn: AsyncConnection, projection: Projection, *, lock: bool = False) -> datetime | None:
+    """Return since when a rebuild to this version of the projection is asked for; None where it is not."""
+    query = (
+        select(rebuilds.c.asked_at)
+        .where(rebuilds.c.projection == projection.name)
+        .where(rebuilds.c.projection_version == projection.version)
+    )
     moment: datetime | None = await conn.scalar(query.with_for_update() if lock else query)
     return moment

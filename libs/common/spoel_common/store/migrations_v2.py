@@ -34,6 +34,7 @@ _TABLES = (
     """
     CREATE TABLE rebuilds (
         projection TEXT NOT NULL PRIMARY KEY,
+        projection_version INTEGER NOT NULL,
         asked_at {moment} NOT NULL
     )""",
     "CREATE INDEX held_of_feed ON held (projection, projection_version, source, state)",

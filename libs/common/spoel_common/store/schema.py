@@ -11,6 +11,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     Dialect,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -144,6 +145,7 @@ held = Table(
     Column("try_at", UtcDateTime, nullable=True),
     Column("error", String, nullable=False),
     Column("held_at", UtcDateTime, nullable=False),
+    Index("held_of_feed", "projection", "projection_version", "source", "state"),
 )
 
 snapshots = Table(
@@ -178,5 +180,6 @@ rebuilds = Table(
     "rebuilds",
     metadata,
     Column("projection", String, primary_key=True),
+    Column("projection_version", Integer, nullable=False),
     Column("asked_at", UtcDateTime, nullable=False),
 )

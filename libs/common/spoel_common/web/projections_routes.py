@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
 from pydantic import BaseModel
+from sqlalchemy.exc import NoResultFound
 
 from spoel_common.errors import NotFound, SpoelError
 from spoel_common.events import UtcTime
@@ -64,7 +65,10 @@ async def get_feeds(runtime: RuntimeDep, _actor: ActorDep) -> FeedsAnswer:
 @router.get("/projections")
 async def get_projections(runtime: RuntimeDep, _actor: ActorDep) -> ProjectionsAnswer:
     """List the read models, which version of each serves, and how far a rebuild is."""
-    kept = [await keeper.status() for keeper in _keepers(runtime)]
+    try:
+        kept = [await keeper.status() for keeper in _keepers(runtime)]
+    except NoResultFound as error:
+        raise Unavailable("The service has only just reached NATS for the first time. Try again shortly.") from error
     return ProjectionsAnswer(service=runtime.settings.service, projections=kept)
 
 
@@ -77,7 +81,7 @@ async def post_rebuild(name: Name, call: CommandDep) -> Response:
         raise NotRebuildable(f"{name} only grows and is never built again.")
 
     async def ask(work: Work) -> RebuildAsked:
-        return RebuildAsked(projection=name, asked_at=await ask_rebuild(work.conn, name))
+        return RebuildAsked(projection=name, asked_at=await ask_rebuild(work.conn, keeper.projection))
 
     response = await call.run(ask, 202)
     keeper.wake()
