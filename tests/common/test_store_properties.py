@@ -16,7 +16,7 @@ from tests.common.shop import Shop
 
 from spoel_common.errors import VersionConflict
 from spoel_common.events import Envelope
-from spoel_common.store import AggregateRef, Database, EventStore, StoreName
+from spoel_common.store import AggregateRef, Append, Database, EventStore, StoreName
 
 AGGREGATES = st.sampled_from([AggregateRef(kind, name) for kind in ("counter", "till") for name in ("a", "b", "A b.c")])
 REPRODUCIBLE = settings(
@@ -68,7 +68,12 @@ async def in_a_transaction(store: EventStore, batch: Batch) -> None:
         await store.append(conn, *batch)
 
 
-WAYS = st.sampled_from([in_a_transaction])
+async def at_once(store: EventStore, batch: Batch) -> None:
+    if batch.envelopes:
+        await store.append_now([Append(*batch)])
+
+
+WAYS = st.sampled_from([in_a_transaction, at_once])
 
 
 class RolledBack(Exception):
@@ -199,7 +204,7 @@ class StoreMachine(RuleBasedStateMachine):
 @pytest.fixture
 async def url_with_tables(new_database, open_database) -> str:
     url = new_database()
-    await (await open_database(url)).close()
+    await open_database(url)
     return url
 
 
