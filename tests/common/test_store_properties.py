@@ -166,17 +166,19 @@ class StoreMachine(RuleBasedStateMachine):
             assert all(self.model.takes(batch) for batch in batches)
 
     @precondition(lambda self: len(self.model.rows) > 8)
-    @rule(batch=appended)
-    def archive(self, batch):
-        if not batch.envelopes or batch.ref in self.model.archived:
+    @rule(kind=AGGREGATES)
+    def archive(self, kind):
+        ref = self.batch(kind, 0).ref
+        version = len(self.model.of(ref))
+        if not version or ref in self.model.archived:
             return
 
         async def close() -> None:
             async with self.shop.database.write() as conn:
-                await snapshots.archive(conn, batch.ref, len(self.model.of(batch.ref)), datetime.now(UTC))
+                await snapshots.archive(conn, ref, version, datetime.now(UTC))
 
         self.do(close())
-        self.model.archived.add(batch.ref)
+        self.model.archived.add(ref)
 
     @rule(batch=appended)
     def find_each(self, batch):
