@@ -24,7 +24,7 @@ REPRODUCIBLE = settings(
     derandomize=True,
     database=None,
     deadline=None,
-    max_examples=20,
+    max_examples=30,
     stateful_step_count=20,
     phases=(Phase.generate,),  # shrinking takes minutes; the steps that failed are short enough to read
     report_multiple_bugs=False,
@@ -165,7 +165,7 @@ class StoreMachine(RuleBasedStateMachine):
             self.do(together())
             assert all(self.model.takes(batch) for batch in batches)
 
-    @precondition(lambda self: len(self.model.rows) > 8)
+    @precondition(lambda self: len(self.model.rows) > 3)
     @rule(kind=AGGREGATES)
     def archive(self, kind):
         ref = self.batch(kind, 0).ref
