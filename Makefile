@@ -49,8 +49,9 @@ contracts: $(SETUP) ## write what is generated: event contracts, problem types, 
 bench: $(BENCH_SETUP) ## benchmarks, each against a bare baseline in the same run
 	$(BIN)/spoel bench $(ARGS)
 
-chaos: $(SETUP) ## the longer rounds of kills, seeded
-	$(BIN)/pytest tests/system/test_crash.py --crash-rounds=$(or $(ROUNDS),3) $(ARGS)
+chaos: $(SETUP) ## faults while commands flow, seeded, of a hospital's size; about 25 minutes
+	$(BIN)/pytest tests/system/test_crash.py --crash-rounds=3
+	$(BIN)/python -m tests.chaos --out bench/results/chaos.json $(ARGS)
 
 browser: $(BROWSER_SETUP) ## what people see in a browser (Debian's Chromium, or CHROMIUM=/path/to/it)
 	@command -v "$(CHROMIUM)" >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get -qq update && apt-get -qq install -y chromium; } \

@@ -8,6 +8,7 @@
 * ``weak_nats``: settings of a server that does not sync every message.
 * ``site``: a site name of this test's own; its streams are deleted behind it.
 * ``background``: runs something beside the test; ``eventually``: waits for a condition.
+* ``collector``: receives traces.
 * ``broker``: a connection named ``test``; ``connect(name)`` opens more of them.
 """
 
@@ -27,6 +28,7 @@ import nats
 import pytest
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
+from tests.collector import Collector
 from tests.postgres_server import PostgresServer, memory_disk
 
 from spoel_common.messaging import Broker, NatsSettings
@@ -226,6 +228,13 @@ async def background() -> AsyncIterator[Callable[[Coroutine[None, None, None]], 
         task.cancel()
     ended = await asyncio.gather(*tasks, return_exceptions=True)
     assert [error for error in ended if isinstance(error, Exception)] == []
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    collector = Collector()
+    yield collector
+    collector.close()
 
 
 @pytest.fixture

@@ -60,9 +60,24 @@ class PostgresServer:
         self._end(signal.SIGINT)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def crash_and_restart(self) -> None:
+    def crash_and_restart(self, down_s: float = 0.0) -> None:
         self._end(signal.SIGQUIT)
+        time.sleep(down_s)
         self._launch(_binaries(self.folder, copy=self._account is not None))
+
+    def dump(self, database: str) -> bytes:
+        """Return a backup of a database, as ``pg_dump`` makes it."""
+        return self._client("pg_dump", "--format=custom", "--dbname", self.url(database))
+
+    def restore(self, database: str, dump: bytes) -> None:
+        """Make the database anew from a backup."""
+        self._client("dropdb", "--force", "--maintenance-db", self.url("postgres"), database)
+        self._client("createdb", "--maintenance-db", self.url("postgres"), "--template=template0", database)
+        self._client("pg_restore", "--exit-on-error", "--dbname", self.url(database), given=dump)
+
+    def _client(self, program: str, *arguments: str, given: bytes = b"") -> bytes:
+        command = [_binaries(self.folder, copy=False) / program, *arguments]
+        return subprocess.run(command, input=given, capture_output=True, check=True, timeout=60).stdout
 
     def _launch(self, binaries: Path) -> None:
         data = self.folder / "data"

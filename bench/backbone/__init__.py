@@ -7,9 +7,9 @@ envelopes, encode them inside the timing, and are durable in the same way (``syn
 
 from spoel_local.bench import Result
 
-from . import append
+from . import append, consume, latency, memory, relay
 
-PARTS = (append,)
+PARTS = (append, relay, consume, latency, memory)
 
 
 def run() -> list[Result]:

@@ -94,7 +94,7 @@ def nats() -> Iterator[NatsServer]:
 
 async def new_sqlite(place: Path) -> Database:
     """Open a new SQLite database with the backbone's tables."""
-    return await _with_tables(f"sqlite:///{place}/{next(_numbers)}.db")
+    return await with_tables(f"sqlite:///{place}/{next(_numbers)}.db")
 
 
 async def new_postgres(server: PostgresServer) -> Database:
@@ -108,11 +108,12 @@ async def new_postgres_url(server: PostgresServer) -> str:
     conn = await asyncpg.connect(server.url("postgres"))
     await conn.execute(f"CREATE DATABASE {name}")
     await conn.close()
-    await (await _with_tables(server.url(name))).close()
+    await (await with_tables(server.url(name))).close()
     return server.url(name)
 
 
-async def _with_tables(url: str) -> Database:
+async def with_tables(url: str) -> Database:
+    """Open a new database and make the backbone's tables in it."""
     database = await Database.open(url)
     async with database.write() as conn:
         await conn.run_sync(_make_tables)

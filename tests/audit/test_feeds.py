@@ -114,7 +114,7 @@ async def test_every_event_of_every_store_arrives_once_and_in_order(
             stack.push_async_callback(database.close)
             await migrate(database, "spoel_audit")
             stores.append(EventStore(database, StoreName(site=site, service=service)))
-            await start(stack, Relay(stores[-1], await connect(f"{service}-main")).run())
+            await start(stack, Relay(stores[-1], await connect(f"{service}-relay")).run())
         broker = await connect("audit-main")
         for round_number in range(2):
             async with AsyncExitStack() as running:

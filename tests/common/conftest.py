@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import text
 from tests.common.shop import Shop
+from tests.common.stream_reading import last_sequence
 from tests.common.sums import OFTEN_S, Sums
 
 from spoel_common.messaging import Relay, WatermarkPublisher
@@ -72,3 +73,16 @@ def publish(background, broker):
         return background(Relay(shop.store, on).run()), background(marks.run())
 
     return start
+
+
+@pytest.fixture
+def caught_up(eventually):
+    """Return a function that waits until a store's stream has as many messages as the store has events."""
+
+    async def wait(shop: Shop, broker, within_s: float = 15.0) -> None:
+        async def all_there() -> bool:
+            return await last_sequence(broker, shop.name) >= await shop.store.count()
+
+        await eventually(all_there, within_s)
+
+    return wait

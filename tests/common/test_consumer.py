@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from tests.common.shop import Shop
 from tests.common.stream_reading import last_sequence
@@ -299,6 +300,27 @@ async def test_of_two_processes_one_leads_and_the_other_follows_and_takes_over(
     await eventually(lambda: len(follower.committed) == 1)
 
     assert await leader.totals() == {("main", "a"): (7, 3)}
+
+
+async def test_who_no_longer_leads_has_no_trouble_with_the_feeds(
+    sqlite_shop, new_postgres, open_database, connect, publish, new_sums, eventually
+):
+    database, brokers = await open_database(new_postgres()), [await connect("planning-main") for _ in range(2)]
+    leader = await new_sums(database, brokers[0])
+    publish(sqlite_shop)
+    await sqlite_shop.count("a", 1)
+    await eventually(lambda: leader.committed)
+    follower = await new_sums(database, brokers[1])
+    await brokers[0].close()
+    await eventually(leader.consumer.problems)
+    await sqlite_shop.count("a", 2)
+
+    while not follower.committed:
+        async with database.read() as conn:
+            await conn.execute(text("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"))
+        await asyncio.sleep(0.7)
+
+    await eventually(lambda: leader.consumer.problems() == [])
 
 
 @pytest.mark.invariant("INV-3")

@@ -7,7 +7,19 @@ import pytest
 from sqlalchemy import text
 from tests.common.shop import Shop
 
-from spoel_common.messaging import Bucket, Consumer, NatsSettings, Projection, Relay, WatermarkPublisher, ensure_stream
+from spoel_common.messaging import (
+    Bucket,
+    Consumer,
+    NatsSettings,
+    NobodyAnswers,
+    Projection,
+    Relay,
+    WatermarkPublisher,
+    answer,
+    ask,
+    ask_subject,
+    ensure_stream,
+)
 from spoel_common.store import AggregateRef, StoreName
 from spoel_local.nats_config import SERVICES, SYSTEM_USER, inbox_prefix, users_config
 from spoel_local.nats_server import NatsServer
@@ -69,6 +81,63 @@ async def test_identity_strips_go_from_intake_to_a_room_and_to_nobody_else(conne
     planning = await connect_as("planning")
     with pytest.raises(TimeoutError):
         await planning.client.request("$JS.API.STREAM.MSG.GET.KV_spoel-local-strips", b'{"seq": 1}', timeout=0.3)
+
+
+@pytest.mark.invariant("INV-6")
+@pytest.mark.parametrize("service", ["planning", "stimulation"])
+async def test_a_service_may_ask_intake_and_its_question_reaches_nobody_else(
+    connect_as, background, eventually, service
+):
+    subject, heard = ask_subject("local", "intake", "open"), []
+
+    async def reply(request):
+        heard.append(request)
+        return b"answer to " + request
+
+    others = [await connect_as(user) for user in SERVICES if user not in {"intake", service}]
+
+    async def overhear(message) -> None:
+        heard.append(message.data)
+
+    for other in others:
+        await other.client.subscribe("spoel-ask.>", cb=overhear)
+    background(answer(await connect_as("intake"), subject, reply))
+    asker = await connect_as(service)
+
+    async def answered():
+        try:
+            return await ask(asker, subject, b"token", 1.0) == b"answer to token"
+        except (NobodyAnswers, TimeoutError):
+            return False
+
+    await eventually(answered)
+    assert heard == [b"token"]
+
+
+@pytest.mark.invariant("INV-6")
+async def test_audit_may_not_ask_and_intake_publishes_nothing_but_answers_at_anothers_inbox(connect_as, background):
+    subject = ask_subject("local", "intake", "open")
+    intake, audit, planning = [await connect_as(user) for user in ("intake", "audit", "planning")]
+    heard = []
+
+    async def reply(request):
+        heard.append(request)
+        return b"text"
+
+    background(answer(intake, subject, reply))
+    with pytest.raises(TimeoutError):
+        await ask(audit, subject, b"token", 0.5)
+    overheard = []
+
+    async def take(message) -> None:
+        overheard.append(message.data)
+
+    await planning.client.subscribe(f"{inbox_prefix('planning')}.x", cb=take)
+    await planning.client.flush()
+    await intake.client.publish(f"{inbox_prefix('planning')}.x", b"unasked")
+    await intake.client.flush()
+    await planning.client.flush()
+    assert (heard, overheard) == ([], [])
 
 
 async def test_a_service_may_not_delete_a_stream_or_write_in_anothers(connect_as):

@@ -178,6 +178,7 @@ COMMANDS = {
         {"supervisor"},
     ),
     "/staff/new/registration/end": ({"ended_on": "2026-01-01", "reason": "left"}, {"supervisor"}),
+    "/patients/new/erasure": ({"ground": "patient-request"}, {"physician", "supervisor"}),
     "/fhir/R4/Patient": ({}, {"hospital", "nurse", "physician", "professional", "supervisor"}),
     "/fhir/R4/ServiceRequest": ({}, {"hospital", "nurse", "physician", "professional", "supervisor"}),
 }
@@ -205,7 +206,10 @@ async def test_a_command_is_refused_to_every_role_that_may_not_do_it(shared_inta
 
 async def test_every_command_of_the_service_is_in_this_table(shared_intake):
     posts = {
-        path.replace("{case_id}", "{case}").replace("{item}", "medication").replace("{person_id}", "new")
+        path.replace("{case_id}", "{case}")
+        .replace("{item}", "medication")
+        .replace("{person_id}", "new")
+        .replace("{patient_id}", "new")
         for path, methods in shared_intake.app.openapi()["paths"].items()
         if "post" in methods and not path.startswith("/operations/")
     }
@@ -218,12 +222,15 @@ READS = {
     "/cases/{case}": READERS,
     "/cases/{case}/indication": READERS,
     "/staff": READERS,
+    "/erasures": {"physician", "supervisor"},
     "/fhir/R4/Patient/{patient}": READERS - {"technician"},
     "/fhir/R4/Patient/{patient}/_history/1": READERS - {"technician"},
     "/fhir/R4/ServiceRequest/{case}": READERS,
     "/fhir/R4/ServiceRequest/{case}/_history/1": READERS,
 }
 """Who may read what another hospital sent in."""
+READ_ELSEWHERE = {"/patients/{patient}/erasure"}
+"""Who may read it is tested with the erasures."""
 OPEN_READS = {"/questionnaires/safety-screen", "/fhir/R4/metadata", "/health/live", "/health/ready", "/metrics"}
 
 
@@ -254,7 +261,7 @@ async def test_every_read_of_the_service_is_in_this_table(shared_intake):
         for path, methods in shared_intake.app.openapi()["paths"].items()
         if "get" in methods and not path.startswith("/operations/")
     }
-    assert gets == set(READS) | OPEN_READS
+    assert gets == set(READS) | READ_ELSEWHERE | OPEN_READS
 
 
 @pytest.mark.parametrize("query", [{"limit": 0}, {"limit": 201}, {"limit": "x"}, {"after": "a b"}])

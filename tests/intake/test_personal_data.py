@@ -10,6 +10,7 @@ import structlog
 from tests.intake.resources import patient, service_request
 from tests.intake.service import decision_body, patient_body, referral_body
 
+from spoel_common import tracing
 from spoel_common.sealing import open_sealed
 
 SECRETS = {
@@ -105,6 +106,25 @@ async def test_no_log_line_holds_personal_data(intake):
 
 
 @pytest.mark.invariant("INV-6")
+async def test_no_span_of_a_trace_holds_personal_data_or_an_id_of_a_patient(intake, collector):
+    with tracing.exporting("intake", "main", collector.endpoint):
+        ids = await intake.refer()
+        await intake.get(f"/cases/{ids['case_id']}", "nurse")
+        await intake.get(f"/fhir/R4/Patient/{ids['patient_id']}", "hospital")
+        await intake.get("/fhir/R4/Patient", "hospital", identifier="999911120")
+        await intake.get("/Aardappel/999911120", "nurse")
+        await intake.post(f"/cases/{ids['case_id']}/consent", {"given_by": "Wilhelmina"}, "nurse")
+        named = {"X-Correlation-Id": "Wilhelmina-Aardappel", "tracestate": "a=Aardappel", "baggage": "a=Aardappel"}
+        await intake.post("/fhir/R4/Patient", patient(), "hospital", **named)
+        await intake.post("/referrals", referral_body(patient=patient_body(bsn="999998620")), "hospital")
+    sent = b"".join(collector.bodies)
+    assert len(collector.spans) >= 8 + 2
+    assert {name for span in collector.spans for name in span.attributes} <= tracing.ATTRIBUTES
+    for what, secret in {**SECRETS, "broken bsn": "999998620", **ids}.items():
+        assert secret.encode() not in sent, what
+
+
+@pytest.mark.invariant("INV-6")
 async def test_the_hash_of_a_body_is_of_no_use_to_who_guesses_the_bsn_in_it(intake):
     sent = await intake.post("/fhir/R4/Patient", patient(), "hospital")
     (kept,) = [row for row in await intake.rows("idempotency") if row["route"] == "POST /fhir/R4/Patient"]
@@ -125,6 +145,24 @@ async def test_every_opening_of_the_vault_is_logged_with_who_and_why(intake):
     opened = [line for line in lines if line["event"] == "vault-opened"]
     assert [(line["person_id"], line["roles"]) for line in opened] == [("nurse", ["clinician"]), ("hospital", ["ehr"])]
     assert all(line["patient_id"] == ids["patient_id"] and line["purpose"] for line in opened)
+    lines = [(kind, who, line["patient_id"], line["case_id"]) for kind, who, line in await intake.access_log()]
+    assert lines == [
+        ("file-opened", "nurse", ids["patient_id"], ids["case_id"]),
+        ("file-opened", "hospital", ids["patient_id"], None),
+    ]
+
+
+@pytest.mark.requirement("AU-05")
+@pytest.mark.invariant("INV-6")
+async def test_nothing_of_a_file_is_shown_while_its_line_cannot_be_written(intake):
+    ids = await intake.refer()
+    trigger = "CREATE TRIGGER full BEFORE INSERT ON events BEGIN SELECT RAISE(ABORT, 'disk is full'); END"
+    async with intake.runtime.database.write() as conn:
+        await conn.exec_driver_sql(trigger)
+    for path in (f"/cases/{ids['case_id']}", f"/fhir/R4/Patient/{ids['patient_id']}"):
+        answer = await intake.get(path, "nurse")
+        assert answer.status_code == 500
+        assert "Aardappel" not in answer.text
 
 
 @pytest.mark.requirement("AU-06")

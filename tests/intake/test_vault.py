@@ -5,11 +5,11 @@ import pytest
 from tests.intake.service import create_app_for, running_intake
 from tests.intake.story import NOW
 
+from spoel_common.errors import PatientErased
 from spoel_common.sealing import CannotOpen, seal
 from spoel_common.settings import CannotStart
 from spoel_intake.bsn import parse_bsn
 from spoel_intake.domain.patient import Identity
-from spoel_intake.domain.refusals import PatientErased
 from spoel_intake.vault import Vault, VaultDamaged, VaultKeys
 
 KEYS = VaultKeys.derive(bytes(range(32)))

@@ -56,11 +56,10 @@ def signed(drafted) -> Story:
 
 
 @asynccontextmanager
-async def open_clinic(database_url: str, data_dir: Path) -> AsyncIterator[Clinic]:
-    settings = PlanningSettings(
-        database_url=database_url, data_dir=data_dir, nats_url="nats://127.0.0.1:1", clock=fixed_clock()
-    )
-    app = create_app(settings, verifier=Tokens())
+async def open_clinic(database_url: str, data_dir: Path, **settings: str) -> AsyncIterator[Clinic]:
+    usual = {"nats_url": "nats://127.0.0.1:1", **settings}
+    wanted = PlanningSettings(database_url=database_url, data_dir=data_dir, clock=fixed_clock(), **usual)
+    app = create_app(wanted, verifier=Tokens())
     transport = httpx.ASGITransport(app)
     async with (
         app.router.lifespan_context(app),

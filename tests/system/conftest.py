@@ -5,3 +5,4 @@ def pytest_addoption(parser):
     parser.addoption(
         "--crash-rounds", type=int, default=1, help="How often every process is killed, each round on new data."
     )
+    parser.addoption("--chaos-seed", type=int, default=1, help="Seed of the plan of faults in test_chaos.")

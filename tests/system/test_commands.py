@@ -13,9 +13,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tests.collector import Collector
 from typer.testing import CliRunner
 
+from spoel_common.tracing import ATTRIBUTES
 from spoel_local.__main__ import app
+from spoel_local.demo.patients import two_patients
 from spoel_local.instance import free_ports
 from spoel_local.launcher import Launcher
 from spoel_local.processes import Program, start_ticks, still_runs
@@ -56,6 +59,7 @@ class Up:
                 env={
                     "PATH": os.environ["PATH"],
                     "COLUMNS": "200",
+                    "OTEL_BSP_SCHEDULE_DELAY": "200",
                     **{f"SPOEL_{name}_PORT": port for name, port in self.ports.items()},
                 },
             )
@@ -80,8 +84,15 @@ class Up:
 
 
 @pytest.fixture(scope="module")
-def up(tmp_path_factory):
-    running = Up(tmp_path_factory.mktemp("up"), "--speed", "240")
+def traces():
+    collector = Collector()
+    yield collector
+    collector.close()
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory, traces):
+    running = Up(tmp_path_factory.mktemp("up"), "--speed", "240", "--otlp-endpoint", traces.endpoint)
     try:
         running.wait_until_it_says("Ctrl-C stops it")
         running.wait_until_it_says("spoel demo --attach")
@@ -200,13 +211,82 @@ def test_a_taken_port_is_named_with_what_to_do(up, tmp_path, monkeypatch):
     assert "--nats-port or SPOEL_NATS_PORT" in told.stderr
 
 
+@pytest.fixture(scope="module")
+def attached_demo(up):
+    return spoel("demo", "--attach", "--json", "--seed", "7", "--data-dir", up.data_dir, timeout_s=110)
+
+
 @pytest.mark.timeout(120)
-def test_the_demo_runs_on_an_instance_that_is_there(up):
-    told = spoel("demo", "--attach", "--json", "--data-dir", up.data_dir, timeout_s=110)
-    report = json.loads(told.stdout)
-    assert told.returncode == 0, report["error"]
+def test_the_demo_runs_on_an_instance_that_is_there(attached_demo):
+    report = json.loads(attached_demo.stdout)
+    assert attached_demo.returncode == 0, report["error"]
     assert report["attached"] is True
     assert all(check["ok"] for check in report["checks"])
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.invariant("INV-6")
+def test_every_command_of_the_demo_is_one_trace_through_all_services_and_names_nobody(attached_demo, traces):
+    def ids(name):
+        return {span.attributes["messaging.message.id"] for span in list(traces.spans) if span.name == name}
+
+    deadline_s = time.monotonic() + 30
+    while not ids("publish") or ids("publish") != ids("apply log"):
+        assert time.monotonic() < deadline_s, "every published event is applied to the audit log, in traces too"
+        time.sleep(0.1)
+    consents = [span for span in traces.spans if span.name == "POST /cases/{case_id}/consent"]
+    assert len(consents) == 2
+    for consent in consents:
+        trace = [span for span in traces.spans if span.trace == consent.trace]
+        assert sorted((span.service, span.name) for span in trace) == [
+            ("spoel-audit", "apply log"),
+            ("spoel-intake", "POST /cases/{case_id}/consent"),
+            ("spoel-intake", "append"),
+            ("spoel-intake", "publish"),
+            ("spoel-intake", "unit of work"),
+            ("spoel-planning", "apply knowledge"),
+            ("spoel-stimulation", "apply known"),
+        ]
+        assert [span for span in trace if not span.parent] == [consent]
+    assert {name for span in traces.spans for name in span.attributes} <= ATTRIBUTES
+    sent = b"".join(traces.bodies)
+    for patient in two_patients(7):
+        for secret in (patient.given_name, patient.family_name, patient.bsn, patient.birth_date.isoformat()):
+            assert secret.encode() not in sent
+
+
+@pytest.mark.timeout(90)
+def test_a_read_model_is_rebuilt_while_the_instance_runs(up):
+    def listed():
+        told = spoel("projections", "--json", "--data-dir", up.data_dir)
+        return {(line["service"], line["name"]): line for line in json.loads(told.stdout)["projections"]}
+
+    before = listed()
+    assert {key for key, line in before.items() if line["rebuildable"]} == {
+        ("intake", "strips"),
+        ("planning", "knowledge"),
+        ("stimulation", "known"),
+    }
+    asked = spoel("projections", "rebuild", "knowledge", "--service", "planning", "--data-dir", up.data_dir)
+    assert (asked.returncode, asked.stdout.startswith("planning builds knowledge anew")) == (0, True), asked.stderr
+    deadline_s = time.monotonic() + 60
+    while (now := listed()["planning", "knowledge"])["since"] == before["planning", "knowledge"]["since"]:
+        assert time.monotonic() < deadline_s, now
+        time.sleep(0.2)
+    assert (now["version"], now["rebuild"], set(now["behind"].values())) == (1, None, {0})
+    assert "knowledge" in spoel("projections", "--data-dir", up.data_dir).stdout
+    idle = spoel("projections", "cancel", "knowledge", "--service", "planning", "--data-dir", up.data_dir)
+    assert idle.stdout == "knowledge was not being rebuilt.\n"
+
+
+@pytest.mark.parametrize(
+    ("service", "name", "why"),
+    [("audit", "log", "log only grows"), ("planning", "log", "it keeps: knowledge"), ("surgery", "x", "no service")],
+)
+def test_what_cannot_be_rebuilt_is_refused_in_words(up, service, name, why):
+    told = spoel("projections", "rebuild", name, "--service", service, "--data-dir", up.data_dir)
+    assert told.returncode == 1
+    assert why in told.stderr
 
 
 @pytest.mark.timeout(60)

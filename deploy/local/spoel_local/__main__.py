@@ -13,7 +13,7 @@ from rich.console import Console
 
 from spoel_common.clock import ScaledClock, utc_now
 from spoel_common.people import Role
-from spoel_local import developer, events, simulators
+from spoel_local import developer, events, projections, simulators
 from spoel_local.demo import run as demo_run
 from spoel_local.installation import Installation, initialise
 from spoel_local.instance import Instance, read_instance
@@ -77,6 +77,10 @@ def up(  # noqa: PLR0913 - one parameter an option
     ] = None,
     site: Site = "local",
     bind: Annotated[str, typer.Option("--bind", envvar="SPOEL_BIND", help="Address of the services.")] = "127.0.0.1",
+    otlp_endpoint: Annotated[
+        str | None,
+        typer.Option("--otlp-endpoint", envvar="SPOEL_OTLP_ENDPOINT", help="Collector of traces (OTLP/HTTP)."),
+    ] = None,
     identity_port: Annotated[int, _port("--identity-port", "the identity provider")] = _PORTS.identity,
     intake_port: Annotated[int, _port("--intake-port", "intake")] = _PORTS.intake,
     planning_port: Annotated[int, _port("--planning-port", "planning")] = _PORTS.planning,
@@ -98,6 +102,7 @@ def up(  # noqa: PLR0913 - one parameter an option
         database_url=database_url,
         ports=ports,
         bind=bind,
+        otlp_endpoint=otlp_endpoint,
     )
     console = Console(highlight=False)
     with _errors_in_words(), ending_on_signals():
@@ -231,6 +236,9 @@ def token(
 
 
 app.add_typer(events.app, name="events")
+
+
+app.add_typer(projections.app, name="projections")
 
 
 app.add_typer(simulators.app, name="simulator")

@@ -10,13 +10,18 @@ import importlib
 import importlib.util
 import itertools
 import json
+import pkgutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 from pydantic import ValidationError
 
-from spoel_common.events import EventData, ForeignEvent
+from spoel_common.erasure import ERASURE
+from spoel_common.events import Catalogue, EventData, ForeignEvent
+from spoel_common.gaps import GAP
+from spoel_common.web.events_routes import DISCARDED
+from spoel_common.work import Aggregate
 
 SERVICES = ("intake", "planning", "stimulation", "audit")
 
@@ -30,6 +35,11 @@ _TEXT_BY_FORMAT = {
     "date-time": "2026-11-22T10:00:00.000000Z",
     "uuid": "019a9f0c-0000-7000-8000-000000000000",
 }
+
+_SHARED = {"parked-event-discarded": DISCARDED, "gap-detected": GAP, "erasure-completed": ERASURE}
+"""Events whose aggregates are the common library's: of every service that has such an event."""
+
+_NO_AGGREGATES = {"__main__", "migrations"}
 
 
 class ContractBroken(Exception):
@@ -45,6 +55,20 @@ def foreign_models(service: str) -> list[type[ForeignEvent]]:
     """Return the models of others' events that ``spoel_<service>`` reads; none where it reads raw envelopes."""
     found = _models_in(service, "foreign_events", ForeignEvent)
     return sorted(found, key=lambda model: (model.service, model.event_name))
+
+
+def own_catalogues(service: str) -> dict[str, Catalogue[EventData]]:
+    """Return the catalogue of every kind of aggregate of ``service``, by its name."""
+    package = importlib.import_module(f"spoel_{service}")
+    rooms = [room.name for room in pkgutil.iter_modules(package.__path__) if room.name not in _NO_AGGREGATES]
+    items = [item for room in rooms for item in _values_in(service, room) if isinstance(item, Aggregate)]
+    shared = {_SHARED[model.event_name]: model for model in event_models(service) if model.event_name in _SHARED}
+    return {item.name: item.catalogue for item in items} | {name: Catalogue([shared[name]]) for name in shared}
+
+
+def foreign_catalogues(service: str) -> list[Catalogue[ForeignEvent]]:
+    """Return the catalogues by which ``service`` decodes others' events; none where it reads raw envelopes."""
+    return [item for item in _values_in(service, "foreign_events") if isinstance(item, Catalogue)]
 
 
 def contract_of(model: type[EventData]) -> dict[str, Any]:
@@ -99,6 +123,8 @@ def check_contracts(root: Path) -> list[str]:
     for model in _all_models():
         path, contract = contract_path(root, model), contract_of(model)
         newest[path.parent] = model.event_version
+        older = [path.with_name(f"v{version}.json") for version in range(1, model.event_version)]
+        problems += [f"{gone}: gone, but its events are stored for ever." for gone in older if not gone.exists()]
         if not path.exists():
             problems.append(f"{path}: missing. Run `spoel contracts`.")
         elif json.loads(path.read_text(encoding="utf-8")) != contract:
@@ -116,15 +142,18 @@ def _all_models() -> list[type[EventData]]:
 
 
 def _models_in(service: str, room: str, base: type[M]) -> list[type[M]]:
+    return [
+        value
+        for value in _values_in(service, room)
+        if isinstance(value, type) and issubclass(value, base) and "event_name" in vars(value)
+    ]
+
+
+def _values_in(service: str, room: str) -> list[Any]:
     package = f"spoel_{service}"
     if importlib.util.find_spec(f"{package}.{room}") is None:
         return []
-    module = importlib.import_module(f"{package}.{room}")
-    return [
-        value
-        for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, base) and "event_name" in vars(value)
-    ]
+    return list(vars(importlib.import_module(f"{package}.{room}")).values())
 
 
 def _refuse_breaking(path: Path, contract: dict[str, Any]) -> None:
@@ -148,10 +177,19 @@ def _field_differences(before: dict[str, Any], after: dict[str, Any], path: str)
     yield from (f"field {path}{name} is newly required" for name in sorted(wanted_now))
 
 
-def _shape(field: Json) -> Json:
-    """Return ``field`` without its titles and descriptions, which nobody decodes by."""
+def _shape(field: Json, *, names: bool = False) -> Json:
+    """Return ``field`` without its titles and descriptions, which nobody decodes by.
+
+    Args:
+        field: a schema or part of one.
+        names: its keys are names of fields, which may be ``title`` too.
+    """
     if isinstance(field, dict):
-        return {key: _shape(value) for key, value in field.items() if key not in {"title", "description", "examples"}}
+        return {
+            key: _shape(value, names=key == "properties" and not names)
+            for key, value in field.items()
+            if names or key not in {"title", "description", "examples"}
+        }
     return [_shape(value) for value in field] if isinstance(field, list) else field
 
 

@@ -8,9 +8,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from spoel_local import asyncapi, events_page, metrics_page, problems, traceability
 from spoel_local import bench as benchmarks
 from spoel_local import contracts as event_contracts
-from spoel_local import events_page, problems, traceability
 
 app = typer.Typer()
 
@@ -21,25 +21,31 @@ HERE = Path()
 
 @app.command()
 def contracts(*, check: Check = False, checkout: Checkout = HERE) -> None:
-    """Write the JSON Schema and a sample of every event version to contracts/."""
+    """Write the JSON Schema and a sample of every event version to contracts/, and AsyncAPI of all of them."""
     root = checkout / "contracts"
+    described = root / asyncapi.FILE_NAME
     if check:
-        _end_with(event_contracts.check_contracts(root), good=f"{root}: every event version is as its model says.")
+        problems = event_contracts.check_contracts(root)
+        if not _holds(described, asyncapi.render(root)):
+            problems.append(f"{described} is out of date. Run `spoel contracts`.")
+        _end_with(problems, good=f"{root}: every event version is as its model says.")
         return
     try:
         changed = event_contracts.write_contracts(root)
     except event_contracts.ContractBroken as error:
         _end_with([str(error)], good="")
         return
+    described.write_text(asyncapi.render(root), encoding="utf-8")
     _end_with([], good=f"{len(changed)} contracts written to {root}.")
 
 
 @app.command()
 def pages(*, check: Check = False, checkout: Checkout = HERE) -> None:
-    """Write the generated pages of docs/: events, problem types, traceability."""
+    """Write the generated pages of docs/: events, metrics, problem types, traceability."""
     docs = checkout / "docs"
     texts = {
         "events.md": events_page.render(),
+        "metrics.md": metrics_page.render(),
         "problems.md": problems.render(),
         "traceability.md": traceability.render(checkout / "tests", docs),
     }

@@ -78,6 +78,7 @@ class Options:
         clock: None for real time.
         database_url: a PostgreSQL server for intake, planning and audit; SQLite files if None.
         bind: address at which the services listen; identity and the simulators stay on loopback.
+        otlp_endpoint: where the services send traces; None for none.
     """
 
     data_dir: Path
@@ -87,6 +88,7 @@ class Options:
     database_url: str | None = None
     ports: Ports = field(default_factory=Ports)
     bind: str = "127.0.0.1"
+    otlp_endpoint: str | None = None
 
 
 class Launcher:
@@ -260,6 +262,7 @@ class Launcher:
             "SPOEL_NATS_INBOX_PREFIX": inbox_prefix(service),
             "SPOEL_ISSUER": self._issuer,
             "SPOEL_JWKS_URL": f"{self._issuer}/jwks.json",
+            "SPOEL_OTLP_ENDPOINT": self.options.otlp_endpoint or "",
         }
         if store.password_file is not None:
             environment["SPOEL_DATABASE_PASSWORD_FILE"] = str(store.password_file)

@@ -3,6 +3,8 @@
 Each service publishes its own events and watermarks and nobody else's, and manages its own streams. Every service may
 read every stream of events through pull consumers: events hold no patient's personal data, and the streams of
 stimulation are as many as there are room nodes. The bucket of identity strips is for intake and the rooms alone.
+Questions that carry a person's token (``spoel-ask``) are heard by the service that is asked and nobody else.
+Every service may ask the owner of a store to send events again, and answers for its own stores alone.
 Replies reach a user at inboxes of its own only (``_INBOX_<user>.>``), so that no service overhears another's answers.
 Nobody may delete or purge a stream.
 
@@ -13,6 +15,7 @@ acknowledgement subjects without a word.
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 SERVICES = ("intake", "planning", "stimulation", "audit")
 SYSTEM_USER = "system"
@@ -21,6 +24,11 @@ SYSTEM_USER = "system"
 _ACCOUNT = "SPOEL"
 _SYSTEM_ACCOUNT = "SYS"
 
+_OPENER = "intake"
+_ASKERS = ("planning", "stimulation")
+"""Services that may ask intake to open a sealed text, in the name of a person whose token they pass on."""
+
+_ANSWER_WITHIN = "30s"
 _STRIP_WRITER = "intake"
 _STRIP_READER = "stimulation"
 
@@ -46,7 +54,7 @@ def inbox_prefix(user: str) -> str:
     return f"_INBOX_{user}"
 
 
-def server_config(port: int, monitor_port: int, store_dir: Path, users_file: str) -> str:
+def server_config(port: int, monitor_port: int, store_dir: Path, users_file: str, name: str = "spoel") -> str:
     """Return the configuration of a server of one's own on 127.0.0.1; ``deploy/nats/nats.conf`` is the containers'.
 
     Args:
@@ -54,9 +62,10 @@ def server_config(port: int, monitor_port: int, store_dir: Path, users_file: str
         monitor_port: of the monitor, where alone it can be seen that every message is synced.
         store_dir: where JetStream keeps its files.
         users_file: what ``users_config`` returned, as a path relative to the configuration.
+        name: of the server; in a cluster each has its own.
     """
     return (
-        "server_name: spoel\n"
+        f"server_name: {name}\n"
         f"listen: {json.dumps(f'127.0.0.1:{port}')}\n"
         f"http: {json.dumps(f'127.0.0.1:{monitor_port}')}\n"
         "jetstream {\n"
@@ -92,21 +101,29 @@ def users_config(site: str, public_keys: Mapping[str, str], node_stores: Sequenc
 
 
 def _user(public_key: str, site: str, service: str, node_stores: Sequence[str]) -> str:
-    permissions = {
+    permissions: dict[str, Any] = {
         "publish": {"allow": _publish(site, service, node_stores), "deny": _denied(site, service)},
-        "subscribe": {"allow": [f"{inbox_prefix(service)}.>", f"spoel-watermark.{site}.>"]},
+        "subscribe": {
+            "allow": [f"{inbox_prefix(service)}.>", f"spoel-watermark.{site}.>", f"spoel-resend.{site}.{service}.*"]
+        },
+        "allow_responses": {"max": 1, "expires": "10s"},
     }
+    if service == _OPENER:
+        permissions["subscribe"]["allow"].append(f"spoel-ask.{site}.{_OPENER}.*")
+        permissions["allow_responses"] = {"max": 1, "expires": _ANSWER_WITHIN}
     return f"{{ nkey: {public_key}, permissions: {json.dumps(permissions)} }}"
 
 
 def _publish(site: str, service: str, node_stores: Sequence[str]) -> list[str]:
-    allowed = list(_READ_STREAMS)
+    allowed = [*_READ_STREAMS, f"spoel-resend.{site}.>"]
     stores = node_stores if service == "stimulation" else ("main",)
     allowed += [f"spoel.{site}.{service}.>", f"spoel-watermark.{site}.{service}.*"]
     allowed += [subject for store in stores for subject in _own_stream(f"spoel_{site}_{service}_{store}")]
     if service in {_STRIP_WRITER, _STRIP_READER}:
         allowed += _own_stream(f"KV_spoel-{site}-strips")
         allowed += [f"$KV.spoel-{site}-strips.>"]
+    if service in _ASKERS:
+        allowed.append(f"spoel-ask.{site}.{_OPENER}.*")
     if service == "stimulation":
         allowed += [*_own_stream(f"KV_spoel-{site}-rooms"), f"$KV.spoel-{site}-rooms.>"]
     return allowed

@@ -9,6 +9,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+CANCEL_AGAIN_S = 1.0
+
 
 @asynccontextmanager
 async def keeping_cancellation() -> AsyncIterator[Callable[[], None]]:
@@ -34,3 +36,10 @@ async def keeping_cancellation() -> AsyncIterator[Callable[[], None]]:
             raise asyncio.CancelledError from error
         raise
     check()
+
+
+async def end(task: asyncio.Task[None]) -> None:
+    """Cancel ``task`` and wait for its end; cancel it again each second, should it not have noticed."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=CANCEL_AGAIN_S)

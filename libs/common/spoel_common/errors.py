@@ -79,6 +79,30 @@ class VersionConflict(SpoelError):
     title = "Changed by somebody else in the meantime"
 
 
+class PatientErased(SpoelError):
+    """The patient's private key was destroyed; nothing sealed to it can be read again."""
+
+    slug = "patient-erased"
+    status = 410
+    title = "This patient was erased"
+
+
+class PatientKeyUnknown(SpoelError):
+    """The patient's public key is not known here, so nothing can be sealed for the patient."""
+
+    slug = "patient-key-unknown"
+    status = 409
+    title = "The patient's key is not known here"
+
+
+class SealedTextChanged(SpoelError):
+    """A sealed text does not open in the event in which it stands: changed, moved, or sealed for another patient."""
+
+    slug = "sealed-text-changed"
+    status = 409
+    title = "The sealed text was changed or moved"
+
+
 def all_problems(base: type[SpoelError] = SpoelError) -> Iterator[type[SpoelError]]:
     """Yield every kind of problem that the loaded modules define."""
     for kind in base.__subclasses__():

@@ -16,22 +16,29 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
 
 from spoel_common.errors import SpoelError
+from spoel_common.gaps import gap_recorder
 from spoel_common.identity import TokenVerifier
 from spoel_common.messaging import (
     Broker,
     Consumer,
     FeedKnowledge,
+    Keeper,
     NatsSettings,
+    NotPublishing,
     Projection,
     Relay,
+    Resender,
     WatermarkPublisher,
 )
+from spoel_common.messaging.relay import read_cursor
 from spoel_common.metrics import Metrics
 from spoel_common.people import Actor
 from spoel_common.settings import CannotStart, Settings, read_secret
 from spoel_common.store import (
+    START,
     Database,
     EventStore,
+    Position,
     StoreName,
     check_append_only,
     check_order,
@@ -111,7 +118,7 @@ class Runtime:
         units: units of work.
         verifier: who says who holds a token.
         broker: the connection to NATS; None until it was reached for the first time.
-        consumers: one for each projection, once NATS was reached.
+        keepers: one for each projection, once NATS was reached.
         metrics: what ``/metrics`` shows.
         supervisor: the background tasks.
     """
@@ -139,7 +146,7 @@ class Runtime:
         self.metrics = Metrics(settings.service)
         self.clock = settings.service_clock()
         self.broker: Broker | None = None
-        self.consumers: list[Consumer] = []
+        self.keepers: list[Keeper] = []
         self.supervisor = Supervisor(lambda name: self.metrics.task_restarts.labels(name).inc())
         self.under_way: dict[object, asyncio.Event] = {}
         self.body_hash_key = body_hash_key
@@ -172,6 +179,16 @@ class Runtime:
         """Stop the tasks and close everything, within a few seconds."""
         await self._stop()
 
+    @property
+    def projections(self) -> Sequence[Projection]:
+        """The read models that are kept from events."""
+        return self._projections
+
+    @property
+    def consumers(self) -> list[Consumer]:
+        """The consumer of each projection's version that serves, once NATS was reached."""
+        return [keeper.consumer for keeper in self.keepers]
+
     def knowledge(self, services: Collection[str] | None = None) -> list[FeedKnowledge]:
         """Return what is known of each feed, one line a source: the oldest knowledge over all projections.
 
@@ -190,6 +207,44 @@ class Runtime:
                 oldest[feed.source] = feed
         return [oldest[source] for source in sorted(oldest)]
 
+    def known_of(self, feed: str) -> FeedKnowledge:
+        """Return what is known of a feed, and as of when: the oldest knowledge over all projections.
+
+        Args:
+            feed: a store's source, such as ``/spoel/local/intake/main``; or a service's name, which stands for all its
+                stores: then it is the store of which least is known.
+
+        Returns:
+            ``as_of`` None and ``age_s`` ``NEVER_S`` while nothing was ever fully applied, also of a feed that nobody
+            has heard of. Knowledge begins at never after each start, until a watermark is covered; it only grows older
+            while the link is cut, or while an event of the feed is held or parked; silence keeps it young.
+        """
+        known = [one for one in self.knowledge() if feed in (one.source, _service_of(one))]
+        if not known:
+            source = feed if feed.startswith("/") else f"/spoel/{self.settings.site}/{feed}/*"
+            return FeedKnowledge.never(source)
+        return max(known, key=lambda one: one.age_s)
+
+    def follows(self, source: str) -> bool:
+        """Tell whether reads here can have what is in a store: it is this service's own, or a projection follows it."""
+        begins = [f"/spoel/{self.settings.site}/{service}/" for one in self._projections for service in one.services]
+        return source == self.store.name.source or source.startswith(tuple(begins))
+
+    async def has_applied(self, position: Position) -> bool:
+        """Tell whether everything here has, for sure, all of a store up to this place.
+
+        Read models of a service's own events are written with them. False for a store that is not followed, for one
+        with events aside, and while NATS was not reached yet.
+        """
+        own = position.source == self.store.name.source
+        if own and await self.store.head() < position.cursor:
+            return False
+        following = [one for one in self._projections if position.service in one.services]
+        if not following:
+            return own
+        kept = [keeper.consumer for keeper in self.keepers if keeper.projection in following]
+        return len(kept) == len(following) and all(consumer.applied(position) for consumer in kept)
+
     def require_broker(self) -> Broker:
         """Return the connection to NATS.
 
@@ -201,14 +256,17 @@ class Runtime:
         return self.broker
 
     def republish_from(self, position: int) -> None:
-        """Have the relay publish the stored bytes again, from this position of the store on.
+        """Have this service's events from this position on published once more; it goes on in the background.
 
         Raises:
-            Unavailable: there is no relay: NATS was not reached yet, or this service publishes nothing.
+            Unavailable: they are not published by this process at the moment.
         """
         if self._relay is None:
-            raise Unavailable("This needs NATS, which was not reached yet. Try again shortly.")
-        self._relay.republish_from(position)
+            raise Unavailable("No events are published yet: NATS was not reached, or this service has none.")
+        try:
+            self._relay.republish_from(position)
+        except NotPublishing as error:
+            raise Unavailable(f"This process publishes no events at the moment: {error}. Try again shortly.") from error
 
     async def checks(self) -> list[Check]:
         """Look at every condition of readiness, each for a few seconds at most."""
@@ -228,10 +286,11 @@ class Runtime:
     async def observe(self) -> None:
         """Bring the metrics up to date that are read rather than counted."""
         metrics = self.metrics
-        metrics.store_position.set((await self.store.head()).position)
+        head = (await self.store.head()).position
+        metrics.store_position.set(head)
         metrics.broker_connected.set(int(self.broker is not None and self.broker.connected))
         if self._relay is not None:
-            metrics.relay_position.set(self._relay.cursor.position)
+            await self._observe_relay(self._relay, head)
         for projection, consumer in zip(self._projections, self.consumers, strict=False):
             for source, lag in consumer.lag().items():
                 metrics.feed_lag.labels(projection.name, source).set(lag)
@@ -239,6 +298,20 @@ class Runtime:
                 metrics.feed_age.labels(projection.name, feed.source).set(feed.age_s)
             for kind, number in (await consumer.counts()).items():
                 metrics.feed_waiting.labels(projection.name, kind).set(number)
+            metrics.feed_problems.labels(projection.name).set(len(consumer.problems()))
+            for kind, total in consumer.totals().items():
+                metrics.consumed.follow(total, projection.name, kind)
+
+    async def _observe_relay(self, relay: Relay, head: int) -> None:
+        """Look at the saved cursor too: another process of this service may be the one that publishes."""
+        metrics, totals = self.metrics, relay.totals()
+        saved = await read_cursor(self.store)
+        published = max(relay.cursor, START if saved is None else saved[0]).position
+        metrics.relay_position.set(published)
+        metrics.relay_lag.set(max(0, head - published))
+        metrics.relay_events.follow(totals["events"])
+        metrics.relay_batches.follow(totals["batches"])
+        metrics.relay_failures.follow(totals["failures"])
 
     async def _start(self) -> None:
         settings = self.settings
@@ -247,7 +320,7 @@ class Runtime:
         self._open.push_async_callback(self.database.close)
         await _migrate(self.database, self.package)
         self.store = EventStore(self.database, name)
-        self.units = UnitsOfWork(self.database, self.store, self.clock)
+        self.units = UnitsOfWork(self.database, self.store, self.clock, self.metrics.appended.inc)
         self.verifier = self._given_verifier or self._open_verifier()
         if self._resources is not None:
             await self._open.enter_async_context(self._resources(self))
@@ -271,24 +344,18 @@ class Runtime:
     async def _attach(self) -> None:
         """Connect to NATS and start what needs it; each of these waits by itself while NATS is away."""
         settings = self.settings
-        self.broker = await Broker.connect(
-            NatsSettings(
-                servers=settings.nats_url,
-                monitor_url=settings.nats_monitor_url,
-                nkey_seed_file=settings.nats_nkey_file,
-                inbox_prefix=settings.inbox_prefix,
-            ),
-            f"{settings.service}-{settings.store}",
-        )
+        self.broker = await Broker.connect(nats_settings(settings), f"{settings.service}-{settings.store}")
         self._open.push_async_callback(_close, self.broker)
         if self._publishes:
             self._relay = Relay(self.store, self.broker, settings.stream_replicas)
             self.supervisor.start("relay", self._relay.run)
             self.supervisor.start("watermarks", WatermarkPublisher(self.store, self.broker, self.clock).run)
+        self.supervisor.start("resend", Resender(self.store, self.broker).run)
+        record_gap = gap_recorder(self.store, self.clock)
         for projection in self._projections:
-            consumer = Consumer(projection, self.database, self.broker, settings.site)
-            self.consumers.append(consumer)
-            self.supervisor.start(f"consumer-{projection.name}", consumer.run)
+            keeper = Keeper(projection, self.database, self.package, self.broker, settings.site, record_gap=record_gap)
+            self.keepers.append(keeper)
+            self.supervisor.start(f"consumer-{projection.name}", keeper.run)
 
     async def _clean_idempotency(self) -> None:
         while True:
@@ -316,14 +383,16 @@ class Runtime:
         return Check("durability", ok=False, detail=f"{problem}; or say why not in SPOEL_UNCHECKED_DURABILITY_REASON")
 
     async def _check_relay(self) -> Check:
+        if self._relay is not None and self._relay.follows:
+            return Check("relay", ok=True, detail="another process publishes")
         problem = "not started yet" if self._relay is None else self._relay.problem
         return Check("relay", problem is None, problem or "publishes")
 
     async def _check_consumers(self) -> Check:
-        if len(self.consumers) < len(self._projections):
+        if len(self.keepers) < len(self._projections):
             return Check("consumers", ok=False, detail="not started yet: NATS was not reached")
-        problems = [problem for consumer in self.consumers for problem in consumer.problems()]
-        return Check("consumers", not problems, "; ".join(problems) or f"{len(self.consumers)} running")
+        problems = [problem for keeper in self.keepers for problem in keeper.problems()]
+        return Check("consumers", not problems, "; ".join(problems) or f"{len(self.keepers)} running")
 
     async def _check_identity(self) -> Check:
         known = self._identity is None or await self._identity.ready()
@@ -343,6 +412,16 @@ class Runtime:
     async def _stop(self) -> None:
         await self.supervisor.stop(self.settings.stop_timeout_s)
         await self._open.aclose()
+
+
+def nats_settings(settings: Settings) -> NatsSettings:
+    """Return how a service reaches NATS."""
+    return NatsSettings(
+        servers=settings.nats_url,
+        monitor_url=settings.nats_monitor_url,
+        nkey_seed_file=settings.nats_nkey_file,
+        inbox_prefix=settings.inbox_prefix,
+    )
 
 
 async def _close(broker: Broker) -> None:

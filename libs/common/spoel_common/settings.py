@@ -85,6 +85,7 @@ class Settings(ProcessSettings):
         audience: what ``aud`` of a token must name; the service's name if absent.
         clock: the shared clock as JSON; real time if absent.
         kek_file: file with the key-encryption key (intake only).
+        otlp_endpoint: base address of a collector of traces that speaks OTLP over HTTP; no traces are made if absent.
         stop_timeout_s: how long a stop may take before tasks are cut off.
     """
 
@@ -105,6 +106,7 @@ class Settings(ProcessSettings):
     audience: str = ""
     clock: ScaledClock | None = None
     kek_file: Path | None = None
+    otlp_endpoint: str | None = Field(default=None, pattern=r"^https?://[^/?#@\s]+/?$")
     stop_timeout_s: float = Field(default=5.0, gt=0, le=60)
 
     @field_validator("nats_url", mode="before")

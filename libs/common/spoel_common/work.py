@@ -27,6 +27,7 @@ import structlog
 from pydantic import BaseModel, ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from spoel_common import tracing
 from spoel_common.clock import Clock, utc_now
 from spoel_common.events import Catalogue, Envelope, EventData
 from spoel_common.ids import new_id
@@ -111,6 +112,8 @@ class Work:
         now: clock time at which the unit began, UTC.
         correlation_id: names the chain of acts to which this one belongs.
         causation_id: id of the event that caused it, if one did.
+        traceparent: W3C trace context of this unit, or that which came with the request where tracing is off.
+        appended: how many events it has appended.
     """
 
     def __init__(
@@ -130,6 +133,7 @@ class Work:
         self.correlation_id = correlation_id
         self.causation_id = causation_id
         self.traceparent = traceparent
+        self.appended = 0
         self._store = store
 
     def new_event_id(self) -> str:
@@ -173,7 +177,10 @@ class Work:
             for version, (event, event_id) in enumerate(zip(events, ids, strict=True), start=loaded.version + 1)
         ]
         ref = AggregateRef(aggregate.name, aggregate_id)
-        await self._store.append(self.conn, ref, loaded.version, envelopes)
+        about: tracing.Attributes = {"spoel.aggregate.type": aggregate.name, "spoel.event.count": len(envelopes)}
+        with tracing.span("append", attributes=about):
+            await self._store.append(self.conn, ref, loaded.version, envelopes)
+        self.appended += len(envelopes)
         after = Loaded(reduce(aggregate.evolve, events, loaded.state), loaded.version + len(envelopes))
         if envelopes and aggregate.snapshots is not None:
             await self._keep_snapshot(aggregate, aggregate.snapshots, ref, loaded.version, after)
@@ -232,28 +239,46 @@ class UnitsOfWork:
         database: where the store lives.
         store: the service's event store.
         clock: stamps the events.
+        on_appended: told after a commit how many events it stored.
     """
 
-    def __init__(self, database: Database, store: EventStore, clock: Clock) -> None:
+    def __init__(
+        self,
+        database: Database,
+        store: EventStore,
+        clock: Clock,
+        on_appended: Callable[[int], None] = lambda _count: None,
+    ) -> None:
         self.database = database
         self.store = store
         self.clock = clock
+        self._on_appended = on_appended
 
     @asynccontextmanager
     async def begin(
         self, actor: Actor, correlation_id: str, causation_id: str | None = None, traceparent: str | None = None
     ) -> AsyncIterator[Work]:
-        """Open one unit of work: committed at the end of the block, rolled back on any exception."""
-        async with self.database.write() as conn:
-            yield Work(
-                conn,
-                self.store,
-                actor,
-                utc_now(self.clock),
-                correlation_id=correlation_id,
-                causation_id=causation_id,
-                traceparent=traceparent,
-            )
+        """Open one unit of work: committed at the end of the block, rolled back on any exception.
+
+        Args:
+            actor: who asks.
+            correlation_id: names the chain of acts.
+            causation_id: id of the event that causes it, if one does.
+            traceparent: the trace that it belongs to where no span is around it.
+        """
+        with tracing.span("unit of work", parent=traceparent) as made:
+            async with self.database.write() as conn:
+                work = Work(
+                    conn,
+                    self.store,
+                    actor,
+                    utc_now(self.clock),
+                    correlation_id=correlation_id,
+                    causation_id=causation_id,
+                    traceparent=tracing.traceparent_of(made) or traceparent,
+                )
+                yield work
+        self._on_appended(work.appended)
 
     async def load(self, aggregate: Aggregate[S], aggregate_id: str) -> Loaded[S]:
         """Return the aggregate as of now, for reading only."""

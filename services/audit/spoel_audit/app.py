@@ -3,10 +3,12 @@
 from fastapi import FastAPI
 
 from spoel_audit.api import router
+from spoel_audit.events import ErasureCompleted
 from spoel_audit.handlers import Sequencer
-from spoel_audit.projections import log_projection
+from spoel_audit.projections import erasures_projection, log_projection
 from spoel_audit.readiness import find_fault
 from spoel_audit.settings import AuditSettings
+from spoel_common.erasure import ErasureAnswers
 from spoel_common.runtime import Check, Runtime, Verifier
 from spoel_common.web import create_app
 
@@ -18,8 +20,15 @@ def build_app(settings: AuditSettings, verifier: Verifier | None = None) -> Fast
         settings: the service's settings.
         verifier: who says who holds a token; the issuer of the settings if None.
     """
-    projection = log_projection(Sequencer(settings.service_clock()))
-    runtime = Runtime(settings, "spoel_audit", [projection], checks=[check_log], verifier=verifier)
+    answers = ErasureAnswers(ErasureCompleted)
+    runtime = Runtime(
+        settings,
+        "spoel_audit",
+        [log_projection(Sequencer(settings.service_clock())), erasures_projection(answers)],
+        tasks={"erasures": answers.run},
+        checks=[check_log],
+        verifier=verifier,
+    )
     return create_app(runtime, title="Spoel audit", routers=[router])
 
 

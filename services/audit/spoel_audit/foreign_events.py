@@ -10,6 +10,15 @@ from pydantic import Field
 from spoel_common.events import Catalogue, ForeignEvent
 
 
+class PatientErased(ForeignEvent):
+    """A patient's private key was destroyed."""
+
+    service: ClassVar[str] = "intake"
+    event_name: ClassVar[str] = "patient-erased"
+
+    patient_id: str
+
+
 class TrainAuthorised(ForeignEvent):
     """A train was about to be started."""
 
@@ -49,6 +58,8 @@ class ParameterChanged(ForeignEvent):
     service: ClassVar[str] = "stimulation"
     event_name: ClassVar[str] = "parameter-changed"
 
+
+ERASURE_EVENTS: Catalogue[ForeignEvent] = Catalogue([PatientErased])
 
 SESSION_EVENTS: Catalogue[ForeignEvent] = Catalogue(
     [TrainAuthorised, TrainDelivered, TrainOutcomeUnknown, ParameterChanged]

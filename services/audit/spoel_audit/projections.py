@@ -9,8 +9,11 @@ from collections.abc import Sequence
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from spoel_audit.domain import Arrival
+from spoel_audit.foreign_events import ERASURE_EVENTS, PatientErased
 from spoel_audit.handlers import Sequencer
 from spoel_audit.queries import LOG_PROJECTION
+from spoel_common.erasure import ErasureAnswers
+from spoel_common.events import Envelope, EventModel
 from spoel_common.messaging import Projection, Received
 
 LOGGED_SERVICES = ("intake", "planning", "stimulation", "audit")
@@ -26,3 +29,20 @@ def log_projection(sequencer: Sequencer) -> Projection:
         await sequencer.append(conn, [Arrival(event.envelope, event.raw) for event in events])
 
     return Projection(name=LOG_PROJECTION, version=1, services=LOGGED_SERVICES, catalogue=None, apply_batch=apply_batch)
+
+
+def erasures_projection(answers: ErasureAnswers) -> Projection:
+    """Return the projection that notes erasures: the log holds nothing in clear, and the answer says so."""
+
+    async def apply(conn: AsyncConnection, envelope: Envelope, event: EventModel | None, _raw: bytes) -> None:
+        if isinstance(event, PatientErased):
+            await answers.note(conn, envelope, event.patient_id, {})
+
+    return Projection(
+        name="erasures",
+        version=1,
+        services=("intake",),
+        catalogue=ERASURE_EVENTS,
+        apply=apply,
+        after_commit=answers.after_commit,
+    )

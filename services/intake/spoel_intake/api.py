@@ -15,6 +15,7 @@ from spoel_intake.commands import (
     CompleteScreen,
     DecideIndication,
     EndOfRegistration,
+    ErasePatient,
     GiveConsent,
     IndicationFacts,
     JudgeItem,
@@ -25,6 +26,7 @@ from spoel_intake.commands import (
     WithdrawConsent,
 )
 from spoel_intake.domain.questionnaire import Questionnaire, safety_questionnaire
+from spoel_intake.erasing import ErasureAnswer, Erasures, erase_patient
 from spoel_intake.events import Channel
 from spoel_intake.handlers import Intake, ReferralAnswer
 from spoel_intake.views import (
@@ -32,6 +34,8 @@ from spoel_intake.views import (
     CasePage,
     CaseView,
     ConsentView,
+    ErasureList,
+    ErasureView,
     IndicationView,
     ScreenAnswer,
     StaffAnswer,
@@ -54,6 +58,7 @@ def intake_of(request: Request) -> Intake:
 
 IntakeDep = Annotated[Intake, Depends(intake_of)]
 CaseId = Annotated[str, Path(pattern=r"^[A-Za-z0-9-]{1,64}$", description="Id of a case: a UUIDv7.")]
+PatientId = Annotated[str, Path(pattern=r"^[A-Za-z0-9-]{1,64}$", description="Pseudonym of a patient: a UUIDv7.")]
 PersonId = Annotated[str, Path(pattern=r"^[!-~]{1,128}$", description="Id of a person: `sub` of their tokens.")]
 ItemId = Annotated[str, Path(pattern=r"^[a-z0-9-]{1,64}$", description="Id of an item of the safety questionnaire.")]
 
@@ -163,6 +168,34 @@ async def post_withdrawal(case_id: CaseId, body: WithdrawConsent, call: CommandD
         return consent_view(case_id, await handlers.withdraw_consent(work, intake, case_id, body))
 
     return await call.run(handle)
+
+
+@router.post("/patients/{patient_id}/erasure", status_code=201, response_model=ErasureAnswer)
+async def post_erasure(
+    request: Request, patient_id: PatientId, body: ErasePatient, call: CommandDep, intake: IntakeDep
+) -> Response:
+    """Destroy a patient's key, on a ground: nothing sealed to it can be read again, by anybody."""
+    erasures: Erasures = request.app.state.erasures
+
+    async def handle(work: Work) -> BaseModel:
+        return await erase_patient(work, intake, patient_id, body)
+
+    async def keep(_answer: dict[str, object]) -> None:
+        await erasures.done(call.runtime)
+
+    return await call.run(handle, effect=keep)
+
+
+@router.get("/patients/{patient_id}/erasure")
+async def get_erasure(patient_id: PatientId, actor: ActorDep, runtime: RuntimeDep) -> ErasureView:
+    """Show an erasure: which services have answered that they cleared what they held, and which are awaited."""
+    return await reads.read_erasure(runtime, patient_id, actor)
+
+
+@router.get("/erasures")
+async def get_erasures(actor: ActorDep, runtime: RuntimeDep) -> ErasureList:
+    """List all erasures, the newest first."""
+    return await reads.list_erasures(runtime, actor)
 
 
 @router.post("/staff/{person_id}/registration", status_code=201, response_model=StaffAnswer)

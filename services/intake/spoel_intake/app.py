@@ -10,10 +10,13 @@ from spoel_common import web
 from spoel_common.runtime import Runtime, Verifier
 from spoel_common.settings import CannotStart, read_secret
 from spoel_intake import api
+from spoel_intake.erasing import Erasures
+from spoel_intake.erasure_file import ErasureFile
 from spoel_intake.fhir import routes as fhir
 from spoel_intake.fhir.outcome import render_outcome
 from spoel_intake.handlers import Intake
-from spoel_intake.projections import strips_projection
+from spoel_intake.openings import Openings
+from spoel_intake.projections import answers_projection, strips_projection
 from spoel_intake.settings import IntakeSettings
 from spoel_intake.strips import StripPusher
 from spoel_intake.vault import OtherKeyEncryptionKey, Vault, VaultKeys
@@ -33,18 +36,22 @@ def create_app(settings: IntakeSettings, verifier: Verifier | None = None) -> Fa
     vault = Vault(keys)
     zone = ZoneInfo(settings.time_zone)
     pusher = StripPusher(vault)
+    openings = Openings(vault)
+    erasures = Erasures(vault, ErasureFile(settings.erasures_path, vault.fingerprint), pusher.wake)
 
     @asynccontextmanager
     async def vault_checked(runtime: Runtime) -> AsyncIterator[None]:
         await _check_vault(runtime, vault)
+        await erasures.begin(runtime)
         yield
 
     runtime = Runtime(
         settings,
         "spoel_intake",
-        [strips_projection(zone, pusher.wake)],
+        [strips_projection(zone, pusher.wake), answers_projection()],
         resources=vault_checked,
-        tasks={"strips": pusher.run},
+        tasks={"strips": pusher.run, "openings": openings.run, "erasures": erasures.run},
+        checks=[erasures.check],
         verifier=verifier,
         body_hash_key=keys.requests,
     )
@@ -54,7 +61,7 @@ def create_app(settings: IntakeSettings, verifier: Verifier | None = None) -> Fa
         description="Referral, safety screen, indication, consent; the identity vault; the FHIR door to the EHR.",
         routers=[api.router, fhir.router],
         error_renderers={fhir.PREFIX: render_outcome},
-        state={"intake": Intake(vault, zone)},
+        state={"intake": Intake(vault, zone), "erasures": erasures},
     )
 
 

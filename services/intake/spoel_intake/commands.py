@@ -8,7 +8,15 @@ from pydantic import BeforeValidator, ConfigDict, Field, SecretStr, StrictBool, 
 
 from spoel_common.events import Command
 from spoel_common.people import Profession
-from spoel_intake.events import Channel, ConsentGiver, Decision, Indication, ReferrerKind, RegistrationEnd
+from spoel_intake.events import (
+    Channel,
+    ConsentGiver,
+    Decision,
+    ErasureGround,
+    Indication,
+    ReferrerKind,
+    RegistrationEnd,
+)
 
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 FreeText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=8_000)]
@@ -138,6 +146,12 @@ class WithdrawConsent(IntakeCommand):
     """Consent is withdrawn; nobody has to say why."""
 
     reason: FreeText | None = Field(default=None, repr=False)
+
+
+class ErasePatient(IntakeCommand):
+    """Destroy a patient's key, and with it everything that was ever sealed to it. Cannot be undone."""
+
+    ground: ErasureGround
 
 
 class Verification(IntakeCommand):

@@ -2,11 +2,11 @@
 
 from datetime import date
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from spoel_common.events import Catalogue, EventData, UtcTime, parked_event_discarded
+from spoel_common.events import Catalogue, EventData, UtcTime, gap_detected, parked_event_discarded
 from spoel_common.people import Profession
 
 
@@ -60,6 +60,19 @@ class ConsentGiver(StrEnum):
 
     PATIENT = "patient"
     REPRESENTATIVE = "representative"
+
+
+class ErasureGround(StrEnum):
+    """Why a patient's file may be destroyed.
+
+    A file is kept for 20 years after its last change (art. 7:454 BW, WGBO), unless the patient asks for its destruction
+    (art. 7:455 BW), a court orders it, or it should never have been made.
+    """
+
+    PATIENT_REQUEST = "patient-request"
+    RETENTION_ENDED = "retention-ended"
+    COURT_ORDER = "court-order"
+    REGISTERED_BY_MISTAKE = "registered-by-mistake"
 
 
 class RegistrationEnd(StrEnum):
@@ -179,6 +192,77 @@ class ConsentWithdrawn(IntakeEvent):
     sealed_reason: str | None
 
 
+class PatientErased(IntakeEvent):
+    """The patient's private key was destroyed: nothing sealed to it, in whichever event, can be read again."""
+
+    event_name: ClassVar[str] = "patient-erased"
+
+    patient_id: str
+    ground: ErasureGround
+
+
+class ErasureReplayed(IntakeEvent):
+    """A database restored from an older backup held a key that had been destroyed; it was destroyed again.
+
+    Attributes:
+        erasure_id: id of the event ``patient-erased``.
+        found_in: where the restored service learnt of it.
+    """
+
+    event_name: ClassVar[str] = "erasure-replayed"
+
+    patient_id: str
+    erasure_id: str
+    found_in: Literal["file", "stream"]
+
+
+class TextOpened(IntakeEvent):
+    """A line of the access log: somebody got to read a sealed text. Who it was stands in the envelope.
+
+    Attributes:
+        opened_event_id: the event in which the text stands.
+    """
+
+    event_name: ClassVar[str] = "text-opened"
+
+    opening_id: str
+    patient_id: str
+    opened_event_id: str
+    opened_event_type: str
+    reason: str
+
+
+class FileOpened(IntakeEvent):
+    """A line of the access log: somebody got to see a patient's identity, and the free texts of a case if it was one.
+
+    Attributes:
+        case_id: the case that was read; None where it was the patient alone.
+    """
+
+    event_name: ClassVar[str] = "file-opened"
+
+    opening_id: str
+    patient_id: str
+    case_id: str | None
+
+
+class OpeningRefused(IntakeEvent):
+    """A line of the access log: somebody asked to read a sealed text and did not get to.
+
+    Attributes:
+        problem: slug of the refusal. Where the request itself was not understood, nothing of it is repeated.
+    """
+
+    event_name: ClassVar[str] = "opening-refused"
+
+    opening_id: str
+    patient_id: str | None
+    opened_event_id: str | None
+    opened_event_type: str | None
+    reason: str | None
+    problem: str
+
+
 class RegistrationVerified(IntakeEvent):
     """Somebody's registration in the BIG register was looked up, and with what evidence."""
 
@@ -207,7 +291,12 @@ class RegistrationEnded(IntakeEvent):
 ParkedEventDiscarded = parked_event_discarded("intake")
 """An event of the aggregate ``discarded-event``, one for each event that was given up."""
 
-PATIENT_EVENTS: Catalogue[EventData] = Catalogue([PatientRegistered])
+GapDetected = gap_detected("intake")
+"""An event of the aggregate ``gap``, one for each time that an aggregate begins to wait for an event."""
+
+PATIENT_EVENTS: Catalogue[EventData] = Catalogue([PatientRegistered, PatientErased])
+REPLAY_EVENTS: Catalogue[EventData] = Catalogue([ErasureReplayed])
+ACCESS_EVENTS: Catalogue[EventData] = Catalogue([TextOpened, FileOpened, OpeningRefused])
 CASE_EVENTS: Catalogue[EventData] = Catalogue(
     [
         ReferralReceived,
@@ -219,4 +308,12 @@ CASE_EVENTS: Catalogue[EventData] = Catalogue(
     ]
 )
 STAFF_EVENTS: Catalogue[EventData] = Catalogue([RegistrationVerified, RegistrationEnded])
-ALL_EVENTS: Catalogue[EventData] = Catalogue([*PATIENT_EVENTS.models, *CASE_EVENTS.models, *STAFF_EVENTS.models])
+ALL_EVENTS: Catalogue[EventData] = Catalogue(
+    [
+        *PATIENT_EVENTS.models,
+        *CASE_EVENTS.models,
+        *STAFF_EVENTS.models,
+        *REPLAY_EVENTS.models,
+        *ACCESS_EVENTS.models,
+    ]
+)

@@ -46,4 +46,35 @@ class SessionClosed(ForeignEvent):
     session_id: str
 
 
+class Cleared(ForeignEvent):
+    """A service has cleared what it held of an erased patient; ``cleared``: what → how many."""
+
+    patient_id: str
+    erasure_id: str
+    cleared: dict[str, int]
+
+
+class PlanningCleared(Cleared):
+    """Planning answers an erasure."""
+
+    service: ClassVar[str] = "planning"
+    event_name: ClassVar[str] = "erasure-completed"
+
+
+class StimulationCleared(Cleared):
+    """A room node answers an erasure."""
+
+    service: ClassVar[str] = "stimulation"
+    event_name: ClassVar[str] = "erasure-completed"
+
+
+class AuditCleared(Cleared):
+    """The audit service answers an erasure."""
+
+    service: ClassVar[str] = "audit"
+    event_name: ClassVar[str] = "erasure-completed"
+
+
+ANSWER_EVENTS: Catalogue[ForeignEvent] = Catalogue([PlanningCleared, StimulationCleared, AuditCleared])
+
 STRIP_EVENTS: Catalogue[ForeignEvent] = Catalogue([SessionBooked, SessionBookingCancelled, RoomOpened, SessionClosed])

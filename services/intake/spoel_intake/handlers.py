@@ -7,8 +7,9 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 from pydantic import BaseModel
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from spoel_common.errors import VersionConflict
+from spoel_common.errors import PatientErased, VersionConflict
 from spoel_common.events import EventData
 from spoel_common.ids import new_id
 from spoel_common.people import check_role
@@ -50,7 +51,7 @@ from spoel_intake.events import (
     ScreenItemJudged,
 )
 from spoel_intake.projections import Stamp, project_own
-from spoel_intake.tables import cases, patient_channels, vault
+from spoel_intake.tables import cases, erasures, patient_channels, vault
 from spoel_intake.vault import Vault, VaultEntry
 
 CASE = Aggregate("case", Case, case_domain.evolve, CASE_EVENTS)
@@ -115,7 +116,7 @@ async def refer_known(
     if is_ehr_only(work.actor):
         sent_in = (patient_channels.c.patient_id == patient_id) & (patient_channels.c.person_id == work.actor.person_id)
         query = query.where(sa.exists().where(sent_in))
-    public_key = await work.conn.scalar(query)
+    public_key = await work.conn.scalar(query.with_for_update(read=True))
     if public_key is None:
         raise PatientUnknown("The subject is no patient that you sent in. Send the Patient first, or contained.")
     file = await intake.vault.open(work.conn, patient_id, work.actor, "check referral")
@@ -159,10 +160,10 @@ async def keep_register(
 ) -> StaffMember:
     """Record that a registration was verified, or ended."""
     loaded = await work.load(STAFF, person_id)
-    given = await _given(work, intake)
+    given = await given_of(work, intake)
     events = staff_domain.decide(loaded.state, command, given)
     after = await work.append(STAFF, person_id, loaded, events)
-    await _project(work, events)
+    await project(work, events)
     return after.state
 
 
@@ -176,15 +177,22 @@ async def _act(
 ) -> Case:
     """Do a command on a case; ``text`` is sealed to the patient for the event ``text_in``."""
     loaded = await work.load(CASE, case_id)
+    if loaded.state.referral is not None and await is_erased(work.conn, loaded.state.referral.patient_id):
+        raise PatientErased("This case's patient was erased; nothing more is recorded about it.")
     event_id = work.new_event_id()
     sealed = None
     if text is not None and text_in is not None and loaded.state.referral is not None:
         patient = await work.load(PATIENT, loaded.state.referral.patient_id)
         sealed = _seal(text, patient, event_id, text_in)
-    events = case_domain.decide(loaded.state, command, await _given(work, intake, sealed))
+    events = case_domain.decide(loaded.state, command, await given_of(work, intake, sealed))
     after = await work.append(CASE, case_id, loaded, events, event_ids=[event_id])
-    await _project(work, events)
+    await project(work, events)
     return after.state
+
+
+async def is_erased(conn: AsyncConnection, patient_id: str) -> bool:
+    """Tell whether a patient was erased."""
+    return await conn.scalar(sa.select(erasures.c.erasure_id).where(erasures.c.patient_id == patient_id)) is not None
 
 
 async def _receive(
@@ -201,9 +209,9 @@ async def _receive(
         channel=channel,
     )
     loaded = await work.load(CASE, case_id)
-    events = case_domain.decide(loaded.state, command, await _given(work, intake, sealed))
+    events = case_domain.decide(loaded.state, command, await given_of(work, intake, sealed))
     await work.append(CASE, case_id, loaded, events, event_ids=[event_id])
-    await _project(work, events)
+    await project(work, events)
     return ReferralAnswer(case_id=case_id, patient_id=entry.patient_id)
 
 
@@ -252,7 +260,8 @@ async def _new_file(work: Work, intake: Intake, identity: Identity) -> VaultEntr
     return entry
 
 
-async def _project(work: Work, events: list[EventData]) -> None:
+async def project(work: Work, events: list[EventData]) -> None:
+    """Bring the read models up to date with events that were appended."""
     try:
         for event in events:
             await project_own(work.conn, event, Stamp(work.now, work.actor.person_id))
@@ -260,7 +269,7 @@ async def _project(work: Work, events: list[EventData]) -> None:
         raise VersionConflict("This patient was referred by another request at the same time. Repeat it.") from error
 
 
-async def _given(work: Work, intake: Intake, sealed_text: str | None = None) -> Given:
+async def given_of(work: Work, intake: Intake, sealed_text: str | None = None) -> Given:
     """Return the circumstances; the registration is the one of the staff register, in this transaction."""
     register = await work.load(STAFF, work.actor.person_id)
     return Given(

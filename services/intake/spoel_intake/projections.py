@@ -1,6 +1,8 @@
 """Read models: cases and staff from intake's own events, in their transaction; rooms and strips from others' events."""
 
-from collections.abc import Awaitable, Callable
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import datetime, time, timedelta
 from functools import partial
 from typing import NamedTuple
@@ -23,13 +25,18 @@ from spoel_intake.events import (
     SafetyScreenCompleted,
 )
 from spoel_intake.foreign_events import (
+    ANSWER_EVENTS,
     STRIP_EVENTS,
+    Cleared,
     RoomOpened,
     SessionBooked,
     SessionBookingCancelled,
     SessionClosed,
 )
-from spoel_intake.tables import cases, rooms, staff, strips
+from spoel_intake.tables import cases, erasure_answers, rooms, staff, strips
+
+ANSWERING_SERVICES = ("planning", "stimulation", "audit")
+"""Whoever keeps anything of a patient's, and answers an erasure when it is cleared."""
 
 STRIP_LEAD = timedelta(hours=1)
 """A strip is put into its room this long before the day of the session begins, so that it is there at midnight."""
@@ -69,6 +76,30 @@ async def project_own(conn: AsyncConnection, event: EventData, stamp: Stamp) -> 
             pass
 
 
+def answers_projection() -> Projection:
+    """Return the projection that keeps which stores have answered which erasure."""
+    return Projection(
+        name="erasure-answers",
+        version=1,
+        services=ANSWERING_SERVICES,
+        catalogue=ANSWER_EVENTS,
+        apply=_apply_answers,
+    )
+
+
+async def _apply_answers(
+    conn: AsyncConnection, envelope: Envelope, event: ForeignEvent | EventData | None, _raw: bytes
+) -> None:
+    if isinstance(event, Cleared):
+        row = {
+            "patient_id": event.patient_id,
+            "source": envelope.source,
+            "answered_at": envelope.time,
+            "cleared": json.dumps(event.cleared),
+        }
+        await upsert(conn, erasure_answers, [row])
+
+
 def strips_projection(zone: ZoneInfo, changed: Callable[[], None]) -> Projection:
     """Return the projection that keeps which identity strips belong in which room.
 
@@ -88,7 +119,20 @@ def strips_projection(zone: ZoneInfo, changed: Callable[[], None]) -> Projection
         catalogue=STRIP_EVENTS,
         apply=apply,
         after_commit=after_commit,
+        tables=(rooms, strips),
+        around_switch=_revisions_go_on,
     )
+
+
+@asynccontextmanager
+async def _revisions_go_on(conn: AsyncConnection) -> AsyncIterator[None]:
+    """Number a rebuilt model's revisions above all old ones: every strip is carried out once more.
+
+    A push of the old model that is under way cannot be mistaken for one of the new.
+    """
+    highest = await conn.scalar(sa.select(sa.func.max(strips.c.revision))) or 0
+    yield
+    await conn.execute(sa.update(strips).values(revision=strips.c.revision + highest))
 
 
 def visible_window(starts_at: datetime, ends_at: datetime, zone: ZoneInfo) -> tuple[datetime, datetime]:

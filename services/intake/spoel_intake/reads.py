@@ -1,24 +1,38 @@
 """What is read for a GET: a case from its events, lists from the read models. An EHR finds its own referrals only."""
 
+import json
 from contextlib import suppress
 from datetime import date
+from fnmatch import fnmatch
 from functools import reduce
 from typing import Any
 
 import sqlalchemy as sa
 
-from spoel_common.errors import NotAllowed
+from spoel_common.errors import NotAllowed, NotFound, PatientErased
 from spoel_common.people import Actor, check_role
 from spoel_common.runtime import Runtime
 from spoel_common.store import AggregateRef
+from spoel_intake.access import log_opened
 from spoel_intake.domain.case import Case
 from spoel_intake.domain.case import evolve as evolve_case
-from spoel_intake.domain.refusals import CaseUnknown, PatientErased
+from spoel_intake.domain.refusals import CaseUnknown
 from spoel_intake.domain.sight import is_ehr_only, sees_identity
 from spoel_intake.events import CASE_EVENTS
 from spoel_intake.handlers import CASE, Intake
-from spoel_intake.tables import cases, patient_channels, staff, vault
-from spoel_intake.views import CaseLine, CasePage, CaseView, RegistrationView, StaffList, case_view
+from spoel_intake.projections import ANSWERING_SERVICES
+from spoel_intake.tables import cases, erasure_answers, erasures, patient_channels, staff, vault
+from spoel_intake.views import (
+    CaseLine,
+    CasePage,
+    CaseView,
+    ErasureList,
+    ErasureReply,
+    ErasureView,
+    RegistrationView,
+    StaffList,
+    case_view,
+)
 
 
 async def read_case(runtime: Runtime, intake: Intake, case_id: str, reader: Actor) -> CaseView:
@@ -41,6 +55,8 @@ async def read_case(runtime: Runtime, intake: Intake, case_id: str, reader: Acto
         if sees_identity(reader):
             with suppress(PatientErased):
                 file = await intake.vault.open(conn, case.referral.patient_id, reader, f"read case {case_id}")
+    if file is not None:
+        await log_opened(runtime, reader, case.referral.patient_id, case_id)
     return case_view(case, case.referral, envelopes, file, reader)
 
 
@@ -86,15 +102,66 @@ async def list_staff(runtime: Runtime, reader: Actor, today: date) -> StaffList:
     return StaffList(items=[_registration(dict(row), today) for row in rows])
 
 
+async def read_erasure(runtime: Runtime, patient_id: str, reader: Actor) -> ErasureView:
+    """Return an erasure and its answers.
+
+    Raises:
+        NotFound: this patient was not erased.
+    """
+    check_role("read-erasures", reader)
+    found = await _erasures(runtime, erasures.c.patient_id == patient_id)
+    if not found:
+        raise NotFound("No erasure of such a patient is known here.")
+    return found[0]
+
+
+async def list_erasures(runtime: Runtime, reader: Actor) -> ErasureList:
+    """Return all erasures, the newest first."""
+    check_role("read-erasures", reader)
+    return ErasureList(items=await _erasures(runtime, sa.true()))
+
+
+async def _erasures(runtime: Runtime, wanted: sa.ColumnElement[bool]) -> list[ErasureView]:
+    query = sa.select(erasures).where(wanted).order_by(erasures.c.erased_at.desc(), erasures.c.patient_id)
+    async with runtime.database.read() as conn:
+        rows = (await conn.execute(query)).all()
+        answers = (await conn.execute(sa.select(erasure_answers).order_by(erasure_answers.c.source))).all()
+    stores = _answering_stores(runtime)
+    views = []
+    for row in rows:
+        answered = [
+            ErasureReply(source=each.source, answered_at=each.answered_at, cleared=json.loads(each.cleared))
+            for each in answers
+            if each.patient_id == row.patient_id
+        ]
+        heard = [reply.source for reply in answered]
+        facts = {name: getattr(row, name) for name in ErasureView.model_fields if name not in ("answered", "awaited")}
+        awaited = [store for store in stores if not any(fnmatch(source, store) for source in heard)]
+        views.append(ErasureView(**facts, answered=answered, awaited=awaited))
+    return views
+
+
+def _answering_stores(runtime: Runtime) -> list[str]:
+    """Return the stores that are to answer: every one that was seen, and ``/*`` for a service of which none was."""
+    seen = [feed.source for feed in runtime.knowledge(ANSWERING_SERVICES)]
+    site = runtime.settings.site
+    unseen = [
+        f"/spoel/{site}/{service}/*"
+        for service in ANSWERING_SERVICES
+        if not any(source.startswith(f"/spoel/{site}/{service}/") for source in seen)
+    ]
+    return sorted({*seen, *unseen})
+
+
 async def may_see_patient(runtime: Runtime, patient_id: str, reader: Actor) -> bool:
     """Tell whether there is such a patient for the reader: any for people of care, those it sent in for an EHR."""
-    query = sa.select(vault.c.patient_id).where(vault.c.patient_id == patient_id)
-    if is_ehr_only(reader):
-        query = sa.select(patient_channels.c.patient_id).where(
-            patient_channels.c.patient_id == patient_id, patient_channels.c.person_id == reader.person_id
-        )
+    has_file = sa.exists().where(vault.c.patient_id == patient_id)
+    had_file = sa.exists().where(erasures.c.patient_id == patient_id)
+    sent_in = sa.exists().where(
+        patient_channels.c.patient_id == patient_id, patient_channels.c.person_id == reader.person_id
+    )
     async with runtime.database.read() as conn:
-        return (await conn.execute(query)).first() is not None
+        return bool(await conn.scalar(sa.select(sent_in if is_ehr_only(reader) else has_file | had_file)))
 
 
 def _registration(row: dict[str, Any], today: date) -> RegistrationView:

@@ -15,13 +15,13 @@ import sqlalchemy as sa
 import structlog
 
 from spoel_common.clock import utc_now
+from spoel_common.errors import PatientErased
 from spoel_common.messaging import Broker, Bucket
 from spoel_common.runtime import Runtime
 from spoel_common.sealing import CannotOpen, seal
 from spoel_common.settings import Settings
 from spoel_common.store import Database
 from spoel_intake.domain.patient import Identity
-from spoel_intake.domain.refusals import PatientErased
 from spoel_intake.tables import rooms, strips
 from spoel_intake.vault import Vault, VaultDamaged
 
@@ -141,13 +141,14 @@ async def _end_expired(database: Database, now: datetime) -> None:
 
 
 async def _due(database: Database, now: datetime) -> Sequence[DueStrip]:
-    """Return the strips whose newest revision was not carried out yet, and can be."""
+    """Return the strips whose newest revision was not carried out yet, and can be: none of a day that is over."""
+    of_today = sa.and_(rooms.c.room_id.is_not(None), strips.c.visible_from <= now, strips.c.visible_until > now)
     key = sa.case((strips.c.ended, None), else_=rooms.c.strip_public_key)
     query = (
         sa.select(strips.c.session_id, strips.c.room_id, strips.c.patient_id, strips.c.revision, key)
         .join_from(strips, rooms, strips.c.room_id == rooms.c.room_id, isouter=True)
         .where(strips.c.room_id.is_not(None), strips.c.revision > strips.c.pushed)
-        .where(sa.or_(strips.c.ended, sa.and_(rooms.c.room_id.is_not(None), strips.c.visible_from <= now)))
+        .where(sa.or_(strips.c.ended, of_today))
         .order_by(strips.c.session_id)
     )
     async with database.read() as conn:

@@ -19,7 +19,30 @@ vault = sa.Table(
     sa.Column("sealed_identity", sa.String, nullable=False),
     sa.Column("registered_at", UtcDateTime, nullable=False),
 )
-"""A patient's keys and sealed identity; without ``wrapped_private_key`` the patient is erased."""
+"""A patient's keys and sealed identity; of who was erased there is no row, or none with ``wrapped_private_key``."""
+
+erasures = sa.Table(
+    "erasures",
+    metadata,
+    sa.Column("patient_id", sa.String, primary_key=True),
+    sa.Column("erasure_id", sa.String, nullable=False),
+    sa.Column("ground", sa.String, nullable=False),
+    sa.Column("erased_at", UtcDateTime, nullable=False),
+    sa.Column("erased_by", sa.String, nullable=False),
+    sa.Column("replayed_at", UtcDateTime, nullable=True),
+    sa.Column("event", sa.LargeBinary, nullable=False),
+)
+"""Who was erased. ``event``: the bytes of ``patient-erased``, as the file beside the data has them too."""
+
+erasure_answers = sa.Table(
+    "erasure_answers",
+    metadata,
+    sa.Column("patient_id", sa.String, primary_key=True),
+    sa.Column("source", sa.String, primary_key=True),
+    sa.Column("answered_at", UtcDateTime, nullable=False),
+    sa.Column("cleared", sa.String, nullable=False),
+)
+"""Read model: which stores have answered an erasure, and what they cleared (a JSON object of counts)."""
 
 vault_key = sa.Table(
     "vault_key",

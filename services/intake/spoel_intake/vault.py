@@ -22,12 +22,13 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from spoel_common.errors import PatientErased
 from spoel_common.people import Actor
 from spoel_common.sealing import generate_key_pair, open_sealed, seal
 from spoel_common.store import upsert
 from spoel_intake.bsn import Bsn
 from spoel_intake.domain.patient import Identity
-from spoel_intake.domain.refusals import PatientErased
+from spoel_intake.domain.refusals import ErasuresUnchecked
 from spoel_intake.tables import vault, vault_key
 
 KEK_BYTES = 32
@@ -122,6 +123,21 @@ class Vault:
 
     def __init__(self, keys: VaultKeys) -> None:
         self._keys = keys
+        self._closed_because: str | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells this vault's key-encryption key from another, and nothing else."""
+        return hmac.digest(self._keys.index, b"fingerprint", sha256).hex()
+
+    @property
+    def closed_because(self) -> str | None:
+        """Why nothing may be found or opened at the moment, or None."""
+        return self._closed_because
+
+    def close(self, because: str | None) -> None:
+        """Let nothing be found or opened, and say why; None lets it again."""
+        self._closed_because = because
 
     async def check_key(self, conn: AsyncConnection) -> None:
         """Make sure that the vault was made with this key-encryption key; note it in an empty vault.
@@ -134,17 +150,39 @@ class Vault:
         Raises:
             OtherKeyEncryptionKey: it was made with another one.
         """
-        own = hmac.digest(self._keys.index, b"fingerprint", sha256).hex()
+        own = self.fingerprint
         noted = (await conn.execute(sa.select(vault_key.c.fingerprint))).scalar_one_or_none()
         if noted is None:
             await upsert(conn, vault_key, [{"fingerprint": own}])
         elif noted != own:
             raise OtherKeyEncryptionKey
 
+    async def holds_patients(self, conn: AsyncConnection) -> bool:
+        """Tell whether there is any file at all."""
+        return await conn.scalar(sa.select(vault.c.patient_id).limit(1)) is not None
+
+    async def lock(self, conn: AsyncConnection, patient_id: str) -> None:
+        """Keep others from referring a patient while this transaction erases; those who do already are waited for."""
+        await conn.execute(sa.select(vault.c.patient_id).where(vault.c.patient_id == patient_id).with_for_update())
+
+    async def erase(self, conn: AsyncConnection, patient_id: str) -> None:
+        """Destroy a patient's keys, sealed identity and hash of the BSN.
+
+        Args:
+            conn: a write transaction.
+            patient_id: the pseudonym; nothing happens where there is no such file.
+        """
+        await conn.execute(sa.delete(vault).where(vault.c.patient_id == patient_id))
+
     async def find(self, conn: AsyncConnection, bsn: Bsn) -> VaultEntry | None:
-        """Return the patient with this BSN."""
+        """Return the patient with this BSN, who cannot be erased until the caller's write transaction ends.
+
+        Raises:
+            ErasuresUnchecked: the vault is closed.
+        """
+        self._check_open()
         query = sa.select(vault.c.patient_id, vault.c.public_key).where(vault.c.bsn_index == self._index(bsn))
-        row = (await conn.execute(query)).one_or_none()
+        row = (await conn.execute(query.with_for_update(read=True))).one_or_none()
         return None if row is None else VaultEntry(row.patient_id, row.public_key)
 
     async def store(self, conn: AsyncConnection, patient_id: str, identity: Identity, at: datetime) -> VaultEntry:
@@ -183,7 +221,9 @@ class Vault:
         Raises:
             PatientErased: the private key was destroyed, or there never was such a patient.
             VaultDamaged: the wrapped key does not open.
+            ErasuresUnchecked: the vault is closed.
         """
+        self._check_open()
         row = (await conn.execute(sa.select(vault).where(vault.c.patient_id == patient_id))).one_or_none()
         if row is None or row.wrapped_private_key is None:
             raise PatientErased("Who this patient is cannot be read any more: the file was erased.")
@@ -197,6 +237,10 @@ class Vault:
             roles=[] if by is None else sorted(map(str, by.roles)),
         )
         return OpenFile(Identity.model_validate_json(record), row.registered_at, private_key)
+
+    def _check_open(self) -> None:
+        if self._closed_because is not None:
+            raise ErasuresUnchecked(f"Nobody's file is opened for now: {self._closed_because}. Try again shortly.")
 
     def _index(self, bsn: Bsn) -> bytes:
         return hmac.digest(self._keys.index, bsn.encode(), sha256)

@@ -18,6 +18,7 @@ from spoel_intake.events import (
     Channel,
     ConsentGiver,
     Decision,
+    ErasureGround,
     Indication,
     Outcome,
     ReferralReceived,
@@ -185,6 +186,39 @@ class StaffAnswer(BaseModel):
     big_number: str | None
     profession: str | None
     valid_until: date | None
+
+
+class ErasureReply(BaseModel):
+    """A store has cleared what it held; ``cleared``: what → how many."""
+
+    source: str
+    answered_at: UtcTime
+    cleared: dict[str, int]
+
+
+class ErasureView(BaseModel):
+    """An erasure, and who has answered it.
+
+    Attributes:
+        ground: on which it was done.
+        replayed_at: when a restored backup had brought the key back, and it was destroyed again; None if never.
+        awaited: stores that have not answered yet; one that ends with ``/*`` stands for a service never heard of.
+    """
+
+    patient_id: str
+    erasure_id: str
+    ground: ErasureGround
+    erased_at: UtcTime
+    erased_by: str
+    replayed_at: UtcTime | None
+    answered: list[ErasureReply]
+    awaited: list[str]
+
+
+class ErasureList(BaseModel):
+    """All erasures."""
+
+    items: list[ErasureView]
 
 
 def status_of(case: Case) -> str:

@@ -23,6 +23,25 @@ from spoel_planning.events import (
 )
 
 
+class NoteAnswer(BaseModel):
+    """A free text of a case, opened by intake for this answer alone; ``problem``: why one does not open."""
+
+    event_id: str
+    event_type: str
+    written_at: UtcTime
+    written_by: str
+    text: str | None
+    problem: str | None
+
+
+class NotesAnswer(BaseModel):
+    """The free texts of a case in the order in which they were written; what intake wrote later may still arrive."""
+
+    case_id: str
+    notes: list[NoteAnswer]
+    known: list[FeedKnowledge]
+
+
 class ProtocolAnswer(Protocol):
     """A protocol, and whether it is on the clinic's cleared list as it stands."""
 

@@ -4,8 +4,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
+from spoel_common.opening import Reason
 from spoel_common.people import check_role
-from spoel_common.web import ActorDep, CommandDep, RuntimeDep
+from spoel_common.web import ActorDep, CommandDep, RuntimeDep, TokenDep
 from spoel_planning import handlers, queries
 from spoel_planning.answers import (
     BookingAnswer,
@@ -13,6 +14,8 @@ from spoel_planning.answers import (
     CaseAnswer,
     MeasurementOrderAnswer,
     MeasurementSignedAnswer,
+    NoteAnswer,
+    NotesAnswer,
     PrescriptionAnswer,
     PrescriptionSignedAnswer,
     PrescriptionWithdrawnAnswer,
@@ -39,6 +42,7 @@ from spoel_planning.domain.known import known_case
 from spoel_planning.domain.measuring import not_found_text, session_order, threshold_step
 from spoel_planning.domain.staircase import Finished, Next, NotFound
 from spoel_planning.handlers import PLAN, Clinic
+from spoel_planning.patients import read_notes
 
 router = APIRouter()
 
@@ -84,6 +88,31 @@ async def get_case(case_id: PathId, actor: ActorDep, runtime: RuntimeDep) -> Cas
         case = known_case(await queries.find_case(conn, case_id), case_id)
     plan = (await runtime.units.load(PLAN, case_id)).state
     return CaseAnswer.of(case, plan, runtime.knowledge())
+
+
+@router.get("/cases/{case_id}/notes", tags=["plan"])
+async def get_notes(
+    case_id: PathId,
+    reason: Annotated[Reason, Query(description="Why the texts are read; kept in the access log.")],
+    token: TokenDep,
+    actor: ActorDep,
+    runtime: RuntimeDep,
+    response: Response,
+) -> NotesAnswer:
+    """Read the free texts of a case: the referral's question, the reasons of judgements and of the decision.
+
+    Intake opens each for the person who asks, and logs it; nothing is kept here or may be kept on the way.
+    """
+    check_role("open-sealed-text", actor)
+    async with runtime.database.read() as conn:
+        known_case(await queries.find_case(conn, case_id), case_id)
+    response.headers["Cache-Control"] = "no-store"
+    notes = await read_notes(runtime, case_id, token, reason)
+    return NotesAnswer(
+        case_id=case_id,
+        notes=[NoteAnswer.model_validate(note._asdict()) for note in notes],
+        known=runtime.knowledge(("intake",)),
+    )
 
 
 @router.post("/cases/{case_id}/head-measures", status_code=201, response_model=TargetsAnswer, tags=["plan"])

@@ -10,6 +10,7 @@ from spoel_common.settings import CannotStart
 from spoel_planning.api import router
 from spoel_planning.domain.rules import Rules, clinic_rules, with_cleared_list
 from spoel_planning.handlers import Clinic
+from spoel_planning.patients import erasure_answers, patients_projection
 from spoel_planning.projections import knowledge_projection
 from spoel_planning.settings import PlanningSettings
 
@@ -21,8 +22,16 @@ def create_app(settings: PlanningSettings, verifier: Verifier | None = None) -> 
         settings: the service's settings.
         verifier: who says who holds a token; the issuer of the settings if None.
     """
+    answers = erasure_answers()
+    runtime = Runtime(
+        settings,
+        "spoel_planning",
+        [knowledge_projection(), patients_projection(answers)],
+        tasks={"erasures": answers.run},
+        verifier=verifier,
+    )
     return web.create_app(
-        Runtime(settings, "spoel_planning", [knowledge_projection()], verifier=verifier),
+        runtime,
         title="Spoel planning",
         description="Target, motor threshold, prescription, signature and bookings.",
         routers=[router],

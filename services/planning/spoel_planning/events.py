@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from spoel_common.events import Catalogue, EventData, UtcTime, parked_event_discarded
+from spoel_common.events import Catalogue, EventData, UtcTime, gap_detected, parked_event_discarded
 
 Site = Literal["left-dlpfc", "right-dlpfc"]
 MotorSite = Literal["left-motor-cortex", "right-motor-cortex"]
@@ -321,8 +321,21 @@ class SlotReleased(PlanningEvent):
     session_id: str
 
 
+class ErasureCompleted(PlanningEvent):
+    """What was held here of an erased patient is cleared; ``cleared``: what → how many."""
+
+    event_name: ClassVar[str] = "erasure-completed"
+
+    patient_id: str
+    erasure_id: str
+    cleared: dict[str, int]
+
+
 ParkedEventDiscarded = parked_event_discarded("planning")
 """An event of the aggregate ``discarded-event``, one for each event that was given up."""
+
+GapDetected = gap_detected("planning")
+"""An event of the aggregate ``gap``, one for each time that an aggregate begins to wait for an event."""
 
 PLAN_EVENTS: Catalogue[EventData] = Catalogue(
     [

@@ -13,6 +13,33 @@ class IntakeEvent(ForeignEvent):
     service: ClassVar[str] = "intake"
 
 
+class PatientRegistered(IntakeEvent):
+    """A patient has a pseudonym and a key."""
+
+    event_name: ClassVar[str] = "patient-registered"
+
+    patient_id: str
+    public_key: str
+
+
+class PatientErased(IntakeEvent):
+    """The patient's private key was destroyed."""
+
+    event_name: ClassVar[str] = "patient-erased"
+
+    patient_id: str
+
+
+class ScreenItemJudged(IntakeEvent):
+    """Somebody judged an item of the safety screen."""
+
+    event_name: ClassVar[str] = "screen-item-judged"
+
+    case_id: str
+    patient_id: str
+    sealed_reason: str
+
+
 class ReferralReceived(IntakeEvent):
     """A case was opened on a referral."""
 
@@ -21,6 +48,7 @@ class ReferralReceived(IntakeEvent):
     case_id: str
     patient_id: str
     indication: str
+    sealed_question: str | None = None
 
 
 class IndicationDecided(IntakeEvent):
@@ -31,6 +59,7 @@ class IndicationDecided(IntakeEvent):
     case_id: str
     patient_id: str
     decision: Literal["indicated", "not-indicated"]
+    sealed_reason: str | None = None
 
 
 class ConsentGiven(IntakeEvent):
@@ -49,6 +78,7 @@ class ConsentWithdrawn(IntakeEvent):
 
     case_id: str
     patient_id: str
+    sealed_reason: str | None = None
 
 
 class RegistrationVerified(IntakeEvent):
@@ -140,4 +170,9 @@ FOREIGN_EVENTS: Catalogue[ForeignEvent] = Catalogue(
         SessionClosed,
     ]
 )
-"""Every foreign event that planning reads."""
+"""Every foreign event from which planning knows cases, staff, rooms and sessions."""
+
+PATIENT_EVENTS: Catalogue[ForeignEvent] = Catalogue(
+    [PatientRegistered, PatientErased, ReferralReceived, ScreenItemJudged, IndicationDecided, ConsentWithdrawn]
+)
+"""Every foreign event from which planning knows patients' keys and the texts that are sealed to them."""

@@ -37,6 +37,7 @@ def knowledge_projection() -> Projection:
         services=("intake", "stimulation"),
         catalogue=FOREIGN_EVENTS,
         apply=apply_foreign,
+        tables=(known_cases, registrations, known_rooms, answered_stimuli, room_sessions),
     )
 
 

@@ -17,6 +17,27 @@ known_cases = sa.Table(
 )
 """Cases as intake's events have them."""
 
+patients = sa.Table(
+    "patients",
+    metadata,
+    sa.Column("patient_id", sa.String, primary_key=True),
+    sa.Column("public_key", sa.String, nullable=False),
+)
+"""The key to which free text about a patient is sealed; gone with the patient's erasure."""
+
+sealed_texts = sa.Table(
+    "sealed_texts",
+    metadata,
+    sa.Column("event_id", sa.String, primary_key=True),
+    sa.Column("event_type", sa.String, nullable=False),
+    sa.Column("case_id", sa.String, nullable=False, index=True),
+    sa.Column("patient_id", sa.String, nullable=False, index=True),
+    sa.Column("sealed", sa.String, nullable=False),
+    sa.Column("written_at", UtcDateTime, nullable=False),
+    sa.Column("written_by", sa.String, nullable=False),
+)
+"""Free texts of a case as intake's events have them: sealed, and opened by intake alone."""
+
 registrations = sa.Table(
     "registrations",
     metadata,

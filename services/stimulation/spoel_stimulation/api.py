@@ -6,13 +6,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel
 
 from spoel_common.errors import SpoelError
 from spoel_common.ids import new_id
+from spoel_common.opening import Reason
 from spoel_common.people import check_role
-from spoel_common.web import ActorDep, CommandCall, CommandDep, RuntimeDep
+from spoel_common.web import ActorDep, CommandCall, CommandDep, RuntimeDep, TokenDep
 from spoel_common.work import Work
 from spoel_stimulation import commands as asked
 from spoel_stimulation import handlers, views
@@ -21,6 +22,7 @@ from spoel_stimulation.domain.state import Act, SessionState
 from spoel_stimulation.events import StopOutcome
 from spoel_stimulation.handlers import DutyAnswer, Look, RoomAnswer, SessionAnswer
 from spoel_stimulation.node import Node
+from spoel_stimulation.notes import NoteAnswer, NotesView, read_notes, write_note
 from spoel_stimulation.runner import Room
 from spoel_stimulation.runner.delivery import RoomFault
 from spoel_stimulation.runner.room import ARMED_PHASES
@@ -322,6 +324,33 @@ async def post_stimulus(command: asked.Stimulate, its: SessionDep) -> Response:
 async def post_answer(train_id: PathId, command: asked.AnswerStimulus, its: SessionDep) -> Response:
     """Say what was seen after a stimulus."""
     return await its.run(lambda work: handlers.answer_stimulus(work, its.session_id, train_id, command, its.look), 201)
+
+
+# --- remarks
+
+
+@router.post("/sessions/{session_id}/notes", status_code=201, response_model=NoteAnswer, tags=["sessions"])
+async def post_note(session_id: PathId, command: asked.WriteNote, call: CommandDep) -> Response:
+    """Write a remark about a session, sealed to the patient; works without network."""
+    return await call.run(lambda work: write_note(work, session_id, command))
+
+
+@router.get("/sessions/{session_id}/notes", tags=["sessions"])
+async def get_notes(
+    session_id: PathId,
+    reason: Annotated[Reason, Query(description="Why the remarks are read; kept in the access log.")],
+    token: TokenDep,
+    actor: ActorDep,
+    runtime: RuntimeDep,
+    response: Response,
+) -> NotesView:
+    """Read the remarks about a session; intake opens each for the person who asks, and logs it."""
+    check_role("open-sealed-text", actor)
+    response.headers["Cache-Control"] = "no-store"
+    return await read_notes(runtime, session_id, token, reason)
+
+
+# --- trains
 
 
 @router.get("/sessions/{session_id}/trains/{train_id}", tags=["stimuli"])

@@ -28,7 +28,10 @@ def build_app(settings: StimulationSettings, verifier: Verifier | None = None, n
         "spoel_stimulation",
         [rooms.projection()],
         resources=rooms.open,
-        tasks={f"room-{room.room_id}": partial(_run_room, rooms, room.room_id) for room in settings.rooms},
+        tasks={
+            "erasures": rooms.erasures.run,
+            **{f"room-{room.room_id}": partial(_run_room, rooms, room.room_id) for room in settings.rooms},
+        },
         checks=[partial(_check_devices, rooms)],
         verifier=verifier,
         body_hash_key=rooms.body_hash_key,

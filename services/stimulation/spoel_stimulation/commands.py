@@ -4,7 +4,7 @@ import re
 from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, StringConstraints
 
 from spoel_common.events import Command, UtcTime
 from spoel_stimulation.events import (
@@ -125,6 +125,14 @@ class StartSupervision(Command):
 
 class EndSupervision(Command):
     """Go off duty."""
+
+
+class WriteNote(Command):
+    """Write a remark about a session; it is sealed to the patient before it is stored."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    text: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=8_000)] = Field(repr=False)
 
 
 # --- asked by the room itself

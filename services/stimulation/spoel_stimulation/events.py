@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
 
-from spoel_common.events import Catalogue, EventData, UtcTime, parked_event_discarded
+from spoel_common.events import Catalogue, EventData, UtcTime, gap_detected, parked_event_discarded
 from spoel_stimulation.orders import MeasurementOrder, Part, TreatmentOrder
 
 SessionKind = Literal["measurement", "treatment"]
@@ -362,17 +362,42 @@ class SupervisionEnded(StimulationEvent):
     supervisor_id: str
 
 
+# --- aggregate note, id = note_id
+
+
+class NoteWritten(SessionEvent):
+    """Somebody wrote a remark about a session, sealed to the patient; intake opens it for who may read it."""
+
+    event_name: ClassVar[str] = "note-written"
+
+    note_id: str
+    sealed_text: str
+
+
+# --- aggregate erasure, id = patient_id
+
+
+class ErasureCompleted(StimulationEvent):
+    """What was held here of an erased patient is cleared; ``cleared``: what → how many."""
+
+    event_name: ClassVar[str] = "erasure-completed"
+
+    patient_id: str
+    erasure_id: str
+    cleared: dict[str, int]
+
+
 ParkedEventDiscarded = parked_event_discarded("stimulation")
 """An event of the aggregate ``discarded-event``, one for each event that was given up."""
 
-CATALOGUE: Catalogue[EventData] = Catalogue(
+GapDetected = gap_detected("stimulation")
+"""An event of the aggregate ``gap``, one for each time that an aggregate begins to wait for an event."""
+
+ROOM_EVENTS: Catalogue[EventData] = Catalogue(
+    [RoomOpened, RoomLatched, RoomReset, DeviceFault, UnauthorisedPulseObserved, EmergencyStopped]
+)
+SESSION_EVENTS: Catalogue[EventData] = Catalogue(
     [
-        RoomOpened,
-        RoomLatched,
-        RoomReset,
-        DeviceFault,
-        UnauthorisedPulseObserved,
-        EmergencyStopped,
         SessionOpened,
         IdentityConfirmed,
         SessionArmed,
@@ -385,8 +410,7 @@ CATALOGUE: Catalogue[EventData] = Catalogue(
         ParameterChanged,
         StimulusAnswered,
         SessionClosed,
-        SupervisionStarted,
-        SupervisionEnded,
     ]
 )
-"""Every event of rooms, sessions and the roster in its newest version."""
+ROSTER_EVENTS: Catalogue[EventData] = Catalogue([SupervisionStarted, SupervisionEnded])
+NOTE_EVENTS: Catalogue[EventData] = Catalogue([NoteWritten])

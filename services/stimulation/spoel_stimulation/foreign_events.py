@@ -46,6 +46,14 @@ class PatientRegistered(IntakeEvent):
     public_key: str
 
 
+class PatientErased(IntakeEvent):
+    """The patient's private key was destroyed."""
+
+    event_name: ClassVar[str] = "patient-erased"
+
+    patient_id: str
+
+
 class ConsentGiven(IntakeEvent):
     """The patient, or a representative, consents."""
 
@@ -175,6 +183,7 @@ class SessionBookingCancelled(PlanningEvent):
 CATALOGUE: Catalogue[ForeignEvent] = Catalogue(
     [
         PatientRegistered,
+        PatientErased,
         ConsentGiven,
         ConsentWithdrawn,
         IndicationDecided,

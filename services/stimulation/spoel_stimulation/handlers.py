@@ -19,14 +19,19 @@ from spoel_stimulation.domain.room import RoomState
 from spoel_stimulation.domain.roster import RosterState
 from spoel_stimulation.domain.state import Phase, SessionState, evolve
 from spoel_stimulation.domain.trains import device_pattern
-from spoel_stimulation.events import CATALOGUE, Known, SessionKind, TrainAuthorised
+from spoel_stimulation.events import ROOM_EVENTS, ROSTER_EVENTS, SESSION_EVENTS, Known, SessionKind, TrainAuthorised
 from spoel_stimulation.orders import MeasurementOrder, TreatmentOrder
 
-ROOM = Aggregate("room", RoomState, room.evolve, CATALOGUE, Snapshots(RoomState, form=1))
+ROOM = Aggregate("room", RoomState, room.evolve, ROOM_EVENTS, Snapshots(RoomState, form=1))
 SESSION = Aggregate(
-    "session", SessionState, evolve, CATALOGUE, Snapshots(SessionState, form=1, every=50), lambda state: state.ended
+    "session",
+    SessionState,
+    evolve,
+    SESSION_EVENTS,
+    Snapshots(SessionState, form=1, every=50),
+    is_closed=lambda state: state.ended,
 )
-ROSTER = Aggregate("roster", RosterState, roster.evolve, CATALOGUE)
+ROSTER = Aggregate("roster", RosterState, roster.evolve, ROSTER_EVENTS)
 
 
 class Surroundings(NamedTuple):

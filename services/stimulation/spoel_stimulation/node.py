@@ -6,15 +6,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from spoel_common.erasure import ErasureAnswers
 from spoel_common.errors import NotFound
-from spoel_common.events import Envelope
+from spoel_common.events import Envelope, EventData, ForeignEvent
 from spoel_common.messaging import BrokerAway, Bucket, Projection
 from spoel_common.runtime import Runtime, Unavailable
 from spoel_stimulation import foreign_events, projections
 from spoel_stimulation.devices.magpro.adapter import MagProAdapter
 from spoel_stimulation.domain.conditions import NEEDED_SERVICES, Limits
-from spoel_stimulation.events import Known
+from spoel_stimulation.events import ErasureCompleted, Known
 from spoel_stimulation.handlers import SESSION
 from spoel_stimulation.runner import Room
 from spoel_stimulation.runner.link import RoomDevice
@@ -37,6 +39,7 @@ class Node:
     Attributes:
         rooms: by their names, while the service is open.
         strips: the strips of each room.
+        erasures: what answers erasures for this node.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class Node:
         self._knowledge = knowledge
         self._fetch = fetch_strip
         self._bucket: Bucket | None = None
+        self.erasures = ErasureAnswers(ErasureCompleted, self._clear_strips)
 
     @property
     def body_hash_key(self) -> bytes:
@@ -66,8 +70,9 @@ class Node:
             version=1,
             services=NEEDED_SERVICES,
             catalogue=foreign_events.CATALOGUE,
-            apply=projections.apply,
+            apply=self._apply,
             after_commit=self._applied,
+            tables=projections.KNOWN_TABLES,
         )
 
     @asynccontextmanager
@@ -114,8 +119,30 @@ class Node:
         for room in self.rooms.values():
             room.look_again()
 
-    async def _applied(self, _envelopes: list[Envelope]) -> None:
+    async def _apply(
+        self, conn: AsyncConnection, envelope: Envelope, event: EventData | ForeignEvent | None, raw: bytes
+    ) -> None:
+        if isinstance(event, foreign_events.PatientErased):
+            cleared = await projections.clear_patient(conn, event.patient_id)
+            await self.erasures.note(conn, envelope, event.patient_id, cleared)
+        else:
+            await projections.apply(conn, envelope, event, raw)
+
+    async def _applied(self, envelopes: list[Envelope]) -> None:
         self.look_again()
+        await self.erasures.after_commit(envelopes)
+
+    async def _clear_strips(self, runtime: Runtime, patient_id: str) -> dict[str, int]:
+        """Delete what may be left of a patient in the bucket of strips; intake deletes there too."""
+        async with runtime.database.read() as conn:
+            keys = await projections.strip_keys_of(conn, patient_id)
+        bucket = await self._strips_bucket(runtime) if keys else None
+        found = 0
+        for key in keys:
+            if bucket is not None and await bucket.get(key) is not None:
+                await bucket.delete(key)
+                found += 1
+        return {"identity-strips": found}
 
     def _room(self, runtime: Runtime, setting: RoomSetting) -> Room:
         settings = self.settings
@@ -141,17 +168,20 @@ class Node:
     def _fetch_from(self, runtime: Runtime) -> Callable[[str], Awaitable[bytes | None]]:
         async def fetch(key: str) -> bytes | None:
             try:
-                if self._bucket is None:
-                    settings = self.settings
-                    self._bucket = await Bucket.open(
-                        runtime.require_broker(), bucket_name(settings.site), STRIP_TTL_S, settings.stream_replicas
-                    )
-                return await self._bucket.get(key)
+                return await (await self._strips_bucket(runtime)).get(key)
             except (BrokerAway, TimeoutError) as error:
                 _log.warning("strips.not-reached", reason=str(error))
                 raise Unavailable("NATS did not answer.") from error
 
         return fetch
+
+    async def _strips_bucket(self, runtime: Runtime) -> Bucket:
+        if self._bucket is None:
+            settings = self.settings
+            self._bucket = await Bucket.open(
+                runtime.require_broker(), bucket_name(settings.site), STRIP_TTL_S, settings.stream_replicas
+            )
+        return self._bucket
 
 
 def known_of(runtime: Runtime) -> tuple[Known, ...]:

@@ -5,6 +5,7 @@ its own, and a decision asks for all that it needs.
 """
 
 from collections.abc import Collection, Mapping
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,7 +15,7 @@ from spoel_common.events import Envelope, EventData, ForeignEvent
 from spoel_common.people import Registration
 from spoel_common.store import BigInt, UtcDateTime, upsert
 from spoel_stimulation.domain.conditions import Booking, OrderFacts
-from spoel_stimulation.events import SessionClosed, SessionOpened, TrainDelivered, TrainOutcomeUnknown
+from spoel_stimulation.events import NoteWritten, SessionClosed, SessionOpened, TrainDelivered, TrainOutcomeUnknown
 from spoel_stimulation.foreign_events import (
     ConsentGiven,
     ConsentWithdrawn,
@@ -74,7 +75,21 @@ bookings = _table(
     "ends_at:moment",
 )
 cancelled_bookings = _table("cancelled_bookings", "session_id")
+KNOWN_TABLES = (
+    patients,
+    cases,
+    registrations,
+    measurement_orders,
+    thresholds,
+    prescriptions,
+    withdrawn_prescriptions,
+    bookings,
+    cancelled_bookings,
+)
+"""All that ``apply`` writes: what the node knows of others."""
+
 open_sessions = _table("open_sessions", "room_id", "session_id", "case_id", "patient_id")
+notes = _table("notes", "note_id", "event_id", "session_id", "patient_id", "sealed", "written_at:moment", "written_by")
 stimuli = _table("stimuli", "train_id", "order_id")
 counters = _table("counters", "room_id", "serial", "total_pulses:int", "uncertain_pulses:int")
 
@@ -138,6 +153,15 @@ async def _end_registration(conn: AsyncConnection, event: RegistrationEnded) -> 
     await conn.execute(ended)
 
 
+async def clear_patient(conn: AsyncConnection, patient_id: str) -> dict[str, int]:
+    """Clear what is held of an erased patient; return what → how many."""
+    cleared = {}
+    for name, table in (("keys", patients), ("notes", notes)):
+        gone = await conn.execute(sa.delete(table).where(table.c.patient_id == patient_id))
+        cleared[name] = gone.rowcount
+    return cleared
+
+
 # --- own events, in the transaction of their append
 
 
@@ -169,7 +193,26 @@ async def keep_counter(conn: AsyncConnection, room_id: str, serial: str, total_p
     await _put(conn, counters, room_id=room_id, serial=serial, total_pulses=total_pulses, uncertain_pulses=0)
 
 
+async def keep_note(conn: AsyncConnection, event_id: str, event: NoteWritten, at: datetime, by: str) -> None:
+    """Keep a sealed remark where its session is read."""
+    row = event.model_dump(include={"note_id", "session_id", "patient_id"})
+    await _put(conn, notes, **row, event_id=event_id, sealed=event.sealed_text, written_at=at, written_by=by)
+
+
 # --- questions
+
+
+async def key_of(conn: AsyncConnection, patient_id: str) -> str | None:
+    """Return a patient's public key; None where it has not arrived, or the patient was erased."""
+    return (
+        await conn.execute(sa.select(patients.c.public_key).where(patients.c.patient_id == patient_id))
+    ).scalar_one_or_none()
+
+
+async def strip_keys_of(conn: AsyncConnection, patient_id: str) -> list[str]:
+    """Return the keys of the bucket at which strips of a patient's bookings may be."""
+    query = sa.select(bookings.c.room_id, bookings.c.session_id).where(bookings.c.patient_id == patient_id)
+    return [f"{row.room_id}.{row.session_id}" for row in await conn.execute(query)]
 
 
 async def counter_of(conn: AsyncConnection, room_id: str, serial: str) -> int | None:

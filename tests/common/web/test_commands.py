@@ -34,6 +34,7 @@ async def test_a_repeat_gets_the_same_answer_and_does_nothing_again(client, sign
     assert second.headers["location"] == first.headers["location"]
     assert second.headers["idempotency-replayed"] == "true"
     assert trial.handled == 1
+    assert "spoel_idempotency_replays_total 1.0" in (await client.get("/metrics")).text
 
 
 async def test_a_key_with_another_body_is_refused(client, signed_in, trial):

@@ -2,6 +2,7 @@ import json
 import logging
 import re
 
+from spoel_common import tracing
 from spoel_common.runtime import Check, Runtime
 from spoel_common.web import create_app
 
@@ -169,3 +170,29 @@ def httpx_scope(method: str, path: str) -> dict:
         "client": ("127.0.0.1", 1),
         "server": ("trial", 80),
     }
+
+
+async def test_spans_name_routes_and_kinds_of_errors_and_probes_have_none(collector, client, signed_in, trial):
+    trial.limit = 1
+    with tracing.exporting("trial", "main", collector.endpoint):
+        await client.get("/health/live")
+        await client.get("/metrics")
+        await client.get("/broken")
+        await client.get("/Jansen/999911120")
+        await client.request("JANSEN", "/counters")
+        await client.post("/counters", json={"number": 3}, headers=signed_in(key="k"))
+    found = {span.name: (span.attributes["http.response.status_code"], span.status) for span in requests_of(collector)}
+    assert found == {
+        "GET /broken": (500, (2, "500")),
+        "GET unmatched": (404, (0, "")),
+        "other /counters": (405, (0, "")),
+        "POST /counters": (409, (0, "")),
+    }
+    refused = collector.named("unit of work")
+    assert (refused.attributes, refused.status) == ({"error.type": "too-much"}, (0, ""))
+    for said in (b"secret reason", b"Jansen", b"JANSEN", b"999911120"):
+        assert said not in b"".join(collector.bodies)
+
+
+def requests_of(collector):
+    return [span for span in collector.spans if "http.route" in span.attributes]

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -29,6 +29,25 @@ async def add(runtime: Runtime, counter_id: str, number: int) -> None:
     async with runtime.units.begin(SYSTEM, "test") as work:
         loaded = await work.load(COUNTER, counter_id)
         await work.append(COUNTER, counter_id, loaded, [Counted(number=number)])
+
+
+async def test_a_second_process_of_a_service_is_ready_while_the_first_publishes(
+    settings, trial_package, postgres_url, served, eventually, nats_settings, site
+):
+    where = {"database_url": postgres_url, "nats_url": nats_settings.servers, "site": site}
+    settings = settings.model_copy(update={**where, "nats_monitor_url": nats_settings.monitor_url})
+    runtimes = [Runtime(settings, trial_package, verifier=Tokens(ANNA)) for _ in range(2)]
+    async with AsyncExitStack() as stack:
+        clients = [
+            await stack.enter_async_context(served(create_app(each, title="Trial", routers=[]))) for each in runtimes
+        ]
+
+        async def both_ready() -> bool:
+            return [(await client.get("/health/ready")).status_code for client in clients] == [200, 200]
+
+        await eventually(both_ready)
+        found = [check.detail for each in runtimes for check in await each.checks() if check.name == "relay"]
+        assert sorted(found) == ["another process publishes", "publishes"]
 
 
 @pytest.mark.requirement("SY-02")
@@ -64,6 +83,16 @@ async def test_with_nats_it_publishes_consumes_and_calls_itself_ready(
         assert "spoel_relay_position 1.0" in metrics
         assert f'spoel_feed_lag_events{{projection="echo",source="/spoel/{site}/trial/main"}} 0.0' in metrics
         assert 'spoel_feed_waiting_events{kind="parked",projection="echo"} 0.0' in metrics
+        for sample in (
+            "spoel_store_appended_events_total 1.0",
+            "spoel_relay_published_events_total 1.0",
+            "spoel_relay_published_batches_total 1.0",
+            "spoel_relay_lag_events 0.0",
+            'spoel_consumer_events_total{kind="applied",projection="echo"} 1.0',
+            'spoel_consumer_events_total{kind="parked",projection="echo"} 0.0',
+            'spoel_feed_problems{projection="echo"} 0.0',
+        ):
+            assert sample in metrics
         assert runtime.require_broker() is runtime.broker
 
 

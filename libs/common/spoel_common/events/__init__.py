@@ -15,6 +15,7 @@ from spoel_common.events.envelope import (
     EventType,
     parse_event_type,
 )
+from spoel_common.events.gaps import EventMissing, gap_detected
 from spoel_common.events.model import Command, EventData, EventModel, ForeignEvent, UtcTime
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Envelope",
     "EventData",
     "EventDiscarded",
+    "EventMissing",
     "EventModel",
     "EventTooLarge",
     "EventType",
@@ -33,6 +35,7 @@ __all__ = [
     "Reference",
     "UpcasterMissing",
     "UtcTime",
+    "gap_detected",
     "parked_event_discarded",
     "parse_event_type",
     "pseudonyms_in",

@@ -4,6 +4,7 @@ The bytes that ``Envelope.to_bytes`` returns are what is stored, published and l
 """
 
 import re
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -33,6 +34,7 @@ class EventType(NamedTuple):
     version: int
 
 
+@lru_cache(maxsize=1024)
 def parse_event_type(event_type: str) -> EventType:
     """Take ``spoel.<service>.<event-name>.v<n>`` apart.
 

@@ -10,7 +10,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from spoel_common.messaging.heads import FeedKey, digest_of
 from spoel_common.store import AggregateRef, Database
+from spoel_common.store.driver import Driver
 from spoel_common.store.schema import held
+
+_LOAD = """
+    SELECT aggregate_type, aggregate_id, state, version IS NULL, count(*) FROM held
+    WHERE projection = ?1 AND projection_version = ?2 AND source = ?3
+    GROUP BY aggregate_type, aggregate_id, state, version IS NULL"""
 
 
 class State(StrEnum):
@@ -53,24 +59,33 @@ class HeldEvent(NamedTuple):
 
 
 class Aside:
-    """The events that one transaction finds and keeps aside, for one projection and source."""
+    """The events that one transaction finds and keeps aside, for one projection and source.
+
+    Attributes:
+        count: how many there are; after ``load``.
+    """
 
     def __init__(self, conn: AsyncConnection, key: FeedKey) -> None:
+        self.count = 0
         self._conn = conn
         self._key = key
         self._states: dict[AggregateRef, set[State]] = {}
+        self._invalid = 0
+
+    @property
+    def failing(self) -> int:
+        """How many aggregates have an event that could not be applied; bytes that are no event count each."""
+        return self._invalid + sum(bool(states - {State.GAP}) for states in self._states.values())
 
     async def load(self) -> None:
         """Read which aggregates have events aside, and why."""
-        query = (
-            select(held.c.aggregate_type, held.c.aggregate_id, held.c.state)
-            .where(_of_feed(self._key))
-            .where(held.c.version.is_not(None))
-            .distinct()
-        )
-        for row in await self._conn.execute(query):
-            ref = AggregateRef(row.aggregate_type, row.aggregate_id)
-            self._states.setdefault(ref, set()).add(State(row.state))
+        driver = await Driver.under(self._conn)
+        for kind, aggregate_id, state, invalid, events in await driver.fetch(_LOAD, *self._key):
+            self.count += events
+            if invalid:
+                self._invalid += events
+            else:
+                self._states.setdefault(AggregateRef(kind, aggregate_id), set()).add(State(state))
 
     def blocks(self, ref: AggregateRef) -> State | None:
         """Return the state in which a later event of the aggregate has to wait, or None where it need not."""
@@ -116,7 +131,10 @@ class Aside:
             "held_at": datetime.now(UTC),
         }
         await self._conn.execute(insert(held).values(values))
-        if version is not None:
+        self.count += 1
+        if version is None:
+            self._invalid += 1
+        else:
             self._states.setdefault(ref, set()).add(state)
 
     async def lowest(self, ref: AggregateRef) -> HeldEvent | None:
@@ -136,6 +154,7 @@ class Aside:
     async def remove(self, event: HeldEvent) -> None:
         """Forget an event that was applied or turned out to be a duplicate."""
         await self._conn.execute(delete(held).where(held.c.held_id == event.held_id))
+        self.count -= 1
 
     async def failed(self, event: HeldEvent, error: str, delays_s: Sequence[float], *, for_good: bool) -> bool:
         """Note that an event failed again; tell whether it and all behind it are parked now."""
@@ -165,11 +184,6 @@ class Aside:
             .distinct()
         )
         return [AggregateRef(row.aggregate_type, row.aggregate_id) for row in await self._conn.execute(query)]
-
-    async def count(self) -> int:
-        """Return how many events of the feed are aside."""
-        query = select(func.count()).select_from(held).where(_of_feed(self._key))
-        return (await self._conn.execute(query)).scalar_one()
 
     async def _mark(self, ref: AggregateRef, state: State) -> None:
         later = update(held).where(of_aggregate(self._key, ref)).where(held.c.version.is_not(None))

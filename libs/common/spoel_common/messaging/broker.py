@@ -59,7 +59,13 @@ class NatsSettings(BaseModel):
 
 
 class _Client(Client):
-    """The client, but a cancellation that comes at a bad moment is not lost."""
+    """The client, but a cancellation that comes at a bad moment is not lost, and headers are read without detours."""
+
+    @staticmethod
+    def _parse_header_lines(raw: bytes) -> dict[str, str]:
+        """Read ``Name: Value`` lines; what the client's own does in a fifth of its time."""
+        lines = (line.partition(":") for line in raw.decode("utf-8", "replace").split("\r\n"))
+        return {name.strip(): value.strip() for name, colon, value in lines if colon and " " not in name.strip()}
 
     async def publish(
         self, subject: str, payload: bytes = b"", reply: str = "", headers: dict[str, str] | None = None
@@ -77,6 +83,12 @@ class _Client(Client):
     ) -> Msg:
         async with keeping_cancellation():
             return await super().request(subject, payload, timeout, old_style, headers)
+
+    async def write(self, messages: bytes) -> None:
+        """Send messages that are in the form of the protocol already, behind those that ``publish`` has taken."""
+        async with keeping_cancellation():
+            await self._send_command(messages)
+            await self._flush_pending()
 
 
 class Broker:
@@ -117,7 +129,7 @@ class Broker:
         return bool(self._client.is_connected)
 
     @property
-    def client(self) -> Client:
+    def client(self) -> _Client:
         """The client, for this package only.
 
         Raises:

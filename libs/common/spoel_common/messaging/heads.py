@@ -5,17 +5,31 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from spoel_common.store import AggregateRef, upsert
-from spoel_common.store.schema import inbox
+from spoel_common.store import AggregateRef
+from spoel_common.store.driver import Driver
 
 HASHES_KEPT = 16
-_IDS_A_QUERY = 250
 
 FeedKey = tuple[str, int, str]
 """Projection, its version, source."""
+
+_LOAD = """
+    SELECT aggregate_type, aggregate_id, last_version, hashes FROM inbox
+    WHERE projection = ?1 AND projection_version = ?2 AND source = ?3 AND (aggregate_type, aggregate_id) IN """
+_REFS = {
+    "sqlite": "(SELECT value ->> 0, value ->> 1 FROM json_each(?4))",
+    "postgresql": "(SELECT * FROM unnest(?4::text[], ?5::text[]))",
+}
+_STORE = """
+    INSERT INTO inbox (projection, projection_version, source, aggregate_type, aggregate_id, last_version, hashes)
+    {} ON CONFLICT (projection, projection_version, source, aggregate_type, aggregate_id)
+    DO UPDATE SET last_version = excluded.last_version, hashes = excluded.hashes"""
+_STORE_ROW = _STORE.format("VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")
+_STORE_ROWS = _STORE.format(
+    "SELECT ?1, ?2::integer, ?3, * FROM unnest(?4::text[], ?5::text[], ?6::bigint[], ?7::text[])"
+)
 
 
 def digest_of(raw: bytes) -> str:
@@ -23,12 +37,12 @@ def digest_of(raw: bytes) -> str:
     return hashlib.sha256(raw).hexdigest()
 
 
-@dataclass
+@dataclass(slots=True)
 class Head:
-    """Last version applied, and version → hash of the latest ``HASHES_KEPT`` ones."""
+    """Last version applied, and the hashes of the latest ``HASHES_KEPT`` ones, oldest first."""
 
     version: int = 0
-    hashes: dict[int, str] = field(default_factory=dict)
+    hashes: list[str] = field(default_factory=list)
 
 
 class Heads:
@@ -42,9 +56,16 @@ class Heads:
 
     async def load(self, refs: Iterable[AggregateRef]) -> None:
         """Read the heads of these aggregates."""
-        wanted = [ref for ref in set(refs) if ref not in self._heads]
-        for start in range(0, len(wanted), _IDS_A_QUERY):
-            await self._load(wanted[start : start + _IDS_A_QUERY])
+        wanted = {ref for ref in refs if ref not in self._heads}
+        if not wanted:
+            return
+        driver = await Driver.under(self._conn)
+        names = [json.dumps(list(wanted))] if driver.dialect == "sqlite" else zip(*wanted, strict=True)
+        self._heads.update({ref: Head() for ref in wanted})
+        for kind, aggregate_id, version, hashes in await driver.fetch(
+            _LOAD + _REFS[driver.dialect], *self._key, *names
+        ):
+            self._heads[AggregateRef(kind, aggregate_id)] = Head(version, hashes.split())
 
     def version(self, ref: AggregateRef) -> int:
         """Return the last version applied; 0 for none. The aggregate must have been loaded."""
@@ -52,46 +73,26 @@ class Heads:
 
     def differs(self, ref: AggregateRef, version: int, digest: str) -> bool:
         """Tell whether this version was applied with other bytes; False where that is no longer remembered."""
-        return self._heads[ref].hashes.get(version, digest) != digest
+        head = self._heads[ref]
+        back = head.version - version + 1
+        return 1 <= back <= len(head.hashes) and head.hashes[-back] != digest
 
     def advance(self, ref: AggregateRef, digest: str) -> None:
         """Note that the next version was applied."""
         head = self._heads[ref]
         head.version += 1
-        head.hashes[head.version] = digest
-        head.hashes.pop(head.version - HASHES_KEPT, None)
+        head.hashes.append(digest)
+        del head.hashes[:-HASHES_KEPT]
         self._changed.add(ref)
 
     async def store(self) -> None:
         """Write the changed heads."""
-        await upsert(self._conn, inbox, [self._row(ref) for ref in self._changed])
-
-    async def _load(self, refs: list[AggregateRef]) -> None:
-        projection, projection_version, source = self._key
-        query = (
-            select(inbox.c.aggregate_type, inbox.c.aggregate_id, inbox.c.last_version, inbox.c.hashes)
-            .where(inbox.c.projection == projection)
-            .where(inbox.c.projection_version == projection_version)
-            .where(inbox.c.source == source)
-            .where(inbox.c.aggregate_type.in_({ref.type for ref in refs}))
-            .where(inbox.c.aggregate_id.in_({ref.id for ref in refs}))
-        )
-        self._heads.update({ref: Head() for ref in refs})
-        for row in await self._conn.execute(query):
-            ref = AggregateRef(row.aggregate_type, row.aggregate_id)
-            hashes = {int(version): digest for version, digest in json.loads(row.hashes).items()}
-            if ref not in self._changed:
-                self._heads[ref] = Head(row.last_version, hashes)
-
-    def _row(self, ref: AggregateRef) -> dict[str, object]:
-        projection, projection_version, source = self._key
-        head = self._heads[ref]
-        return {
-            "projection": projection,
-            "projection_version": projection_version,
-            "source": source,
-            "aggregate_type": ref.type,
-            "aggregate_id": ref.id,
-            "last_version": head.version,
-            "hashes": json.dumps(head.hashes, separators=(",", ":")),
-        }
+        if not self._changed:
+            return
+        driver = await Driver.under(self._conn)
+        heads = [(*ref, self._heads[ref]) for ref in self._changed]
+        rows = [(kind, aggregate_id, head.version, " ".join(head.hashes)) for kind, aggregate_id, head in heads]
+        if driver.dialect == "sqlite":
+            await driver.write(_STORE_ROW, [(*self._key, *row) for row in rows])
+        else:
+            await driver.fetch(_STORE_ROWS, *self._key, *zip(*rows, strict=True))

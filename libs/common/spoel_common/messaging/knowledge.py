@@ -2,11 +2,15 @@
 
 import time
 from collections import deque
+from typing import TYPE_CHECKING
 
 from spoel_common.messaging.inbox import Checkpoint
 from spoel_common.messaging.projection import NEVER_S, FeedKnowledge
 from spoel_common.messaging.watermark import Watermark
-from spoel_common.store import START
+from spoel_common.store import START, Cursor
+
+if TYPE_CHECKING:
+    from spoel_common.messaging.pull import Delivery
 
 _MARKS_KEPT = 1_000
 
@@ -18,7 +22,9 @@ class FeedState:
         source: the store.
         held: events of it that are aside.
         stopped: why it is no longer read, or None.
+        full: it is stopped until fewer of its aggregates fail.
         problem: why it cannot be read at the moment, or None.
+        resent: what its owner sent again and is not taken in yet.
         reopened_behind: the checkpoint at which a missing message made the consumer start again; -1 for never.
     """
 
@@ -26,7 +32,9 @@ class FeedState:
         self.source = source
         self.held = 0
         self.stopped: str | None = None
+        self.full = False
         self.problem: str | None = None
+        self.resent: list[Delivery] = []
         self.reopened_behind = -1
         self._checkpoint: Checkpoint | None = None
         self._stream_sequence = 0
@@ -37,6 +45,11 @@ class FeedState:
     def sequence(self) -> int:
         """Stream sequence of the last message taken in."""
         return 0 if self._checkpoint is None else self._checkpoint.sequence
+
+    @property
+    def cursor(self) -> Cursor:
+        """Place in the store's order up to which the feed is taken in."""
+        return START if self._checkpoint is None else self._checkpoint.cursor
 
     @property
     def lag(self) -> int:
@@ -54,6 +67,15 @@ class FeedState:
         self.held = held
         self._settle()
 
+    def applied(self, cursor: Cursor) -> bool:
+        """Tell whether everything up to this place of the store is applied for sure: none of the feed is aside."""
+        return self.cursor >= cursor and not self.held and self.stopped is None
+
+    def renew(self) -> None:
+        """Begin again on a model that is at least as far: what was known is known still, what was wrong is not."""
+        self.stopped = self.problem = None
+        self.reopened_behind = -1
+
     def stream_at(self, sequence: int) -> None:
         """Note the last sequence of the stream, as a listing says."""
         self._stream_sequence = sequence
@@ -69,7 +91,7 @@ class FeedState:
         mark, received_s = self._known or (None, 0.0)
         return FeedKnowledge(
             source=self.source,
-            position=0 if self._checkpoint is None else self._checkpoint.cursor.position,
+            position=self.cursor.position,
             stream_sequence=self.sequence,
             as_of=None if mark is None else mark.time,
             age_s=NEVER_S if mark is None else time.monotonic() - received_s,

@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict
+from sqlalchemy import Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from spoel_common.events import Catalogue, Envelope, EventData, ForeignEvent, UtcTime
@@ -31,6 +33,7 @@ class Received(NamedTuple):
 
 Apply = Callable[[AsyncConnection, Envelope, EventData | ForeignEvent | None, bytes], Awaitable[None]]
 ApplyBatch = Callable[[AsyncConnection, Sequence[Received]], Awaitable[None]]
+Around = Callable[[AsyncConnection], AbstractAsyncContextManager[None]]
 
 
 @dataclass(frozen=True)
@@ -39,14 +42,19 @@ class Projection:
 
     Attributes:
         name: kebab-case, unique in the service.
-        version: raised when it must be built anew from the start, beside the old one.
+        version: raised when it must be built anew from the start, beside the old one. Until the switch the new code
+            works on the old rows, so they must fit it, as after any additive migration.
         services: all stores of these services at the site are its feeds.
         catalogue: decodes the events; unknown names are skipped. None: every valid envelope is handed on undecoded.
         apply: ``(conn, envelope, decoded, raw)``, within the inbox's transaction; writes to ``conn`` and nothing else,
             for it may be run again after a rollback.
         apply_batch: ``(conn, events)`` in place of ``apply``: up to 250 events of one transaction at once, in order.
             If it fails, the transaction is rolled back and every event comes alone.
-        after_commit: is told what was applied, after it is durable; may be lost in a crash.
+        after_commit: is told what was applied, after it is durable; may be lost in a crash. Told of nothing where the
+            whole model was replaced by a rebuilt one.
+        tables: all that it writes, and nothing else writes rows there. It can be rebuilt only where they are named.
+        around_switch: entered in the switch's transaction while ``tables`` have the old rows, left when they have the
+            new ones: for columns that are not from events.
     """
 
     name: str
@@ -56,6 +64,8 @@ class Projection:
     apply: Apply | None = None
     after_commit: Callable[[list[Envelope]], Awaitable[None]] | None = None
     apply_batch: ApplyBatch | None = None
+    tables: tuple[Table, ...] = ()
+    around_switch: Around | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -87,3 +97,8 @@ class FeedKnowledge(BaseModel):
     age_s: float
     held: int = 0
     stopped: str | None = None
+
+    @classmethod
+    def never(cls, source: str) -> Self:
+        """Return what is known of a feed of which nothing was ever heard."""
+        return cls(source=source, position=0, stream_sequence=0, as_of=None, age_s=NEVER_S)

@@ -8,6 +8,7 @@ from nats.js import api
 from nats.js.errors import NotFoundError
 
 from spoel_common.messaging.broker import Broker
+from spoel_common.messaging.publish import MESSAGE_ID_HEADER, Republication
 from spoel_common.store import StoreName
 
 _log = structlog.get_logger(__name__)
@@ -35,10 +36,15 @@ class Feed(NamedTuple):
 
 
 class LastMessage(NamedTuple):
-    """The last message of a store's stream."""
+    """The last message of a store's stream.
+
+    Attributes:
+        republication: what it belongs to if its event was published before.
+    """
 
     sequence: int
     event_id: str
+    republication: Republication | None
 
 
 async def ensure_stream(broker: Broker, name: StoreName, replicas: int) -> None:
@@ -87,7 +93,8 @@ async def last_message(broker: Broker, name: StoreName) -> LastMessage | None:
     except NotFoundError:
         return None
     headers = message.headers or {}
-    return LastMessage(int(message.seq or 0), headers.get(api.Header.MSG_ID.value, ""))
+    event_id, republication = Republication.split(headers.get(MESSAGE_ID_HEADER, ""))
+    return LastMessage(int(message.seq or 0), event_id, republication)
 
 
 def _config(name: StoreName, replicas: int) -> api.StreamConfig:

@@ -1,7 +1,7 @@
 """One transaction of the inbox at work: what is applied, dropped, held, retried, parked."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -27,6 +27,58 @@ class _Failure(NamedTuple):
     for_good: bool
 
 
+class Came(NamedTuple):
+    """A message that was read.
+
+    Attributes:
+        ref: the aggregate; from the subject where the bytes are no envelope.
+        envelope: None where the bytes are none of this feed.
+        error: why they are none.
+    """
+
+    delivery: Delivery
+    ref: AggregateRef
+    envelope: Envelope | None
+    error: str = ""
+
+
+class Gap(NamedTuple):
+    """An aggregate of which an event has come, but not the one before it.
+
+    Attributes:
+        key: projection, its version, source.
+        last_version: the last that is applied; 0 for none.
+        came_version: of the event that came.
+    """
+
+    key: FeedKey
+    aggregate: AggregateRef
+    last_version: int
+    came_version: int
+
+
+RecordGap = Callable[[AsyncConnection, Gap], Awaitable[None]]
+"""Records a gap within the inbox's transaction."""
+
+
+class Terms(NamedTuple):
+    """What a feed does with what cannot be applied.
+
+    Attributes:
+        retry_delays_s: pauses before an event that failed is tried again; after the last it is parked.
+        failing_limit: how many aggregates may have an event that failed; the feed stops before the next one.
+        record_gap: told of every gap, once; None: it is only logged.
+    """
+
+    retry_delays_s: tuple[float, ...]
+    failing_limit: int
+    record_gap: RecordGap | None = None
+
+
+class TooManyFail(Exception):
+    """As many aggregates as may have an event that failed, and now another one: the feed must stop before it."""
+
+
 class TryCarefully(Exception):
     """An event failed without a savepoint to go back to: the batch is to be run again with one around each."""
 
@@ -38,7 +90,7 @@ class Taking:
         conn: the transaction.
         projection: what is built.
         key: of the feed.
-        retry_delays_s: pauses before an event that failed is tried again.
+        terms: what to do with what cannot be applied.
         careful: a savepoint around each event, so that one can fail alone.
 
     Attributes:
@@ -53,7 +105,7 @@ class Taking:
         conn: AsyncConnection,
         projection: Projection,
         key: FeedKey,
-        retry_delays_s: tuple[float, ...],
+        terms: Terms,
         *,
         careful: bool,
     ) -> None:
@@ -63,18 +115,18 @@ class Taking:
         self.applied: list[Envelope] = []
         self._conn = conn
         self._projection = projection
+        self._key = key
         self._source = key[2]
-        self._retry_delays_s = retry_delays_s
+        self._terms = terms
         self._careful = careful
         self._collected: list[Received] = []
-        self._envelopes: dict[int, Envelope | _Failure] = {}
 
-    async def prepare(self, deliveries: Sequence[Delivery]) -> None:
-        """Read the envelopes, and from the database what is known of their aggregates."""
-        self._envelopes = {delivery.sequence: self._read(delivery) for delivery in deliveries}
-        found = [envelope for envelope in self._envelopes.values() if isinstance(envelope, Envelope)]
+    async def prepare(self, deliveries: Sequence[Delivery]) -> list[Came]:
+        """Read the messages, and from the database what is known of their aggregates."""
+        came = [self._read(delivery) for delivery in deliveries]
         await self.aside.load()
-        await self.heads.load(_ref(envelope) for envelope in found)
+        await self.heads.load(one.ref for one in came if one.envelope is not None)
+        return came
 
     async def finish(self) -> None:
         """Apply what was collected for one call, and write the heads."""
@@ -82,23 +134,23 @@ class Taking:
             await self._apply_or_go_back(self._collected, all_came=True)
         await self.heads.store()
 
-    async def take(self, delivery: Delivery) -> str | None:
+    async def take(self, came: Came) -> str | None:
         """Take in one message; return why the feed must stop behind it, or None.
 
         Raises:
-            NewerVersion: the feed must stop before it.
+            NewerVersion, TooManyFail: the feed must stop before it.
         """
-        envelope = self._envelopes[delivery.sequence]
-        if isinstance(envelope, _Failure):
-            await self._park_invalid(delivery, envelope.error)
+        delivery, ref, envelope, error = came
+        if envelope is None:
+            await self._park_invalid(delivery, ref, error)
             return None
-        ref, version = _ref(envelope), envelope.aggregateversion
+        version, last = envelope.aggregateversion, self.heads.version(ref)
         state = self.aside.blocks(ref)
-        if version <= self.heads.version(ref):
+        if version <= last:
             self._drop(ref, version, delivery.raw)
         elif state is not None:
             await self.aside.put(ref, version, delivery.raw, state, stream_sequence=delivery.sequence)
-        elif version > self.heads.version(ref) + 1:
+        elif version > last + 1:
             await self._hold_behind_gap(ref, version, delivery)
         else:
             return await self._take_next(ref, envelope, delivery)
@@ -111,7 +163,9 @@ class Taking:
             if event.version <= self.heads.version(ref):
                 self._drop(ref, event.version, event.raw)
             elif event.version > self.heads.version(ref) + 1:
-                await self.aside.gap(ref)
+                if self.aside.blocks(ref) is not None:
+                    await self.aside.gap(ref)
+                    await self._gap_detected(ref, event.version)
                 return None
             else:
                 try:
@@ -120,7 +174,7 @@ class Taking:
                     return str(error)
                 if failure is not None:
                     parked = await self.aside.failed(
-                        event, failure.error, self._retry_delays_s, for_good=failure.for_good
+                        event, failure.error, self._terms.retry_delays_s, for_good=failure.for_good
                     )
                     self._count_failure(ref, event.version, failure.error, parked=parked)
                     return None
@@ -133,7 +187,8 @@ class Taking:
         if failure is None:
             self.heads.advance(ref, digest_of(delivery.raw))
             return await self.drain(ref) if self.aside.has(ref) else None
-        parked = failure.for_good or not self._retry_delays_s
+        self._check_limit(ref, failure.error)
+        parked = failure.for_good or not self._terms.retry_delays_s
         await self.aside.put(
             ref,
             envelope.aggregateversion,
@@ -141,7 +196,7 @@ class Taking:
             State.PARKED if parked else State.RETRY,
             stream_sequence=delivery.sequence,
             error=failure.error,
-            try_at=None if parked else after_s(self._retry_delays_s[0]),
+            try_at=None if parked else after_s(self._terms.retry_delays_s[0]),
         )
         self._count_failure(ref, envelope.aggregateversion, failure.error, parked=parked)
         return None
@@ -188,34 +243,50 @@ class Taking:
             for event in events:
                 await self._projection.apply(self._conn, *event)
 
-    def _read(self, delivery: Delivery) -> Envelope | _Failure:
+    def _read(self, delivery: Delivery) -> Came:
         try:
             envelope = Envelope.from_bytes(delivery.raw)
             parse_event_type(envelope.type)
         except ValueError as error:
-            return _Failure(describe(error), for_good=True)
+            return Came(delivery, _ref_in(delivery.subject), None, describe(error))
         if envelope.source != self._source:
-            return _Failure(f"source {envelope.source} in the stream of {self._source}", for_good=True)
-        return envelope
+            strange = f"source {envelope.source} in the stream of {self._source}"
+            return Came(delivery, _ref_in(delivery.subject), None, strange)
+        return Came(delivery, AggregateRef(envelope.aggregatetype, envelope.subject), envelope)
 
-    async def _park_invalid(self, delivery: Delivery, error: str) -> None:
-        tokens = delivery.subject.split(".")
-        ref = AggregateRef(*map(unquote, tokens[4:6])) if len(tokens) == _SUBJECT_TOKENS else AggregateRef("", "")
+    async def _park_invalid(self, delivery: Delivery, ref: AggregateRef, error: str) -> None:
+        self._check_limit(ref, error)
         sequence = delivery.sequence
         await self.aside.put(ref, None, delivery.raw, State.PARKED, stream_sequence=sequence, error=error)
         self._count_failure(ref, None, error, parked=True)
 
+    def _check_limit(self, ref: AggregateRef, error: str) -> None:
+        if self.aside.failing >= self._terms.failing_limit:
+            raise TooManyFail(
+                f"{self.aside.failing} aggregates have events that could not be applied, and now {ref.type} {ref.id}: "
+                f"{error}. Nothing behind it is read until some of them are replayed or discarded (spoel events), "
+                "or until the service is started with the fault mended"
+            )
+
     async def _hold_behind_gap(self, ref: AggregateRef, version: int, delivery: Delivery) -> None:
+        is_first = not self.aside.has(ref)
         await self.aside.put(ref, version, delivery.raw, State.GAP, stream_sequence=delivery.sequence)
         self.counts["gaps"] += 1
+        if is_first:
+            await self._gap_detected(ref, version)
+
+    async def _gap_detected(self, ref: AggregateRef, came: int) -> None:
+        gap = Gap(self._key, ref, self.heads.version(ref), came)
         _log.warning(
             "gap-detected",
             source=self._source,
             aggregate=ref.type,
             aggregate_id=ref.id,
-            last=self.heads.version(ref),
-            came=version,
+            last=gap.last_version,
+            came=came,
         )
+        if self._terms.record_gap is not None:
+            await self._terms.record_gap(self._conn, gap)
 
     def _drop(self, ref: AggregateRef, version: int, raw: bytes) -> None:
         self.counts["dropped"] += 1
@@ -239,5 +310,6 @@ class Taking:
         )
 
 
-def _ref(envelope: Envelope) -> AggregateRef:
-    return AggregateRef(envelope.aggregatetype, envelope.subject)
+def _ref_in(subject: str) -> AggregateRef:
+    tokens = subject.split(".")
+    return AggregateRef(*map(unquote, tokens[4:6])) if len(tokens) == _SUBJECT_TOKENS else AggregateRef("", "")

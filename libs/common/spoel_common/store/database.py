@@ -8,6 +8,7 @@ ended, for they would hold back the horizon behind which events are read.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
@@ -18,7 +19,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry, NullPool
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool, QueuePool
 
 from spoel_common.cancellation import keeping_cancellation
 from spoel_common.store.append_postgres import PostgresAppender
@@ -29,9 +30,12 @@ Dialect = Literal["sqlite", "postgresql"]
 BUSY_TIMEOUT_S = 10.0
 """How long a SQLite writer of another process is waited for."""
 
+_OVERWRITE_DELETED = "PRAGMA secure_delete=ON"
+"""What is deleted is overwritten with zeros in the file: a destroyed key must not be found in it."""
 TURN_TIMEOUT_S = 30.0
 """How long a writer of this process waits for the others."""
 
+_GIVE_BACK_S = 1.0
 _SQLITE_READERS = 4
 _POSTGRES_POOL = 10
 _POSTGRES_SESSION = {
@@ -48,6 +52,7 @@ class Database:
     Attributes:
         dialect: ``sqlite`` or ``postgresql``.
         path: the file of a SQLite database, None for PostgreSQL.
+        url: where it is, with the password if there is one.
         appender: the hot path of appending; see ``EventStore.append_now``.
     """
 
@@ -56,21 +61,27 @@ class Database:
         dialect: Dialect,
         engines: tuple[AsyncEngine, AsyncEngine, AsyncEngine],
         appender: SqliteAppender | PostgresAppender,
+        url: URL,
         path: Path | None = None,
         turn: asyncio.Lock | None = None,
     ) -> None:
         self.dialect: Dialect = dialect
         self.path = path
+        self.url = url
         self.appender = appender
         self._writer, self._reader, self._dedicated = engines
         self._turn = turn
         self._after_commit: dict[AsyncConnection, list[Callable[[], None]]] = {}
 
     @classmethod
-    async def open(cls, url: str) -> Self:
+    async def open(cls, url: str | URL, schema: str | None = None) -> Self:
         """Open ``sqlite:///path`` or ``postgresql://…`` (a driver named in the URL is replaced by ours).
 
         Nothing is connected yet, but the folder of a SQLite file is made.
+
+        Args:
+            url: where the database is.
+            schema: PostgreSQL only: the one schema whose tables are seen; that of the role if None.
 
         Raises:
             ValueError: neither of the two, or SQLite without a file.
@@ -80,7 +91,7 @@ class Database:
         if backend == "sqlite":
             return cls._open_sqlite(parsed)
         if backend == "postgresql":
-            return cls._open_postgresql(parsed)
+            return cls._open_postgresql(parsed, schema)
         raise ValueError(f"Database URL of {backend!r}; use sqlite:///path or postgresql://…")
 
     @classmethod
@@ -98,24 +109,27 @@ class Database:
         reader = create_async_engine(
             url, hide_parameters=True, pool_size=_SQLITE_READERS, max_overflow=0, connect_args=options
         )
-        _on_connect(writer, "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON")
+        _on_connect(
+            writer, "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON", _OVERWRITE_DELETED
+        )
         _on_connect(reader, "PRAGMA query_only=ON")
         _on_begin(writer, "BEGIN IMMEDIATE")
         _on_begin(reader, "BEGIN")
         turn = asyncio.Lock()
-        return cls("sqlite", (writer, reader, reader), SqliteAppender(path, turn, BUSY_TIMEOUT_S), path, turn)
+        return cls("sqlite", (writer, reader, reader), SqliteAppender(path, turn, BUSY_TIMEOUT_S), url, path, turn)
 
     @classmethod
-    def _open_postgresql(cls, url: URL) -> Self:
+    def _open_postgresql(cls, url: URL, schema: str | None) -> Self:
         dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
         url = url.set(drivername="postgresql+asyncpg")
-        options = {"server_settings": _POSTGRES_SESSION, "timeout": 10, "command_timeout": 60}
+        session = _POSTGRES_SESSION if schema is None else {**_POSTGRES_SESSION, "search_path": schema}
+        options = {"server_settings": session, "timeout": 10, "command_timeout": 60}
         writer = create_async_engine(url, hide_parameters=True, pool_size=_POSTGRES_POOL, connect_args=options)
         reader = writer.execution_options(postgresql_readonly=True)
         dedicated = create_async_engine(
             url, hide_parameters=True, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=options
         )
-        return cls("postgresql", (writer, reader, dedicated), PostgresAppender(dsn, _POSTGRES_SESSION))
+        return cls("postgresql", (writer, reader, dedicated), PostgresAppender(dsn, session), url)
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
@@ -158,7 +172,10 @@ class Database:
             callbacks.append(callback)
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Close every connection; those that cancelled tasks are giving back are waited for: they would stay open."""
+        until_s = time.monotonic() + _GIVE_BACK_S
+        while any(_in_use(engine) for engine in (self._writer, self._reader)) and time.monotonic() < until_s:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
         await self.appender.close()
         await self._writer.dispose()
         await self._reader.dispose()
@@ -183,13 +200,22 @@ async def _held(turn: asyncio.Lock) -> AsyncIterator[None]:
         turn.release()
 
 
+def _in_use(engine: AsyncEngine) -> int:
+    pool = engine.pool
+    return pool.checkedout() if isinstance(pool, QueuePool) else 0
+
+
 def _on_connect(engine: AsyncEngine, *pragmas: str) -> None:
     def connected(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
         connection.isolation_level = None  # the driver begins nothing by itself: the begin hook does
-        cursor = connection.cursor()
-        for pragma in pragmas:
-            cursor.execute(pragma)
-        cursor.close()
+        try:
+            cursor = connection.cursor()
+            for pragma in pragmas:
+                cursor.execute(pragma)
+            cursor.close()
+        except BaseException:
+            connection.close()  # cancelled meanwhile: the pool forgets it, and it would stay open
+            raise
 
     event.listen(engine.sync_engine, "connect", connected)
 

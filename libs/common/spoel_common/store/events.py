@@ -199,8 +199,12 @@ class EventStore:
         if self.database.dialect == "sqlite":
             del values["xid"]
         async with self.database.read() as conn:
-            result = await conn.execute(_READ_AFTER[self.database.dialect], values)
-            return [_stored(row) for row in result.mappings()]
+            return [
+                StoredEvent(position, xid, event_id, AggregateRef(aggregate_type, aggregate_id), version, kind, raw)
+                for position, xid, event_id, aggregate_type, aggregate_id, version, kind, raw in await conn.execute(
+                    _READ_AFTER[self.database.dialect], values
+                )
+            ]
 
     async def find(self, event_id: str) -> StoredEvent | None:
         """Return the event with this id, if the store has it."""
@@ -214,7 +218,11 @@ class EventStore:
         Whoever has read up to here knows everything that was committed when this was called.
         """
         async with self.database.read() as conn:
-            row = (await conn.execute(_HEAD[self.database.dialect])).one_or_none()
+            return await self.head_seen_by(conn)
+
+    async def head_seen_by(self, conn: AsyncConnection) -> Cursor:
+        """Return the highest place that ``conn`` sees, its own transaction's appends included."""
+        row = (await conn.execute(_HEAD[self.database.dialect])).one_or_none()
         return START if row is None else Cursor(row.xid, row.position)
 
     async def count(self) -> int:

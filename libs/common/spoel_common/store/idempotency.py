@@ -1,9 +1,10 @@
 """Answers to commands, kept so that a repeated command gets the same answer and acts only once."""
 
+import hashlib
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from spoel_common.store.schema import idempotency
@@ -23,6 +24,21 @@ class StoredAnswer(NamedTuple):
     status: int
     body: bytes
     created_at: datetime
+
+
+_CLAIM = text("SELECT pg_try_advisory_xact_lock(:key)")
+
+
+async def claim(conn: AsyncConnection, client: str, route: str, key: str) -> bool:
+    """Keep every other process off this command until the transaction ends; False if another one is at it.
+
+    SQLite has one writing transaction at a time, and one process.
+    """
+    if conn.dialect.name == "sqlite":
+        return True
+    named = f"{client}\n{route}\n{key}"
+    number = int.from_bytes(hashlib.sha256(f"spoel:command:{named}".encode()).digest()[:8], signed=True)
+    return bool((await conn.execute(_CLAIM, {"key": number})).scalar_one())
 
 
 async def find(conn: AsyncConnection, client: str, route: str, key: str) -> StoredAnswer | None:

@@ -1,7 +1,7 @@
 """Second schema of the tables that every service has. Frozen: a change is a new module ``migrations_v3``.
 
-Snapshots of long aggregates, which aggregates are archived, which version of each projection serves, and indexes that
-the inbox needs. A service's second Alembic revision calls ``upgrade(op)``.
+Snapshots of long aggregates, which aggregates are archived, which version of each projection serves and which are being
+rebuilt, and indexes that the inbox needs. A service's second Alembic revision calls ``upgrade(op)``.
 """
 
 from spoel_common.store.migrations_v1 import Operations
@@ -31,6 +31,11 @@ _TABLES = (
         projection_version INTEGER NOT NULL,
         since {moment} NOT NULL
     )""",
+    """
+    CREATE TABLE rebuilds (
+        projection TEXT NOT NULL PRIMARY KEY,
+        asked_at {moment} NOT NULL
+    )""",
     "CREATE INDEX held_of_feed ON held (projection, projection_version, source, state)",
 )
 
@@ -41,7 +46,7 @@ _TYPES = {
 
 
 def upgrade(op: Operations) -> None:
-    """Make snapshots, archived and serving.
+    """Make snapshots, archived, serving and rebuilds.
 
     Args:
         op: the module ``alembic.op`` inside a revision.

@@ -1,6 +1,7 @@
 """Names: of an aggregate, and of a store with its source, its stream and its subjects."""
 
 import re
+from functools import lru_cache
 from typing import NamedTuple, Self
 from urllib.parse import quote
 
@@ -10,7 +11,9 @@ from spoel_common.events import Envelope, parse_event_type
 
 _SUBJECT_ROOT = "spoel"
 _WATERMARK_ROOT = "spoel-watermark"
+_RESEND_ROOT = "spoel-resend"
 _SOURCE = re.compile(r"/spoel/(?P<site>[a-z0-9-]+)/(?P<service>[a-z]+)/(?P<store>[a-z0-9-]+)")
+_PLAIN = re.compile(r"[A-Za-z0-9_-]+")
 _WILDCARD = re.compile(r"spoel\.(?P<site>[a-z0-9-]+)\.(?P<service>[a-z]+)\.(?P<store>[a-z0-9-]+)\.>")
 
 
@@ -79,14 +82,19 @@ class StoreName(BaseModel):
         """Where this store's watermarks are published."""
         return f"{_WATERMARK_ROOT}.{self.site}.{self.service}.{self.store}"
 
+    @property
+    def resend_subject(self) -> str:
+        """Where this store's owner is asked to send events again."""
+        return f"{_RESEND_ROOT}.{self.site}.{self.service}.{self.store}"
+
     def subject(self, ref: AggregateRef, event_type: str) -> str:
         """Return the NATS subject of one event of this store.
 
         Characters that mean something in a subject are percent-encoded in the aggregate's id, so that every id that
         can be stored can also be published.
         """
-        name = parse_event_type(event_type).name
-        return ".".join((_SUBJECT_ROOT, self.site, self.service, self.store, _token(ref.type), _token(ref.id), name))
+        root = f"{_SUBJECT_ROOT}.{self.site}.{self.service}.{self.store}"
+        return f"{root}.{quoted(ref.type)}.{quoted(ref.id)}.{_event_name(event_type)}"
 
     def subject_of(self, envelope: Envelope) -> str:
         """Return the NATS subject of an envelope of this store."""
@@ -98,5 +106,11 @@ def watermark_wildcard(site: str, service: str) -> str:
     return f"{_WATERMARK_ROOT}.{site}.{service}.*"
 
 
-def _token(text: str) -> str:
-    return quote(text, safe="").replace(".", "%2E")
+def quoted(text: str) -> str:
+    """Percent-encode the characters that mean something in a subject or would end a header."""
+    return text if _PLAIN.fullmatch(text) else quote(text, safe="").replace(".", "%2E")
+
+
+@lru_cache(maxsize=1_000)
+def _event_name(event_type: str) -> str:
+    return parse_event_type(event_type).name

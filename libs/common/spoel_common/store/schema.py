@@ -173,3 +173,10 @@ serving = Table(
     Column("projection_version", Integer, nullable=False),
     Column("since", UtcDateTime, nullable=False),
 )
+
+rebuilds = Table(
+    "rebuilds",
+    metadata,
+    Column("projection", String, primary_key=True),
+    Column("asked_at", UtcDateTime, nullable=False),
+)

@@ -1,26 +1,57 @@
 """Insert or overwrite rows, the same on SQLite and PostgreSQL. For read models; never for ``events``."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from sqlalchemy import Table
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from spoel_common.store.driver import Driver
 
-async def upsert(conn: AsyncConnection, table: Table, rows: Sequence[Mapping[str, object]]) -> None:
+
+async def upsert(conn: AsyncConnection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert rows; where the primary key is there already, overwrite the other columns that are given.
 
     Args:
         conn: a connection of ``database.write()``.
         table: with a primary key.
         rows: each with the same columns, the primary key's among them.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: the database failed or refused a value.
     """
     if not rows:
         return
+    plan = _plan(table, tuple(rows[0]), conn.dialect)
+    driver = await Driver.under(conn)
+    await driver.write(plan.statement, [plan.values(row) for row in rows])
+
+
+class _Plan(NamedTuple):
+    """A statement, and how the values of its columns are handed to the driver."""
+
+    statement: str
+    columns: tuple[tuple[str, Callable[[Any], Any] | None], ...]
+
+    def values(self, row: Mapping[str, Any]) -> list[Any]:
+        return [row[name] if convert is None else convert(row[name]) for name, convert in self.columns]
+
+
+@lru_cache(maxsize=256)
+def _plan(table: Table, names: tuple[str, ...], dialect: Dialect) -> _Plan:
+    quote = dialect.identifier_preparer.quote
     keys = [column.name for column in table.primary_key.columns]
-    statement = sqlite.insert(table) if conn.dialect.name == "sqlite" else postgresql.insert(table)
-    others = {name: statement.excluded[name] for name in rows[0] if name not in keys}
-    if others:
-        await conn.execute(statement.on_conflict_do_update(index_elements=keys, set_=others), list(rows))
-    else:
-        await conn.execute(statement.on_conflict_do_nothing(index_elements=keys), list(rows))
+    others = [f"{quote(name)} = excluded.{quote(name)}" for name in names if name not in keys]
+    statement = (
+        f"INSERT INTO {quote(table.name)} ({', '.join(map(quote, names))}) "  # noqa: S608 - names of our own tables
+        f"VALUES ({', '.join(f'?{number}' for number in range(1, len(names) + 1))}) "
+        f"ON CONFLICT ({', '.join(map(quote, keys))}) "
+        + (f"DO UPDATE SET {', '.join(others)}" if others else "DO NOTHING")
+    )
+    return _Plan(statement, tuple((name, _converter(table, name, dialect)) for name in names))
+
+
+def _converter(table: Table, name: str, dialect: Dialect) -> Callable[[Any], Any] | None:
+    return table.c[name].type.dialect_impl(dialect).bind_processor(dialect)

@@ -3,7 +3,7 @@
 from spoel_common.runtime import Unavailable
 from spoel_common.web.app import create_app, plain_app
 from spoel_common.web.commands import CommandCall, CommandDep, command_call
-from spoel_common.web.dependencies import ActorDep, RuntimeDep, current_actor, runtime_of
+from spoel_common.web.dependencies import ActorDep, RuntimeDep, TokenDep, current_actor, runtime_of
 from spoel_common.web.problems import (
     BodyTooLarge,
     BodyTooSlow,
@@ -39,6 +39,7 @@ __all__ = [
     "NotAcceptable",
     "RequestRefused",
     "RuntimeDep",
+    "TokenDep",
     "Unavailable",
     "UnsupportedMediaType",
     "ValidationFailed",

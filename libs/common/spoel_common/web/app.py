@@ -20,7 +20,7 @@ from spoel_common.errors import NotFound, SpoelError
 from spoel_common.messaging import BrokerAway
 from spoel_common.metrics import Metrics
 from spoel_common.runtime import Runtime, Unavailable
-from spoel_common.web import events_routes, health
+from spoel_common.web import events_routes, health, projections_routes
 from spoel_common.web.docs_page import add_docs_page
 from spoel_common.web.middleware import BodyGuard, RequestFrame
 from spoel_common.web.openapi import describe
@@ -33,6 +33,7 @@ from spoel_common.web.problems import (
     UnsupportedMediaType,
     ValidationFailed,
 )
+from spoel_common.web.reads import Reads
 
 JSON_ONLY = ("application/json",)
 ERRORS_AT_MOST = 50
@@ -82,15 +83,16 @@ def create_app(
         description=description,
         error_renderers=error_renderers,
         open_paths=open_paths,
+        runtime=runtime,
     )
     for name, value in {**(state or {}), "runtime": runtime}.items():
         setattr(app.state, name, value)
-    for router in (*routers, events_routes.router, health.router):
+    for router in (*routers, events_routes.router, projections_routes.router, health.router):
         app.include_router(router)
     return app
 
 
-def plain_app(
+def plain_app(  # noqa: PLR0913 - the parts of an application, each by name
     title: str,
     metrics: Metrics,
     *,
@@ -99,6 +101,7 @@ def plain_app(
     error_renderers: Mapping[str, ErrorRenderer] | None = None,
     open_paths: str | None = None,
     media_types: Collection[str] = JSON_ONLY,
+    runtime: Runtime | None = None,
 ) -> FastAPI:
     """Return an application with problems, body limit, correlation ids and documentation, but no routes and no runtime.
 
@@ -110,6 +113,7 @@ def plain_app(
         error_renderers: as for ``create_app``.
         open_paths: as for ``create_app``.
         media_types: content types of bodies; ``application/json`` stands for all JSON types.
+        runtime: says how far what its reads show is behind; None where there are no such reads.
     """
     render = Renderers(error_renderers or {})
     app = FastAPI(
@@ -121,6 +125,8 @@ def plain_app(
         redoc_url=None,
         redirect_slashes=False,
     )
+    if runtime is not None:
+        app.add_middleware(Reads, runtime=runtime, render=render)
     app.add_middleware(
         BodyGuard,
         render=render,
@@ -129,7 +135,7 @@ def plain_app(
     )
     app.add_middleware(RequestFrame, metrics=metrics, render=render)
     _handle_errors(app, render)
-    describe(app)
+    describe(app, waits=runtime is not None)
 
     add_docs_page(app)
     return app

@@ -8,6 +8,7 @@ import asyncio
 import hmac
 import json
 import re
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
@@ -22,15 +23,17 @@ from sqlalchemy.exc import IntegrityError
 from spoel_common.errors import SpoelError, VersionConflict
 from spoel_common.people import Actor
 from spoel_common.runtime import Runtime
-from spoel_common.store import idempotency
+from spoel_common.store import Position, idempotency
 from spoel_common.web.dependencies import ActorDep, RuntimeDep
 from spoel_common.web.problems import IdempotencyKeyMissing, IdempotencyKeyReused, IdempotencyTwinUnderWay
+from spoel_common.web.reads import POSITION_HEADER
 from spoel_common.work import Work
 
 ATTEMPTS = 3
 """How often a handler is tried when others are faster: on PostgreSQL a conflict may be a mere race."""
 
 TWIN_WAIT_S = 5.0
+_LOOK_AGAIN_S = 0.1
 REPLAY_HEADER = "Idempotency-Replayed"
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -58,15 +61,24 @@ class Scope(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """An answer as it is kept: the bytes of the body exactly as they were sent."""
+    """An answer as it is kept: the bytes of the body exactly as they were sent.
+
+    Attributes:
+        position: place of the store that has the command's events; None in answers from before it was kept.
+    """
 
     status: int
     body: str
     location: str | None
+    position: str | None
 
 
 class _TwinWasFaster(Exception):
     """The same command was completed by another process in the meantime."""
+
+
+class _TwinUnderWay(Exception):
+    """The same command is being worked on by another process."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +91,7 @@ class CommandCall:
         scope: client, route and ``Idempotency-Key``: what a repeat has in common with the first.
         body_hash: HMAC-SHA256 of query and body, in hexadecimal.
         correlation_id: names the request in logs and events.
-        traceparent: W3C trace context of the request, if there was one.
+        traceparent: W3C trace context of the request, if there was one; events carry it where tracing is off.
     """
 
     actor: Actor
@@ -124,19 +136,31 @@ class CommandCall:
             SpoelError: the handler refuses; nothing is stored.
         """
         async with _alone(self.runtime.under_way, self.scope):
+            answer, replayed = await self._do_or_find(handler, status, location)
+            if replayed:
+                self.runtime.metrics.idempotency_replays.inc()
+            elif effect is not None:
+                await effect(json.loads(answer.body))
+            return await _respond(answer, current, replayed=replayed)
+
+    async def _do_or_find(self, handler: Handler, status: int, location: str | None) -> tuple[Answer, bool]:
+        """Return the answer, and whether it was there already; wait for a twin in another process."""
+        give_up_s = time.monotonic() + TWIN_WAIT_S
+        while True:
             kept = await self._find()
             if kept is not None:
-                return await _respond(kept, current, replayed=True)
+                return kept, True
             try:
-                answer = await self._do(handler, status, location)
+                return await self._do(handler, status, location), False
+            except _TwinUnderWay as twin:
+                if time.monotonic() > give_up_s:
+                    raise _under_way() from twin
+                await asyncio.sleep(_LOOK_AGAIN_S)
             except (SpoelError, _TwinWasFaster):
                 kept = await self._find()
                 if kept is None:
                     raise
-                return await _respond(kept, current, replayed=True)
-            if effect is not None:
-                await effect(json.loads(answer.body))
-            return await _respond(answer, current, replayed=False)
+                return kept, True
 
     async def _find(self) -> Answer | None:
         async with self.runtime.database.read() as conn:
@@ -148,7 +172,7 @@ class CommandCall:
                 "This Idempotency-Key stood with another request. Give every new request a key of its own."
             )
         stored = json.loads(kept.body)
-        return Answer(kept.status, stored["body"], stored["location"])
+        return Answer(kept.status, stored["body"], stored["location"], stored.get("position"))
 
     async def _do(self, handler: Handler, status: int, location: str | None) -> Answer:
         for _ in range(ATTEMPTS - 1):
@@ -159,21 +183,36 @@ class CommandCall:
     async def _do_once(self, handler: Handler, status: int, location: str | None) -> Answer:
         begin = self.runtime.units.begin(self.actor, self.correlation_id, traceparent=self.traceparent)
         async with begin as work:
+            if not await idempotency.claim(work.conn, *self.scope):
+                raise _TwinUnderWay
             result = await handler(work)
             body = result.model_dump_json(by_alias=True)
-            answer = Answer(status, body, location and _filled(location, json.loads(body)))
+            position = await self._position(work)
+            answer = Answer(status, body, location and _filled(location, json.loads(body)), position)
             try:
                 await idempotency.keep(
                     work.conn,
                     *self.scope,
                     body_hash=self.body_hash,
                     status=status,
-                    body=json.dumps({"body": answer.body, "location": answer.location}).encode(),
+                    body=json.dumps({"body": body, "location": answer.location, "position": position}).encode(),
                     created_at=datetime.now(UTC),
                 )
             except IntegrityError as error:
                 raise _TwinWasFaster from error
         return answer
+
+    async def _position(self, work: Work) -> str:
+        """Return the place of the store that has all that this command appended, and all that it saw."""
+        store = self.runtime.store
+        return str(Position(store.name.source, await store.head_seen_by(work.conn)))
+
+
+def _under_way() -> IdempotencyTwinUnderWay:
+    return IdempotencyTwinUnderWay(
+        f"The same request has been worked on for {TWIN_WAIT_S:g} s. "
+        "Ask again shortly with the same Idempotency-Key to get its answer."
+    )
 
 
 def _filled(template: str, body: Body) -> str:
@@ -234,10 +273,7 @@ async def _alone(under_way: dict[object, asyncio.Event], scope: Scope) -> AsyncI
             while (twin := under_way.get(scope)) is not None:
                 await twin.wait()
     except TimeoutError as error:
-        raise IdempotencyTwinUnderWay(
-            f"The same request has been worked on for {TWIN_WAIT_S:g} s. "
-            "Ask again shortly with the same Idempotency-Key to get its answer."
-        ) from error
+        raise _under_way() from error
     done = under_way[scope] = asyncio.Event()
     try:
         yield
@@ -251,6 +287,8 @@ async def _respond(answer: Answer, current: Current | None, *, replayed: bool) -
     if current is not None:
         body = json.dumps(await current(json.loads(body)), ensure_ascii=False)
     headers = {REPLAY_HEADER: "true"} if replayed else {}
+    if answer.position:
+        headers[POSITION_HEADER] = answer.position
     if answer.location:
         headers["Location"] = answer.location
     return Response(body, answer.status, headers, "application/json")

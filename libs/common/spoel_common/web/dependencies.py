@@ -48,4 +48,13 @@ async def current_actor(
         raise
 
 
+def bearer_token(
+    _actor: Annotated[Actor, Depends(current_actor)],
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+) -> str:
+    """Return the caller's token, which was checked: to ask another service in the caller's name."""
+    return "" if credentials is None else credentials.credentials
+
+
 ActorDep = Annotated[Actor, Depends(current_actor)]
+TokenDep = Annotated[str, Depends(bearer_token)]

@@ -25,7 +25,7 @@ from spoel_common.work import Aggregate, Loaded, Work
 
 MAX_PAGE = 500
 _MAX_NUMBER = 2**63 - 1
-_AGGREGATE = "discarded-event"
+DISCARDED = "discarded-event"
 
 router = APIRouter(prefix="/operations", tags=["operations"])
 
@@ -245,7 +245,7 @@ async def _record(work: Work, service: str, event: HeldEvent, command: DiscardHe
         reference=command.reference,
         **({} if envelope is None else pseudonyms_in(envelope.data)),
     )
-    kind = Aggregate(_AGGREGATE, lambda: None, lambda state, _event: state, Catalogue([model]))
+    kind = Aggregate(DISCARDED, lambda: None, lambda state, _event: state, Catalogue([model]))
     event_id = work.new_event_id()
     await work.append(kind, event_id, Loaded(None, 0), [said], event_ids=[event_id])
     return event_id

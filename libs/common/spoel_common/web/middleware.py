@@ -13,6 +13,7 @@ from pydantic_core import from_json
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from spoel_common import tracing
 from spoel_common.errors import SpoelError
 from spoel_common.ids import new_id
 from spoel_common.logging import bind_correlation
@@ -52,7 +53,7 @@ _log = structlog.get_logger("spoel.http")
 
 
 class RequestFrame:
-    """Correlation id, access log, metrics, security headers, and an answer also when a handler fails.
+    """Correlation id, access log, metrics, trace, security headers, and an answer also when a handler fails.
 
     Args:
         app: what it frames.
@@ -70,30 +71,40 @@ class RequestFrame:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        offered = Headers(scope=scope).get(CORRELATION_HEADER, "")
+        headers = Headers(scope=scope)
+        offered = headers.get(CORRELATION_HEADER, "")
         correlation_id = offered if _SANE_CORRELATION_ID.fullmatch(offered) else new_id()
         scope["spoel.correlation_id"] = correlation_id
         answer = _Answer(send, correlation_id)
-        started_s = time.perf_counter()
         with bind_correlation(correlation_id):
-            try:
-                await self._app(scope, receive, answer.send)
-            except Exception as error:
-                _log.exception("http.failed", method=scope["method"], route=route_of(scope))
-                if answer.status is not None:
-                    raise
-                problem = InternalError(
-                    "The service failed on this request; nothing of it was stored unless a repeat says so. "
-                    "Try again with the same Idempotency-Key; if it lasts, name the correlation id to who runs it."
-                )
-                problem.__cause__ = error
-                await self._render(Request(scope), problem)(scope, receive, answer.send)
-            finally:
-                self._account(scope, answer.status or 0, time.perf_counter() - started_s)
+            if scope["path"] in _QUIET_ROUTES:
+                await self._serve(scope, receive, answer)
+                return
+            with tracing.request_span(method_of(scope), headers.get("traceparent")) as span:
+                try:
+                    await self._serve(scope, receive, answer)
+                finally:
+                    tracing.name_request(span, method_of(scope), route_of(scope), answer.status or 0)
+
+    async def _serve(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
+        started_s = time.perf_counter()
+        try:
+            await self._app(scope, receive, answer.send)
+        except Exception as error:
+            _log.exception("http.failed", method=scope["method"], route=route_of(scope))
+            if answer.status is not None:
+                raise
+            problem = InternalError(
+                "The service failed on this request; nothing of it was stored unless a repeat says so. "
+                "Try again with the same Idempotency-Key; if it lasts, name the correlation id to who runs it."
+            )
+            problem.__cause__ = error
+            await self._render(Request(scope), problem)(scope, receive, answer.send)
+        finally:
+            self._account(scope, answer.status or 0, time.perf_counter() - started_s)
 
     def _account(self, scope: Scope, status: int, duration_s: float) -> None:
-        route = route_of(scope)
-        method = scope["method"] if scope["method"] in _METHODS else "other"
+        route, method = route_of(scope), method_of(scope)
         self._metrics.http_requests.labels(method, route, str(status)).inc()
         self._metrics.http_latency.labels(method, route).observe(duration_s)
         log = _log.debug if route in _QUIET_ROUTES else _log.info
@@ -124,6 +135,12 @@ def route_of(scope: Scope) -> str:
     context = scope.get("fastapi", {}).get("effective_route_context")
     template = getattr(context, "path", None) or getattr(scope.get("route"), "path", None)
     return template or "unmatched"
+
+
+def method_of(scope: Scope) -> str:
+    """Return the method of a request; ``other`` for one that is not HTTP's own."""
+    method: str = scope["method"]
+    return method if method in _METHODS else "other"
 
 
 class BodyGuard:

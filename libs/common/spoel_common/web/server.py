@@ -10,6 +10,7 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 
+from spoel_common import tracing
 from spoel_common.logging import configure_logging
 from spoel_common.settings import CannotStart, ProcessSettings, Settings, exit_with, load_settings
 
@@ -35,7 +36,8 @@ def run_service(settings_type: type[S], build_app: Callable[[S], FastAPI]) -> No
     try:
         settings = load_settings(settings_type)
         configure_logging(settings.service, settings.log_level)
-        serve(build_app(settings), settings)
+        with tracing.exporting(settings.service, settings.store, settings.otlp_endpoint):
+            serve(build_app(settings), settings)
     except CannotStart as error:
         exit_with(error)
 

@@ -1,15 +1,27 @@
 """A patient: a pseudonymous id and a public key. Who it is stays in the vault."""
 
-from datetime import date
+from datetime import date, datetime
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from spoel_common.errors import PatientErased
 from spoel_common.events import EventData
 from spoel_intake.bsn import Bsn, parse_bsn
-from spoel_intake.commands import Gender, PatientIdentity
-from spoel_intake.domain.refusals import IdentityDiffers, ImpossibleValue
-from spoel_intake.events import PatientRegistered
+from spoel_intake.commands import ErasePatient, Gender, PatientIdentity
+from spoel_intake.domain.given import Given
+from spoel_intake.domain.refusals import (
+    IdentityDiffers,
+    ImpossibleValue,
+    PatientUnknown,
+    RetentionNotOver,
+    TreatmentUnderWay,
+)
+from spoel_intake.events import ErasureGround, PatientRegistered
+from spoel_intake.events import PatientErased as PatientErasedEvent
+
+RETENTION_YEARS = 20
+"""How long a file is kept after its last change: art. 7:454 lid 3 BW (WGBO), since 2020-01-01."""
 
 OLDEST_YEARS = 120
 """A birth date longer ago is taken for a mistake: the greatest verified age is 122 years, once."""
@@ -62,6 +74,21 @@ class Patient(BaseModel):
 
     patient_id: str = ""
     public_key: str | None = None
+    is_erased: bool = False
+
+
+class OnFile(BaseModel):
+    """What an erasure would end.
+
+    Attributes:
+        sessions_to_come: sessions that are booked or running, as far as intake knows.
+        last_changed_at: when the newest event of the patient's cases happened; None without a case.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    sessions_to_come: list[str] = []
+    last_changed_at: datetime | None = None
 
 
 def register(patient: Patient, patient_id: str, public_key: str) -> list[EventData]:
@@ -71,11 +98,54 @@ def register(patient: Patient, patient_id: str, public_key: str) -> list[EventDa
     return [PatientRegistered(patient_id=patient_id, public_key=public_key)]
 
 
+def erase(patient: Patient, command: ErasePatient, on_file: OnFile, given: Given) -> list[EventData]:
+    """Erase a patient, on a ground.
+
+    Raises:
+        PatientUnknown, PatientErased: there is no such file, or no longer.
+        TreatmentUnderWay: a session is booked or running.
+        RetentionNotOver: the ground is the end of the time of keeping, and that has not come.
+    """
+    given.may("erase-patient")
+    if patient.public_key is None:
+        raise PatientUnknown("No such patient is known here. Check the patient's id.")
+    if patient.is_erased:
+        raise PatientErased("This patient was erased already; GET the erasure to see which services have answered.")
+    if on_file.sessions_to_come:
+        raise TreatmentUnderWay(
+            f"Booked or running: {', '.join(on_file.sessions_to_come)}. Cancel or finish these sessions first; without "
+            "an identity nobody may be treated.",
+            sessions=on_file.sessions_to_come,
+        )
+    if command.ground is ErasureGround.RETENTION_ENDED:
+        _check_retention(on_file.last_changed_at, given.today)
+    return [PatientErasedEvent(patient_id=patient.patient_id, ground=command.ground)]
+
+
+def _check_retention(last_changed_at: datetime | None, today: date) -> None:
+    if last_changed_at is None:
+        return
+    keep_until = _years_later(last_changed_at.date(), RETENTION_YEARS)
+    if today <= keep_until:
+        raise RetentionNotOver(
+            f"This file is kept until {keep_until}: {RETENTION_YEARS} years after its last change. Give another "
+            "ground, if there is one.",
+            keep_until=keep_until.isoformat(),
+        )
+
+
+def _years_later(day: date, years: int) -> date:
+    leap_day = (day.month, day.day) == (2, 29)
+    return date(day.year + years, 3, 1) if leap_day else day.replace(year=day.year + years)
+
+
 def evolve(patient: Patient, event: EventData) -> Patient:
     """Return the state after ``event``."""
     match event:
         case PatientRegistered():
             return Patient(patient_id=event.patient_id, public_key=event.public_key)
+        case PatientErasedEvent():
+            return patient.model_copy(update={"is_erased": True})
         case _:
             return patient
 

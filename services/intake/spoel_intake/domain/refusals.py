@@ -33,19 +33,34 @@ class IdentityDiffers(SpoelError):
     title: ClassVar[str] = "This BSN is known here with another birth date"
 
 
-class PatientErased(SpoelError):
-    """The patient's private key was destroyed; nothing sealed to it can be read again."""
-
-    slug: ClassVar[str] = "patient-erased"
-    status = 410
-    title: ClassVar[str] = "This patient was erased"
-
-
 class PatientUnknown(SpoelError):
     """A request refers to a patient who is not known here, or not to the person who asks."""
 
     slug: ClassVar[str] = "patient-unknown"
     title: ClassVar[str] = "No such patient"
+
+
+class TreatmentUnderWay(SpoelError):
+    """A session of the patient is booked or running."""
+
+    slug: ClassVar[str] = "treatment-under-way"
+    status = 409
+    title: ClassVar[str] = "A session of this patient is booked or running"
+
+
+class RetentionNotOver(SpoelError):
+    """The legal time for which a file is kept has not passed (art. 7:454 BW)."""
+
+    slug: ClassVar[str] = "retention-not-over"
+    title: ClassVar[str] = "The time for which this file is kept is not over"
+
+
+class ErasuresUnchecked(SpoelError):
+    """Whether this database came back from a backup with keys that were destroyed is not known yet."""
+
+    slug: ClassVar[str] = "erasures-unchecked"
+    status = 503
+    title: ClassVar[str] = "It is not known yet which patients were erased"
 
 
 class ActiveCaseExists(SpoelError):

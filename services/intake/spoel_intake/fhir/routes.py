@@ -18,6 +18,7 @@ from spoel_common.runtime import Runtime
 from spoel_common.web import ActorDep, CommandCall, CommandDep, RuntimeDep
 from spoel_common.work import Work
 from spoel_intake import handlers, reads
+from spoel_intake.access import log_opened
 from spoel_intake.api import IntakeDep
 from spoel_intake.domain.sight import sees_identity
 from spoel_intake.events import Channel
@@ -163,6 +164,7 @@ async def _patient(runtime: Runtime, intake: Intake, patient_id: str, reader: Ac
         raise NotFound("No such Patient is known here, or not to you.")
     async with runtime.database.read() as conn:
         file = await intake.vault.open(conn, patient_id, reader, "read Patient")
+    await log_opened(runtime, reader, patient_id)
     return patient_resource(patient_id, file.identity, file.registered_at)
 
 
