@@ -6,24 +6,25 @@ after each everything that can be read is compared. Another way to append is one
 
 import asyncio
 import itertools
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from tests.common.shop import Shop
 
 from spoel_common.errors import VersionConflict
 from spoel_common.events import Envelope
-from spoel_common.store import AggregateRef, Database, EventStore, StoreName
+from spoel_common.store import AggregateArchived, AggregateRef, Append, Database, EventStore, StoreName, snapshots
 
 AGGREGATES = st.sampled_from([AggregateRef(kind, name) for kind in ("counter", "till") for name in ("a", "b", "A b.c")])
 REPRODUCIBLE = settings(
     derandomize=True,
     database=None,
     deadline=None,
-    max_examples=20,
+    max_examples=30,
     stateful_step_count=20,
     phases=(Phase.generate,),  # shrinking takes minutes; the steps that failed are short enough to read
     report_multiple_bugs=False,
@@ -49,6 +50,7 @@ class Model:
 
     def __init__(self) -> None:
         self.rows: list[tuple[AggregateRef, str, bytes]] = []
+        self.archived: set[AggregateRef] = set()
 
     def of(self, ref: AggregateRef) -> list[bytes]:
         return [raw for aggregate, _, raw in self.rows if aggregate == ref]
@@ -57,7 +59,9 @@ class Model:
         if set(batch.rows) <= set(self.rows):
             return True
         known = {event_id for _, event_id, _ in self.rows}
-        if batch.expected_version != len(self.of(batch.ref)) or known & {event_id for _, event_id, _ in batch.rows}:
+        if batch.ref in self.archived or batch.expected_version != len(self.of(batch.ref)):
+            return False
+        if known & {event_id for _, event_id, _ in batch.rows}:
             return False
         self.rows += batch.rows
         return True
@@ -68,7 +72,15 @@ async def in_a_transaction(store: EventStore, batch: Batch) -> None:
         await store.append(conn, *batch)
 
 
-WAYS = st.sampled_from([in_a_transaction])
+async def at_once(store: EventStore, batch: Batch) -> None:
+    if batch.envelopes:
+        await store.append_now([Append(*batch)])
+
+
+WAYS = st.sampled_from([in_a_transaction, at_once])
+
+
+REFUSALS = (VersionConflict, AggregateArchived)
 
 
 class RolledBack(Exception):
@@ -101,7 +113,7 @@ class StoreMachine(RuleBasedStateMachine):
     def is_taken(self, work) -> bool:
         try:
             self.do(work)
-        except VersionConflict:
+        except REFUSALS:
             return False
         return True
 
@@ -145,12 +157,28 @@ class StoreMachine(RuleBasedStateMachine):
                 if fails:
                     raise RolledBack
 
-        if off or fails:
-            with pytest.raises(VersionConflict if off else RolledBack):
+        refused = off or self.model.archived & {batch.ref for batch in batches}
+        if refused or fails:
+            with pytest.raises(REFUSALS if refused else RolledBack):
                 self.do(together())
         else:
             self.do(together())
             assert all(self.model.takes(batch) for batch in batches)
+
+    @precondition(lambda self: len(self.model.rows) > 3)
+    @rule(kind=AGGREGATES)
+    def archive(self, kind):
+        ref = self.batch(kind, 0).ref
+        version = len(self.model.of(ref))
+        if not version or ref in self.model.archived:
+            return
+
+        async def close() -> None:
+            async with self.shop.database.write() as conn:
+                await snapshots.archive(conn, ref, version, datetime.now(UTC))
+
+        self.do(close())
+        self.model.archived.add(ref)
 
     @rule(batch=appended)
     def find_each(self, batch):
@@ -199,7 +227,7 @@ class StoreMachine(RuleBasedStateMachine):
 @pytest.fixture
 async def url_with_tables(new_database, open_database) -> str:
     url = new_database()
-    await (await open_database(url)).close()
+    await open_database(url)
     return url
 
 

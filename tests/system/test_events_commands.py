@@ -13,6 +13,7 @@ from spoel_common.ids import new_id
 from spoel_common.store import AggregateRef, Database, EventStore, StoreName
 from spoel_local.__main__ import app
 from spoel_local.launcher import Options, Ports, running
+from spoel_local.status import status_of
 from spoel_local.tokens import fetch_tokens
 
 CASE, PATIENT = new_id(), new_id()
@@ -41,6 +42,15 @@ class House:
     def times_parked(self):
         log = self.instance.process("stimulation").log.read_text(encoding="utf-8")
         return sum(json.loads(line)["event"] == "event-parked" for line in log.splitlines() if line.startswith("{"))
+
+    def stream(self, service):
+        """Return the last sequence of a service's stream, as NATS's monitor says."""
+        said = httpx.get(f"{self.instance.nats_monitor_url}/jsz?streams=true", trust_env=False).json()
+        streams = [stream for account in said["account_details"] for stream in account["stream_detail"]]
+        return next(one["state"]["last_seq"] for one in streams if f"_{service}_" in one["name"])
+
+    def lag(self):
+        return sum(consumer.lag_events for consumer in status_of(self.instance).consumers)
 
     def token(self, person):
         return fetch_tokens([person], self.instance.data_dir, self.instance.issuer)[person]
@@ -158,3 +168,17 @@ def test_behind_a_discarded_event_the_running_service_goes_on_and_the_log_says_w
     (entry,) = logged
     assert (entry["person"], entry["service"], entry["case"]) == ("supervisor", "stimulation", CASE)
     assert entry["event"]["data"]["reference"] == "INC-2026-0117"
+
+
+@pytest.mark.invariant("INV-3")
+def test_published_again_the_stream_has_the_same_bytes_twice_and_every_reader_has_them_once(house):
+    before, logged = house.stream("intake"), house.log(limit=500)
+    told = house.spoel("republish", "--service", "intake", "--from", 1)
+    assert told.stdout == "intake publishes again from position 1 to 2.\n"
+    deadline_s = time.monotonic() + 20
+    while house.stream("intake") < before + 2:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.1)
+    assert house.spoel("republish", "--service", "intake", "--from", 0).exit_code == 2
+    house.until(lambda found: not found and house.lag() == 0)
+    assert house.log(limit=500) == logged
