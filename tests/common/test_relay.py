@@ -6,15 +6,16 @@ import random
 import time
 
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import delete, text, update
 from tests.common.relaying import append_many, append_slowly, check_complete, push_all, reached
 from tests.common.stream_reading import last_sequence, read_stream
 
 from spoel_common.messaging import Relay, StreamAhead, ensure_stream
+from spoel_common.messaging import relay as module
 from spoel_common.messaging.publish import NotPublished, publish_batch
-from spoel_common.messaging.relay import read_cursor
+from spoel_common.messaging.relay import CursorTaken, read_cursor
 from spoel_common.messaging.streams import last_message
-from spoel_common.store import START, Cursor, EventStore
+from spoel_common.store import START, Cursor, EventStore, LeadershipLost
 from spoel_common.store.schema import relay_cursor
 
 pytestmark = pytest.mark.invariant("INV-3")
@@ -54,6 +55,21 @@ async def test_a_running_relay_publishes_an_append_at_once(shop, broker, backgro
         await eventually(lambda wanted=number: relay.cursor.position == wanted)
         took_s.append(time.monotonic() - started_s)
     assert min(took_s) < 0.2  # much sooner than the relay looks by itself
+
+
+async def test_an_append_in_a_process_that_does_not_lead_is_published_at_once_too(
+    postgres_shop, open_database, broker, background, eventually, monkeypatch
+):
+    monkeypatch.setattr(module, "_POLL_S", 3600.0)  # so nothing but the signal wakes the leader
+    shop = postgres_shop
+    leading, waiting = Relay(EventStore(shop.database, shop.name), broker), Relay(shop.store, broker)
+    background(leading.run())
+    await eventually(lambda: leading.problem is None)
+    background(waiting.run())
+    for number in range(1, 4):
+        await append_many(shop, 1, start=number)
+        await eventually(lambda wanted=number: reached(broker, shop, wanted))
+    assert waiting.problem == "not started"
 
 
 async def test_a_relay_with_nothing_to_do_hardly_reads(sqlite_shop, broker, background, eventually):
@@ -146,6 +162,19 @@ async def test_a_stalled_leader_cannot_publish_behind_its_successor(shop, broker
     await check_complete(shop, broker)
 
 
+async def test_a_stalled_leader_does_not_put_the_cursor_row_back(shop, broker):
+    await append_many(shop, 6)
+    stalled, successor = Relay(shop.store, broker, batch_events=2), Relay(shop.store, broker)
+    await stalled.resume()
+    await stalled.push()  # and does not save yet: there is more to publish
+    await successor.resume()
+    await push_all(successor)
+
+    with pytest.raises(CursorTaken):
+        await stalled.save()
+    assert await read_cursor(shop.store) == (await shop.store.head(), 6)
+
+
 @pytest.mark.parametrize("size", [1, 4])
 async def test_a_stalled_leader_is_fenced_after_the_window_for_duplicates_too(shop, broker, size):
     """The server forgets ids after two minutes; then only the expected sequence stands in the way of a second copy.
@@ -222,6 +251,28 @@ async def test_two_relays_of_a_store_have_one_leader_and_the_other_takes_over(
     await caught_up(shop, broker)
 
     assert second.problem is None
+    await check_complete(shop, broker)
+
+
+async def test_a_relay_whose_session_ends_stops_publishing_and_begins_anew(
+    postgres_shop, broker, background, eventually, caught_up, monkeypatch
+):
+    shop, problems = postgres_shop, []
+    relay = Relay(shop.store, broker)
+    monkeypatch.setattr(relay, "_report", lambda error: problems.append(type(error)))
+    background(relay.run())
+    await append_many(shop, 3)
+    await caught_up(shop, broker)
+
+    async with shop.database.write() as conn:
+        await conn.execute(
+            text("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted")
+        )
+    await eventually(lambda: problems)
+    await append_many(shop, 3, start=3)
+    await caught_up(shop, broker)
+
+    assert problems == [LeadershipLost]
     await check_complete(shop, broker)
 
 

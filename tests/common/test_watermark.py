@@ -4,6 +4,7 @@ import asyncio
 from datetime import UTC, datetime
 
 import pytest
+from tests.common.relaying import push_all
 
 from spoel_common.clock import SteppedClock, utc_now
 from spoel_common.messaging import Relay, Watermark, WatermarkPublisher
@@ -30,7 +31,7 @@ async def test_a_watermark_says_how_far_the_store_and_its_stream_are(shop, broke
     assert (empty.position, empty.xid, empty.stream_sequence) == (0, 0, 0)
 
     await shop.count("a", 1, 2, 3)
-    await relay.push()
+    await push_all(relay)
     mark = await publisher.publish()
 
     assert mark.cursor == await shop.store.head()
@@ -49,7 +50,7 @@ async def test_a_watermark_is_not_published_before_the_stream_has_what_it_speaks
     await asyncio.sleep(0.3)
     assert not publishing.done()
 
-    await relay.push()
+    await push_all(relay)
     mark = await asyncio.wait_for(publishing, 5)
 
     assert mark.stream_sequence == 1

@@ -17,6 +17,7 @@ from tests.common.web.trial_service import ANNA, COUNTER, NOBODY_LISTENS, Counte
 from spoel_common import runtime as runtime_module
 from spoel_common.events import Catalogue
 from spoel_common.messaging import Projection
+from spoel_common.messaging.relay import read_cursor
 from spoel_common.people import Actor, Role
 from spoel_common.runtime import Runtime, Unavailable
 from spoel_common.settings import CannotStart
@@ -94,6 +95,27 @@ async def test_with_nats_it_publishes_consumes_and_calls_itself_ready(
         ):
             assert sample in metrics
         assert runtime.require_broker() is runtime.broker
+
+
+async def test_events_are_published_again_where_they_are_published_at_all(
+    settings, trial_package, eventually, nats_settings, site
+):
+    async with Runtime(settings, trial_package, verifier=Tokens(ANNA)) as without_nats:
+        with pytest.raises(Unavailable, match="NATS was not reached"):
+            without_nats.republish_from(1)
+    settings = settings.model_copy(
+        update={"nats_url": nats_settings.servers, "nats_monitor_url": nats_settings.monitor_url, "site": site}
+    )
+    async with Runtime(settings, trial_package, verifier=Tokens(ANNA)) as runtime:
+        await add(runtime, "c", 3)
+
+        async def published(count: int) -> bool:
+            saved = await read_cursor(runtime.store)
+            return saved is not None and saved.sequence == count
+
+        await eventually(lambda: published(1))
+        runtime.republish_from(1)
+        await eventually(lambda: published(2))
 
 
 @pytest.mark.requirement("ST-03")

@@ -36,7 +36,7 @@ BATCH_BYTES = 1_000_000
 _READ_EVENTS = 1_000
 _POLL_S = 0.5
 _LOOK_EVERY_S = 5.0
-_SAVE_EVERY_S = 0.25
+_SAVE_EVERY_S = 1.0
 _BACK_OFF_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 _FOLLOWS_AFTER_S = 1.0
 
@@ -141,7 +141,7 @@ class Relay:
         self._store.appended.set()
 
     async def push(self) -> int:
-        """Publish the next batch behind the cursor; return how many events that were.
+        """Publish the next batch behind the cursor; return how many events that were. After 0 the cursor is saved.
 
         Raises:
             NotPublished, nats.errors.Error, BrokerAway: see ``Batch.publish``; call ``resume`` before the next.
@@ -164,8 +164,6 @@ class Relay:
         self._totals.update(events=len(batch.events), batches=1)
         if tracing.on():
             tracing.published(batch.events, began_ns)
-        if self._next is None:
-            await self.save()
         return len(batch.events)
 
     async def resume(self) -> None:
