@@ -39,7 +39,8 @@ async def test_rows_are_inserted_or_overwritten_with_their_types(notes):
         await upsert(conn, NOTES, [{"id": "a", "at": AT, "count": 1}, {"id": "b", "at": None, "count": 2}])
         await upsert(conn, NOTES, [{"id": "a", "count": 3}])
         await upsert(conn, NOTES, [])
-    assert await rows(notes) == [("a", AT, 3), ("b", None, 2)]
+        await upsert(conn, NOTES, [{"id": "b", "count": 4}, {"id": "c", "count": 5}, {"id": "b", "count": 6}])
+    assert await rows(notes) == [("a", AT, 3), ("b", None, 6), ("c", None, 5)]
 
 
 async def test_a_moment_without_a_zone_is_refused(notes):
