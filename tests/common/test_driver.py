@@ -10,7 +10,7 @@ from spoel_common.messaging.broker import _Client
 from spoel_common.messaging.faults import is_machinery
 from spoel_common.store import upsert
 from spoel_common.store.driver import Driver
-from spoel_common.store.schema import BigInt, UtcDateTime
+from spoel_common.store.schema import BigInt, UtcDateTime, serving
 
 NOTES = Table(
     "notes",
@@ -82,6 +82,23 @@ async def test_a_lost_connection_is_not_the_events_fault(open_database, new_post
     with pytest.raises(DBAPIError) as error:
         await lose()
     assert is_machinery(error.value)
+
+
+async def test_a_connection_that_is_given_up_in_mid_query_holds_no_lock_on_sqlite(open_database, new_sqlite):
+    database = await open_database(new_sqlite())
+    kept = []
+
+    async def give_up() -> None:
+        async with database.write() as conn:
+            driver_connection = (await conn.get_raw_connection()).driver_connection
+            kept.append(await driver_connection.execute("VALUES (1), (2)"))
+            await conn.invalidate()
+            raise ArithmeticError
+
+    with pytest.raises(ArithmeticError):
+        await give_up()
+    async with database.write() as conn:
+        await upsert(conn, serving, [{"projection": "p", "projection_version": 1, "since": AT}])
 
 
 @pytest.mark.parametrize(
