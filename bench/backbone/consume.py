@@ -30,8 +30,8 @@ from spoel_local.bench import Result, judge
 from . import stage
 
 BATCH = 250
-MESSAGES = 1_000
-ROUNDS = 1
+MESSAGES = 10_000
+ROUNDS = 5
 CASES_AT_ONCE = 100
 EVENTS_A_CASE = 5
 

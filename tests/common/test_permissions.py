@@ -14,13 +14,15 @@ from spoel_common.messaging import (
     NobodyAnswers,
     Projection,
     Relay,
+    Resender,
     WatermarkPublisher,
     answer,
     ask,
     ask_subject,
     ensure_stream,
 )
-from spoel_common.store import AggregateRef, StoreName
+from spoel_common.messaging.resend import OwnerAway, ResendRequest, ask_owner
+from spoel_common.store import AggregateRef, EventStore, StoreName
 from spoel_local.nats_config import SERVICES, SYSTEM_USER, inbox_prefix, users_config
 from spoel_local.nats_server import NatsServer
 
@@ -71,6 +73,29 @@ async def test_events_and_watermarks_go_from_one_service_to_another(
     await eventually(lambda: seen == [1, 2, 3])
     await eventually(lambda: consumer.knowledge()[0].age_s < 5)
     assert consumer.problems() == []
+
+
+async def test_the_owner_alone_answers_who_asks_for_events_again(
+    open_database, new_sqlite, connect_as, background, eventually
+):
+    shop = Shop(await open_database(new_sqlite()), INTAKE)
+    await shop.count("a", 1, 2)
+    intake, planning = await connect_as("intake"), await connect_as("planning")
+    wanted = ResendRequest(aggregate_type="counter", aggregate_id="a", from_version=1, to_version=2)
+    background(Resender(EventStore(shop.database, INTAKE), planning).run())  # it is not the owner
+    for _ in range(3):
+        with pytest.raises(OwnerAway):
+            await ask_owner(planning, INTAKE, wanted)
+
+    background(Resender(shop.store, intake).run())
+
+    async def answered() -> bool:
+        try:
+            return len(await ask_owner(planning, INTAKE, wanted)) == 2
+        except OwnerAway:
+            return False
+
+    await eventually(answered)
 
 
 async def test_identity_strips_go_from_intake_to_a_room_and_to_nobody_else(connect_as, eventually):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Row, and_, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -13,8 +13,8 @@ from spoel_common.store import AggregateRef, Database
 from spoel_common.store.driver import Driver
 from spoel_common.store.schema import held
 
-_LOAD = """
-    SELECT aggregate_type, aggregate_id, state, version IS NULL, count(*) FROM held
+LOAD_ASIDE = """
+    SELECT aggregate_type, aggregate_id, count(*), state, version IS NULL FROM held
     WHERE projection = ?1 AND projection_version = ?2 AND source = ?3
     GROUP BY aggregate_type, aggregate_id, state, version IS NULL"""
 
@@ -80,7 +80,11 @@ class Aside:
     async def load(self) -> None:
         """Read which aggregates have events aside, and why."""
         driver = await Driver.under(self._conn)
-        for kind, aggregate_id, state, invalid, events in await driver.fetch(_LOAD, *self._key):
+        self.fill(await driver.fetch(LOAD_ASIDE, *self._key))
+
+    def fill(self, rows: Sequence[Sequence[Any]]) -> None:
+        """Take the rows of ``LOAD_ASIDE``."""
+        for kind, aggregate_id, events, state, invalid in rows:
             self.count += events
             if invalid:
                 self._invalid += events

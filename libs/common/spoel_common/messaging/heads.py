@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -16,7 +17,7 @@ FeedKey = tuple[str, int, str]
 """Projection, its version, source."""
 
 _LOAD = """
-    SELECT aggregate_type, aggregate_id, last_version, hashes FROM inbox
+    SELECT aggregate_type, aggregate_id, last_version, hashes, CAST(NULL AS BOOLEAN) FROM inbox
     WHERE projection = ?1 AND projection_version = ?2 AND source = ?3 AND (aggregate_type, aggregate_id) IN """
 _REFS = {
     "sqlite": "(SELECT value ->> 0, value ->> 1 FROM json_each(?4))",
@@ -54,18 +55,32 @@ class Heads:
         self._heads: dict[AggregateRef, Head] = {}
         self._changed: set[AggregateRef] = set()
 
-    async def load(self, refs: Iterable[AggregateRef]) -> None:
-        """Read the heads of these aggregates."""
+    async def load(self, refs: Collection[AggregateRef], beside: str = "") -> list[Sequence[Any]]:
+        """Read the heads of these aggregates.
+
+        Args:
+            refs: of the aggregates.
+            beside: a query for five columns, the last of them not null, to be answered in the same round trip; its
+                ``?1`` to ``?3`` are the feed's key.
+
+        Returns:
+            The rows of ``beside``.
+        """
         wanted = {ref for ref in refs if ref not in self._heads}
-        if not wanted:
-            return
+        if not wanted and not beside:
+            return []
         driver = await Driver.under(self._conn)
-        names = [json.dumps(list(wanted))] if driver.dialect == "sqlite" else zip(*wanted, strict=True)
+        names = [json.dumps(list(wanted))] if driver.dialect == "sqlite" else _columns(wanted)
         self._heads.update({ref: Head() for ref in wanted})
-        for kind, aggregate_id, version, hashes in await driver.fetch(
-            _LOAD + _REFS[driver.dialect], *self._key, *names
-        ):
-            self._heads[AggregateRef(kind, aggregate_id)] = Head(version, hashes.split())
+        others: list[Sequence[Any]] = []
+        query = _LOAD + _REFS[driver.dialect] + (f" UNION ALL {beside}" if beside else "")
+        for row in await driver.fetch(query, *self._key, *names):
+            kind, aggregate_id, version, hashes, other = row
+            if other is None:
+                self._heads[AggregateRef(kind, aggregate_id)] = Head(version, hashes.split())
+            else:
+                others.append(row)
+        return others
 
     def version(self, ref: AggregateRef) -> int:
         """Return the last version applied; 0 for none. The aggregate must have been loaded."""
@@ -96,3 +111,7 @@ class Heads:
             await driver.write(_STORE_ROW, [(*self._key, *row) for row in rows])
         else:
             await driver.fetch(_STORE_ROWS, *self._key, *zip(*rows, strict=True))
+
+
+def _columns(refs: Collection[AggregateRef]) -> list[list[str]]:
+    return [[ref.type for ref in refs], [ref.id for ref in refs]]

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from spoel_common.events import Envelope, NewerVersion, UpcasterMissing, parse_event_type
-from spoel_common.messaging.aside import Aside, State, after_s
+from spoel_common.messaging.aside import LOAD_ASIDE, Aside, State, after_s
 from spoel_common.messaging.faults import describe, is_machinery
 from spoel_common.messaging.heads import FeedKey, Heads, digest_of
 from spoel_common.messaging.projection import Projection, Received
@@ -124,8 +124,7 @@ class Taking:
     async def prepare(self, deliveries: Sequence[Delivery]) -> list[Came]:
         """Read the messages, and from the database what is known of their aggregates."""
         came = [self._read(delivery) for delivery in deliveries]
-        await self.aside.load()
-        await self.heads.load(one.ref for one in came if one.envelope is not None)
+        self.aside.fill(await self.heads.load({one.ref for one in came}, beside=LOAD_ASIDE))
         return came
 
     async def finish(self) -> None:

@@ -8,6 +8,7 @@ ended, for they would hold back the horizon behind which events are read.
 """
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
@@ -44,6 +45,19 @@ _POSTGRES_SESSION = {
     "idle_in_transaction_session_timeout": "30s",
     "timezone": "UTC",
 }
+
+
+class _RollsBack(sqlite3.Connection):
+    """A connection that ends its transaction when it is closed.
+
+    SQLite keeps a closed connection, its write lock included, for as long as a cursor on it lives: in the traceback of
+    a cancelled task that can be long.
+    """
+
+    def close(self) -> None:
+        if self.in_transaction:
+            self.rollback()
+        super().close()
 
 
 class Database:
@@ -101,7 +115,7 @@ class Database:
         path = Path(url.database)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         url = url.set(drivername="sqlite+aiosqlite")
-        options = {"timeout": BUSY_TIMEOUT_S}
+        options = {"timeout": BUSY_TIMEOUT_S, "factory": _RollsBack}
         # an error never repeats the values of a statement: they may be a patient's
         writer = create_async_engine(
             url, hide_parameters=True, pool_size=1, max_overflow=0, pool_timeout=30, connect_args=options

@@ -14,6 +14,8 @@ from spoel_common.store.driver import Driver
 async def upsert(conn: AsyncConnection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert rows; where the primary key is there already, overwrite the other columns that are given.
 
+    Of several rows with the same key only the last is written, which comes to the same.
+
     Args:
         conn: a connection of ``database.write()``.
         table: with a primary key.
@@ -25,14 +27,16 @@ async def upsert(conn: AsyncConnection, table: Table, rows: Sequence[Mapping[str
     if not rows:
         return
     plan = _plan(table, tuple(rows[0]), conn.dialect)
+    latest = {tuple([row[key] for key in plan.keys]): row for row in rows}
     driver = await Driver.under(conn)
-    await driver.write(plan.statement, [plan.values(row) for row in rows])
+    await driver.write(plan.statement, [plan.values(row) for row in latest.values()])
 
 
 class _Plan(NamedTuple):
     """A statement, and how the values of its columns are handed to the driver."""
 
     statement: str
+    keys: list[str]
     columns: tuple[tuple[str, Callable[[Any], Any] | None], ...]
 
     def values(self, row: Mapping[str, Any]) -> list[Any]:
@@ -50,7 +54,7 @@ def _plan(table: Table, names: tuple[str, ...], dialect: Dialect) -> _Plan:
         f"ON CONFLICT ({', '.join(map(quote, keys))}) "
         + (f"DO UPDATE SET {', '.join(others)}" if others else "DO NOTHING")
     )
-    return _Plan(statement, tuple((name, _converter(table, name, dialect)) for name in names))
+    return _Plan(statement, keys, tuple((name, _converter(table, name, dialect)) for name in names))
 
 
 def _converter(table: Table, name: str, dialect: Dialect) -> Callable[[Any], Any] | None:
