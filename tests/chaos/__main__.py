@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -27,7 +28,6 @@ from tests.postgres_server import memory_disk
 from spoel_common.logging import configure_logging
 from spoel_local.demo.world import morning_clock
 from spoel_local.launcher import Options, Ports
-from spoel_local.processes import ending_on_signals
 
 
 class Part(NamedTuple):
@@ -96,8 +96,12 @@ def _run(part: Part, seed: int, plan: list[Round]) -> dict[str, Any]:
     (folder / "anew").mkdir()
     options = Options(data_dir=folder / "data", rooms=1, clock=morning_clock(part.speed), ports=Ports.any_free())
     started_s = time.monotonic()
-    with ending_on_signals(), part.place(options) as place:
-        outcome, trouble = asyncio.run(_rounds(part, place, seed, plan, folder / "anew"))
+    with part.place(options) as place:
+        try:
+            outcome, trouble = asyncio.run(_rounds(part, place, seed, plan, folder / "anew"))
+        except asyncio.CancelledError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
     report = {
         "place": part.name,
         "ok": trouble is None and not outcome.failed and outcome.rounds == len(plan),
@@ -122,6 +126,10 @@ def _run(part: Part, seed: int, plan: list[Round]) -> dict[str, Any]:
 
 async def _rounds(part: Part, place: Place, seed: int, plan: list[Round], folder: Path) -> tuple[Outcome, str | None]:
     """Go through a plan, and end early at the first round after which something does not hold."""
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    assert task is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, task.cancel)
     async with Run(place, seed, folder, _say, part.pace) as run:
         for planned in plan:
             try:
@@ -142,4 +150,7 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except asyncio.CancelledError:  # a signal asked for the end; everything was stopped
+        sys.exit(130)

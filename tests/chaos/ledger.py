@@ -48,6 +48,7 @@ class Ledger:
     """Every command of a run.
 
     Attributes:
+        not_now: answers that said to come again, by service and kind of problem.
         reads: answered reads, by service.
         roots: sizes and roots of the audit log as it was served, in the order of the answers.
     """
@@ -56,13 +57,14 @@ class Ledger:
     acknowledged: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
     lost: Counter[str] = field(default_factory=Counter)
+    not_now: Counter[str] = field(default_factory=Counter)
     reads: Counter[str] = field(default_factory=Counter)
     roots: list[tuple[int, str]] = field(default_factory=list)
 
     def forget(self) -> None:
         """Begin anew."""
         self.told.clear()
-        for counter in (self.acknowledged, self.refused, self.lost, self.reads):
+        for counter in (self.acknowledged, self.refused, self.lost, self.not_now, self.reads):
             counter.clear()
 
     def answered(self, service: str) -> int:
@@ -77,6 +79,7 @@ class Ledger:
             "refused": self.refused.total(),
             "unknown_at_first": sum(bool(told.lost) for told in self.told.values()),
             "answers_lost": self.lost.total(),
+            "answered_not_now": self.not_now.total(),
             "reads": self.reads.total(),
         }
 
@@ -139,6 +142,7 @@ class Callers:
                 if _is_final(answer):
                     return answer
                 trouble = answer.text
+                self.ledger.not_now[f"{told.service} {_kind_of(answer)}"] += 1
                 if answer.status_code == httpx.codes.INTERNAL_SERVER_ERROR:
                     told.lost += 1
                     self.ledger.lost[told.service] += 1
@@ -149,9 +153,11 @@ class Callers:
 def _is_final(answer: httpx.Response) -> bool:
     if answer.is_success:
         return True
-    if answer.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
-        return False
+    return answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR and _kind_of(answer) not in _PASSES
+
+
+def _kind_of(answer: httpx.Response) -> str:
     try:
-        return str(answer.json()["type"]).rpartition(":")[2] not in _PASSES
+        return str(answer.json()["type"]).rpartition(":")[2]
     except (ValueError, KeyError):
-        return True
+        return str(answer.status_code)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import httpx
 from tests.chaos.cluster import NODES, Cluster
 from tests.chaos.plan import CRASH, CUT, DISK, KILL, STOP, Fault
 from tests.postgres_server import PostgresServer
@@ -29,6 +30,7 @@ FULL_AT_BYTES = 4_096
 
 _TWINS = ("intake", "planning")
 _LOOK_EVERY_S = 0.1
+_ANSWER_WITHIN_S = 5.0
 
 
 class NotMended(Exception):
@@ -113,17 +115,32 @@ class Place:
         target = fault.kind.target
         if target == "nats-*":
             return list(NODES)
-        if target != "leader" or self.cluster is None:
+        if target not in {"leader", "publisher"}:
             return [target]
-        store = next(store for store in self.instance.stores if store.service == fault.service)
-        name = StoreName(site=self.instance.site, service=store.service, store=store.store)
+        find = self._leader_of if target == "leader" else self._publisher_of
         deadline_s = time.monotonic() + READY_WITHIN_S
         while time.monotonic() < deadline_s:
-            leader = await asyncio.to_thread(self.cluster.leader_of, name.stream)
-            if leader is not None:
-                return [leader]
+            found = await asyncio.to_thread(find, fault.service)
+            if found is not None:
+                return [found]
             await asyncio.sleep(_LOOK_EVERY_S)
-        raise NotMended(f"{name.stream} has no leader")
+        raise NotMended(f"{fault.service} has no {target}")
+
+    def _leader_of(self, service: str) -> str | None:
+        if self.cluster is None:
+            raise ValueError("this place has no cluster")
+        store = next(store for store in self.instance.stores if store.service == service)
+        name = StoreName(site=self.instance.site, service=store.service, store=store.store)
+        return self.cluster.leader_of(name.stream)
+
+    def _publisher_of(self, service: str) -> str | None:
+        """Return the process that says of its own relay that it publishes."""
+        for name, url in zip((service, f"{service}-2"), self.addresses[service], strict=True):
+            with contextlib.suppress(httpx.HTTPError, ValueError, KeyError):
+                checks = httpx.get(f"{url}/health/ready", timeout=_ANSWER_WITHIN_S, trust_env=False).json()["checks"]
+                if any(check["name"] == "relay" and check["detail"] == "publishes" for check in checks):
+                    return name
+        return None
 
     async def _kill(self, names: list[str], down_s: float) -> None:
         for name in names:

@@ -19,7 +19,7 @@ class Kind(NamedTuple):
     Attributes:
         what: kill, stop (SIGSTOP), disk-full, crash (of PostgreSQL), cut (of a NATS node's links).
         target: a process; ``leader`` is the NATS node that leads the stream of the service whose commands are counted,
-            ``nats-*`` every node at once.
+            ``nats-*`` every node at once, ``publisher`` the one of the service's processes whose relay publishes.
         how: of a cut: ``silent`` (nothing passes, nobody is told) or ``reset`` (connections end, new ones are refused).
     """
 
@@ -113,8 +113,10 @@ def hospital_menu() -> Menu:
         twins = (service, f"{service}-2")
         menu[service] = [
             *everywhere,
+            Choice(Kind(KILL, "publisher"), 1, (0.0, 2.0)),
+            Choice(Kind(STOP, "publisher"), 2, (15.0, 20.0)),
             *(Choice(Kind(KILL, twin), 1, (0.0, 2.0)) for twin in twins),
-            *(Choice(Kind(STOP, twin), 1, (15.0, 20.0)) for twin in twins),
+            Choice(Kind(STOP, f"{service}-2"), 1, (15.0, 20.0)),
             Choice(Kind(CRASH, "postgres"), 2, (0.0, 2.0)),
             Choice(Kind(KILL, "nats-*"), 1, (0.0, 3.0)),
             Choice(Kind(DISK, "leader"), 1, (2.0, 5.0)),
