@@ -1,6 +1,7 @@
 """Consuming: fetch, decode, hash, inbox, projection, checkpoint, commit, acknowledge, in batches of 250.
 
-Ours is the real consumer with a read model of one upsert an event; the bare side is ``fetch`` of the client library,
+Ours is the real consumer with a read model that upserts a row for each event (of several rows of one case in a batch
+``upsert`` writes the last, as for any read model); the bare side is ``fetch`` of the client library,
 one ``executemany`` of (id, raw) with the driver itself, commit, and an acknowledgement of each message. Both read the
 same stream of a server that syncs always, into a new database on a real disk. The events are of 100 cases at a time,
 five of each, as in a clinic at work; every fifth event is of a new case.
