@@ -149,11 +149,11 @@ class EventStore:
         last = (await conn.execute(_LAST[self.database.dialect], {"type": ref.type, "id": ref.id})).one_or_none()
         version = 0 if last is None else last.version
         if version != expected_version:
-            if await _already_there(conn, rows):
+            found = await _found(conn, rows)
+            if all_there(rows, found):
                 return
-            raise version_conflict(
-                ref, f"it is at version {version} by now, the request was decided at {expected_version}"
-            )
+            by_now = f"it is at version {version} by now, the request was decided at {expected_version}"
+            raise version_conflict(ref, "an event id is already used by another event" if found else by_now)
         if last is not None and last.archived:
             raise archived_refusal(ref)
         if last is not None and last.behind:
@@ -231,9 +231,9 @@ class EventStore:
             return (await conn.execute(select(func.count()).select_from(events))).scalar_one()
 
 
-async def _already_there(conn: AsyncConnection, rows: Sequence[Row]) -> bool:
+async def _found(conn: AsyncConnection, rows: Sequence[Row]) -> dict[str, bytes]:
     query = select(events.c.id, events.c.raw).where(events.c.id.in_([row.id for row in rows]))
-    return all_there(rows, {row.id: bytes(row.raw) for row in await conn.execute(query)})
+    return {row.id: bytes(row.raw) for row in await conn.execute(query)}
 
 
 def _is_lost_race(error: DBAPIError) -> bool:
