@@ -93,7 +93,7 @@ def test_the_kept_pages_are_as_generated(page):
 def test_the_page_of_events_names_every_event_with_its_version_its_aggregate_and_its_fields():
     page = (ROOT / "docs" / "events.md").read_text(encoding="utf-8")
     for model in (model for service in SERVICES for model in event_models(service)):
-        of_service = page.partition(f"\n## {model.service}\n")[2].partition("\n## ")[0]
+        of_service = page.partition(f"\n## {model.service} publishes\n")[2].partition("\n## ")[0]
         (line,) = re.findall(rf"^\| `{model.event_name}` v{model.event_version} \|.*$", of_service, re.MULTILINE)
         assert all(f"`{field}`" in line for field in model.model_fields)
         assert all(reader in line for reader in set(readers_of(model.service, model.event_name)) - {"audit"})
