@@ -34,6 +34,9 @@ _EVENTS = {
     "postgresql": "SELECT * FROM events WHERE position > :after ORDER BY xid, position",
 }
 
+_HEADS = "SELECT projection, source, aggregate_type, aggregate_id, last_version FROM inbox"
+_HELD = "SELECT projection, source, count(*) AS events FROM held GROUP BY projection, source"
+
 
 class Event(NamedTuple):
     """One row of a service's event table, or one message of its stream, in the same form.
@@ -150,10 +153,9 @@ class Reading:
         """Read what is new, and return everything."""
         for store in self._instance.stores:
             async with opened(store) as database:
-                if store.service != "audit":
-                    await self._read_store(self._names[store.service].source, database)
-                    await self._read_stream(self._names[store.service])
-                else:
+                await self._read_store(self._names[store.service].source, database)
+                await self._read_stream(self._names[store.service])
+                if store.service == "audit":
                     await self._read_log(database)
                 await self._read_applied(store.service, database)
         return self.books
@@ -196,22 +198,22 @@ class Reading:
             self.books.log.append(Line(row["event_id"], digest, hashlib.sha256(b"\x00" + bytes(row["entry"])).digest()))
 
     async def _read_applied(self, service: str, database: Database) -> None:
-        projection = MODELS[service].projection
-        key = {"projection": projection.name, "version": projection.version}
-        where = "WHERE projection = :projection AND projection_version = :version"
         found = {
-            Reader(service, projection.name, name.source): Applied()
+            Reader(service, projection, name.source): Applied()
+            for projection, services in MODELS[service].reads.items()
             for name in self._names.values()
-            if name.service in projection.services
+            if name.service in services
         }
-        by_source = {reader.source: applied for reader, applied in found.items()}
-        for row in await mappings(database, f"SELECT source, stream_sequence FROM feeds {where}", **key):
-            by_source[row["source"]].sequence = row["stream_sequence"]
-        heads = f"SELECT source, aggregate_type, aggregate_id, last_version FROM inbox {where}"
-        for row in await mappings(database, heads, **key):
-            by_source[row["source"]].heads[row["aggregate_type"], row["aggregate_id"]] = row["last_version"]
-        for row in await mappings(database, f"SELECT source, count(*) AS n FROM held {where} GROUP BY source", **key):
-            by_source[row["source"]].held = row["n"]
+
+        def of(row: RowMapping) -> Applied:
+            return found[Reader(service, row["projection"], row["source"])]
+
+        for row in await mappings(database, "SELECT projection, source, stream_sequence FROM feeds"):
+            of(row).sequence = row["stream_sequence"]
+        for row in await mappings(database, _HEADS):
+            of(row).heads[row["aggregate_type"], row["aggregate_id"]] = row["last_version"]
+        for row in await mappings(database, _HELD):
+            of(row).held = row["events"]
         self.books.applied.update(found)
 
 

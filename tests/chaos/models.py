@@ -7,6 +7,7 @@ consumer and its inbox.
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -21,7 +22,7 @@ from spoel_common.messaging import Projection, Received
 from spoel_common.store import Database, migrate
 from spoel_intake import tables as intake
 from spoel_intake.events import ALL_EVENTS as INTAKE_EVENTS
-from spoel_intake.projections import Stamp, project_own, strips_projection
+from spoel_intake.projections import ANSWERING_SERVICES, Stamp, project_own, strips_projection
 from spoel_planning import tables as planning
 from spoel_planning.projections import knowledge_projection
 from spoel_stimulation import foreign_events as stimulation_foreign
@@ -39,12 +40,19 @@ class Model(NamedTuple):
         projection: what builds those of others' events.
         queries: table → what of it must be equal, wherever it was built.
         own: the service whose own events build some of them, in their transaction; None if there is none.
+        also: what else reads in this service, and whose events: only that it has read them all is checked.
     """
 
     package: str
     projection: Projection
     queries: Mapping[str, sa.Select[Any]]
     own: str | None = None
+    also: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+
+    @property
+    def reads(self) -> dict[str, tuple[str, ...]]:
+        """Projection → the services whose events it reads."""
+        return {self.projection.name: self.projection.services, **self.also}
 
 
 def _without(table: sa.Table, *columns: str) -> sa.Select[Any]:
@@ -76,6 +84,7 @@ MODELS: Mapping[str, Model] = {
             **_whole(intake.rooms, intake.cases, intake.staff),
         },
         own="intake",
+        also={"erasure-answers": ANSWERING_SERVICES},
     ),
     "planning": Model(
         "spoel_planning",
@@ -87,6 +96,7 @@ MODELS: Mapping[str, Model] = {
             planning.answered_stimuli,
             planning.room_sessions,
         ),
+        also={"patients": ("intake",)},
     ),
     "stimulation": Model(
         "spoel_stimulation",
@@ -113,6 +123,7 @@ MODELS: Mapping[str, Model] = {
         "spoel_audit",
         log_projection(Sequencer(ScaledClock.starting_now(1.0))),
         {"log": _log(), "log_feed": sa.select(audit.log_feed), "log_tree": sa.select(audit.log_tree.c.size)},
+        also={"erasures": ("intake",)},
     ),
 }
 
