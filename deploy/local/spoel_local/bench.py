@@ -7,6 +7,7 @@ on the same data; absolute figures go with it, and mean little on another machin
 
 import importlib.metadata
 import importlib.util
+import logging
 import os
 import platform
 import statistics
@@ -17,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import structlog
 from pydantic import BaseModel, ConfigDict
 
 
@@ -100,6 +102,8 @@ def run(folder: Path, name: str) -> Report:
     Raises:
         BenchmarkMissing: no such file in ``folder``.
     """
+    # what the parts under test log belongs neither into the timing nor into the report
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     module = _load(folder, name)
     results: list[Result] = module.run()
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"

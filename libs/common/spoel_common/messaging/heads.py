@@ -16,13 +16,20 @@ HASHES_KEPT = 16
 FeedKey = tuple[str, int, str]
 """Projection, its version, source."""
 
-_LOAD = """
-    SELECT aggregate_type, aggregate_id, last_version, hashes, CAST(NULL AS BOOLEAN) FROM inbox
-    WHERE projection = ?1 AND projection_version = ?2 AND source = ?3 AND (aggregate_type, aggregate_id) IN """
-_REFS = {
-    "sqlite": "(SELECT value ->> 0, value ->> 1 FROM json_each(?4))",
-    "postgresql": "(SELECT * FROM unnest(?4::text[], ?5::text[]))",
+_LOAD = {
+    "sqlite": """
+        SELECT aggregate_type, aggregate_id, last_version, hashes, CAST(NULL AS BOOLEAN) FROM inbox
+        WHERE projection = ?1 AND projection_version = ?2 AND source = ?3
+          AND (aggregate_type, aggregate_id) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?4))""",
+    "postgresql": """
+        SELECT kind, name, last_version, hashes, CAST(NULL AS BOOLEAN)
+        FROM unnest(?4::text[], ?5::text[]) AS wanted (kind, name), LATERAL (
+            SELECT last_version, hashes FROM inbox
+            WHERE projection = ?1 AND projection_version = ?2 AND source = ?3
+              AND aggregate_type = wanted.kind AND aggregate_id = wanted.name OFFSET 0) AS head""",
 }
+"""OFFSET 0 keeps PostgreSQL at one look into the index for each aggregate; else it scans the feed, 10 ms a batch."""
+
 _STORE = """
     INSERT INTO inbox (projection, projection_version, source, aggregate_type, aggregate_id, last_version, hashes)
     {} ON CONFLICT (projection, projection_version, source, aggregate_type, aggregate_id)
@@ -73,7 +80,7 @@ class Heads:
         names = [json.dumps(list(wanted))] if driver.dialect == "sqlite" else _columns(wanted)
         self._heads.update({ref: Head() for ref in wanted})
         others: list[Sequence[Any]] = []
-        query = _LOAD + _REFS[driver.dialect] + (f" UNION ALL {beside}" if beside else "")
+        query = _LOAD[driver.dialect] + (f" UNION ALL {beside}" if beside else "")
         for row in await driver.fetch(query, *self._key, *names):
             kind, aggregate_id, version, hashes, other = row
             if other is None:

@@ -10,20 +10,21 @@ from typing import Any
 import asyncpg
 from sqlalchemy.exc import DBAPIError, InterfaceError
 
-from spoel_common.store.job import AnswerExists, Job, all_there, refusal
+from spoel_common.store.job import AnswerExists, Job, all_there, refusal, version_conflict
 from spoel_common.store.names import AggregateRef
 
 POOL_SIZE = 8
 _CONNECT_TIMEOUT_S = 10.0
 _TIMEOUT_S = 30.0
 
+# EXISTS in place of count(*) is planned as a hash of the whole table of archived aggregates.
 _APPEND = """
     WITH misfit AS MATERIALIZED (
         SELECT 1 FROM unnest($1::text[], $2::text[], $3::bigint[]) AS head (type, id, expected)
         WHERE expected <> coalesce((
             SELECT version FROM events WHERE aggregate_type = head.type AND aggregate_id = head.id
             ORDER BY version DESC LIMIT 1), 0)
-        OR EXISTS (SELECT 1 FROM archived WHERE aggregate_type = head.type AND aggregate_id = head.id)
+        OR (SELECT count(*) FROM archived WHERE aggregate_type = head.type AND aggregate_id = head.id) > 0
     ), written AS (
         INSERT INTO events (id, aggregate_type, aggregate_id, version, type, raw)
         SELECT * FROM unnest($4::text[], $5::text[], $6::text[], $7::bigint[], $8::text[], $9::bytea[])
@@ -129,4 +130,5 @@ async def _explain(conn: asyncpg.Connection, job: Job) -> tuple[int, int]:
     heads = [tuple(row) for row in await conn.fetch(_HEADS, kinds, ids)]
     versions = {AggregateRef(kind, aggregate_id): version for kind, aggregate_id, version, _ in heads}
     archived = {AggregateRef(kind, aggregate_id) for kind, aggregate_id, _, is_archived in heads if is_archived}
-    raise refusal(job, found, versions, archived)
+    faster = version_conflict(AggregateRef(*job.heads[0][:2]), "another request changed it at the same time")
+    raise refusal(job, found, versions, archived) or faster

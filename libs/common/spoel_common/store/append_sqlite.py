@@ -135,25 +135,29 @@ def _write_all(conn: sqlite3.Connection, jobs: list[Job]) -> list[Outcome] | Non
     """Write jobs; None where one of them does not fit, with some of them written."""
     positions: list[Outcome] = []
     for job in jobs:
-        position = _write(conn, job)
-        if position is None:
+        written = _write(conn, job)
+        if not isinstance(written, int):
             return None
-        positions.append(position)
+        positions.append(written)
     return positions
 
 
 def _take_alone(conn: sqlite3.Connection, job: Job) -> Outcome:
     conn.execute("SAVEPOINT job")
-    position = _write(conn, job)
-    if position is None:
-        conn.execute("ROLLBACK TO job")
-    outcome = _explain(conn, job) if position is None else position
+    written = _write(conn, job)
+    if isinstance(written, int):
+        conn.execute("RELEASE job")
+        return written
+    conn.execute("ROLLBACK TO job")
+    outcome = _explain(conn, job)
     conn.execute("RELEASE job")
+    if outcome is None:
+        raise written or sqlite3.IntegrityError(f"nothing speaks against {job.heads}, and it does not fit")
     return outcome
 
 
-def _write(conn: sqlite3.Connection, job: Job) -> int | None:
-    """Write a job; None where it does not fit, with some of it written perhaps."""
+def _write(conn: sqlite3.Connection, job: Job) -> int | sqlite3.IntegrityError | None:
+    """Write a job and return its position; where it does not fit, why as far as known, with some of it written."""
     for head in job.heads:
         if head[2] > 0 and not conn.execute(_STANDS, head).fetchone()[0]:
             return None
@@ -162,8 +166,8 @@ def _write(conn: sqlite3.Connection, job: Job) -> int | None:
         position: int = conn.execute("SELECT last_insert_rowid()").fetchone()[0]
         if job.answer is not None:
             conn.execute(_KEEP, _texts(job.answer))
-    except sqlite3.IntegrityError:
-        return None
+    except sqlite3.IntegrityError as error:
+        return error
     return position
 
 
@@ -171,7 +175,7 @@ def _texts(answer: NewAnswer) -> NewAnswer | tuple[object, ...]:
     return (*answer[:-1], format_utc(answer.created_at))
 
 
-def _explain(conn: sqlite3.Connection, job: Job) -> Outcome:
+def _explain(conn: sqlite3.Connection, job: Job) -> Outcome | None:
     if job.answer is not None and conn.execute(_ANSWERED, job.answer[:3]).fetchone():
         return AnswerExists()
     found, position = {}, 0

@@ -8,7 +8,6 @@ every aggregate's versions in sequence.
 """
 
 import asyncio
-import sqlite3
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -237,10 +236,9 @@ async def _found(conn: AsyncConnection, rows: Sequence[Row]) -> dict[str, bytes]
 
 
 def _is_lost_race(error: DBAPIError) -> bool:
-    code = getattr(error.orig, "sqlite_errorcode", None)
-    return getattr(error.orig, "sqlstate", None) in _LOST_RACES or (
-        isinstance(code, int) and code & 0xFF == sqlite3.SQLITE_CONSTRAINT
-    )
+    """Tell whether the database refused because of another event that is there: raced for, or of the same id."""
+    sqlstate = getattr(error.orig, "sqlstate", None)
+    return sqlstate in _LOST_RACES or (sqlstate is None and "events are append-only: already there" in str(error.orig))
 
 
 def _stored(row: RowMapping) -> StoredEvent:

@@ -112,8 +112,8 @@ def all_there(rows: Sequence[Row], found: Mapping[str, bytes]) -> bool:
 
 def refusal(
     job: Job, found: Mapping[str, bytes], versions: Mapping[AggregateRef, int], archived: set[AggregateRef]
-) -> SpoelError:
-    """Explain why a job was refused.
+) -> SpoelError | None:
+    """Explain why a job was refused; None where by now nothing speaks against it.
 
     Args:
         job: what was asked.
@@ -129,11 +129,9 @@ def refusal(
             return version_conflict(
                 ref, f"it is at version {versions[ref]} by now, the request was decided at {expected}"
             )
-    ref = AggregateRef(*job.heads[0][:2])
-    return version_conflict(
-        ref,
-        "an event id is already used by another event" if found else "another request changed it at the same time",
-    )
+    if found:
+        return version_conflict(AggregateRef(*job.heads[0][:2]), "an event id is already used by another event")
+    return None
 
 
 def archived_refusal(ref: AggregateRef) -> AggregateArchived:

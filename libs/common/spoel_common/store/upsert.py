@@ -29,11 +29,18 @@ async def upsert(conn: AsyncConnection, table: Table, rows: Sequence[Mapping[str
     plan = _plan(table, tuple(rows[0]), conn.dialect)
     latest = {tuple([row[key] for key in plan.keys]): row for row in rows}
     driver = await Driver.under(conn)
-    await driver.write(plan.statement, [plan.values(row) for row in latest.values()])
+    values = [plan.values(row) for row in latest.values()]
+    if driver.dialect == "sqlite":
+        await driver.write(plan.statement, values)
+    else:
+        await driver.fetch(plan.statement, *zip(*values, strict=True))
 
 
 class _Plan(NamedTuple):
-    """A statement, and how the values of its columns are handed to the driver."""
+    """A statement, and how the values of its columns are handed to the driver.
+
+    On SQLite the statement takes one row, on PostgreSQL an array for each column: all rows in one go.
+    """
 
     statement: str
     keys: list[str]
@@ -48,13 +55,21 @@ def _plan(table: Table, names: tuple[str, ...], dialect: Dialect) -> _Plan:
     quote = dialect.identifier_preparer.quote
     keys = [column.name for column in table.primary_key.columns]
     others = [f"{quote(name)} = excluded.{quote(name)}" for name in names if name not in keys]
+    marks = [f"?{number}" for number in range(1, len(names) + 1)]
     statement = (
-        f"INSERT INTO {quote(table.name)} ({', '.join(map(quote, names))}) "  # noqa: S608 - names of our own tables
-        f"VALUES ({', '.join(f'?{number}' for number in range(1, len(names) + 1))}) "
+        f"INSERT INTO {quote(table.name)} ({', '.join(map(quote, names))}) "
+        f"{_rows(table, names, marks, dialect)} "
         f"ON CONFLICT ({', '.join(map(quote, keys))}) "
         + (f"DO UPDATE SET {', '.join(others)}" if others else "DO NOTHING")
     )
     return _Plan(statement, keys, tuple((name, _converter(table, name, dialect)) for name in names))
+
+
+def _rows(table: Table, names: tuple[str, ...], marks: list[str], dialect: Dialect) -> str:
+    if dialect.name == "sqlite":
+        return f"VALUES ({', '.join(marks)})"
+    arrays = [f"{mark}::{table.c[name].type.compile(dialect)}[]" for mark, name in zip(marks, names, strict=True)]
+    return f"SELECT * FROM unnest({', '.join(arrays)})"  # noqa: S608 - types of our own columns
 
 
 def _converter(table: Table, name: str, dialect: Dialect) -> Callable[[Any], Any] | None:
