@@ -55,6 +55,16 @@ async def test_a_decision_on_an_old_version_is_refused(shop):
             await work.append(COUNTER, "a", stale, [Counted(number=1)])
 
 
+async def test_what_is_only_recorded_is_durable_with_its_envelope_and_refused_where_it_is_there(shop):
+    await shop.units.record(COUNTER, "a", [Counted(number=2), Counted(number=3)], ACTOR, "c-7")
+
+    assert await shop.units.load(COUNTER, "a") == Loaded(5, 2)
+    envelope = await newest(shop)
+    assert (envelope.aggregateversion, envelope.correlationid, envelope.actorbig) == (2, "c-7", ACTOR.big_number)
+    with pytest.raises(VersionConflict):
+        await shop.units.record(COUNTER, "a", [Counted(number=1)], ACTOR, "c-8")
+
+
 @pytest.mark.invariant("INV-5")
 async def test_an_envelope_says_who_did_what_when_where_and_why(shop):
     technician = Actor(

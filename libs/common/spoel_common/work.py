@@ -32,7 +32,7 @@ from spoel_common.clock import Clock, utc_now
 from spoel_common.events import Catalogue, Envelope, EventData
 from spoel_common.ids import new_id
 from spoel_common.people import Actor
-from spoel_common.store import AggregateRef, Database, EventStore, snapshots
+from spoel_common.store import AggregateRef, Append, Database, EventStore, StoreName, snapshots
 
 S = TypeVar("S")
 
@@ -172,11 +172,9 @@ class Work:
             EventTooLarge: an event is larger than may be stored.
         """
         ids = [new_id() for _ in events] if event_ids is None else list(event_ids)
-        envelopes = [
-            self._envelope(aggregate.name, aggregate_id, version, event, event_id, room=room, simulated=simulated)
-            for version, (event, event_id) in enumerate(zip(events, ids, strict=True), start=loaded.version + 1)
-        ]
+        stamp = _Stamp(self.actor, self.now, self.correlation_id, self.causation_id, self.traceparent, room, simulated)
         ref = AggregateRef(aggregate.name, aggregate_id)
+        envelopes = _envelopes(self._store.name, stamp, ref, loaded.version, events, ids)
         about: tracing.Attributes = {"spoel.aggregate.type": aggregate.name, "spoel.event.count": len(envelopes)}
         with tracing.span("append", attributes=about):
             await self._store.append(self.conn, ref, loaded.version, envelopes)
@@ -197,39 +195,49 @@ class Work:
         if closed:
             await snapshots.archive(self.conn, ref, after.version, self.now)
 
-    def _envelope(
-        self,
-        aggregate_type: str,
-        aggregate_id: str,
-        version: int,
-        event: EventData,
-        event_id: str,
-        *,
-        room: str | None,
-        simulated: bool | None,
-    ) -> Envelope:
-        name = self._store.name
-        return Envelope(
+
+@dataclass(frozen=True)
+class _Stamp:
+    """What the envelopes of one act have in common."""
+
+    actor: Actor
+    now: datetime
+    correlation_id: str
+    causation_id: str | None
+    traceparent: str | None
+    room: str | None = None
+    simulated: bool | None = None
+
+
+def _envelopes(
+    name: StoreName, stamp: _Stamp, ref: AggregateRef, version: int, events: Sequence[EventData], ids: Sequence[str]
+) -> list[Envelope]:
+    """Return the envelopes of events of one aggregate behind ``version``."""
+    actor = stamp.actor
+    return [
+        Envelope(
             id=event_id,
             source=name.source,
             type=event.event_type(),
-            subject=aggregate_id,
-            time=self.now,
-            aggregatetype=aggregate_type,
-            aggregateversion=version,
-            correlationid=self.correlation_id,
-            causationid=self.causation_id,
-            traceparent=self.traceparent,
-            actorid=self.actor.person_id,
-            actorroles=",".join(sorted(self.actor.roles)),
-            actorbig=self.actor.big_number,
-            onbehalfof=self.actor.supervisor_id,
-            supervisorid=self.actor.supervisor_id,
+            subject=ref.id,
+            time=stamp.now,
+            aggregatetype=ref.type,
+            aggregateversion=number,
+            correlationid=stamp.correlation_id,
+            causationid=stamp.causation_id,
+            traceparent=stamp.traceparent,
+            actorid=actor.person_id,
+            actorroles=",".join(sorted(actor.roles)),
+            actorbig=actor.big_number,
+            onbehalfof=actor.supervisor_id,
+            supervisorid=actor.supervisor_id,
             site=name.site,
-            room=room,
-            simulated=simulated,
+            room=stamp.room,
+            simulated=stamp.simulated,
             data=event.model_dump(mode="json"),
         )
+        for number, (event, event_id) in enumerate(zip(events, ids, strict=True), start=version + 1)
+    ]
 
 
 class UnitsOfWork:
@@ -279,6 +287,33 @@ class UnitsOfWork:
                 )
                 yield work
         self._on_appended(work.appended)
+
+    async def record(
+        self, aggregate: Aggregate[S], aggregate_id: str, events: Sequence[EventData], actor: Actor, correlation_id: str
+    ) -> None:
+        """Append the first events of a new aggregate, and return when they are durable.
+
+        For what is only to be recorded, with nothing to decide upon and no list to keep: by the store's hot path,
+        in which many callers share a commit.
+
+        Args:
+            aggregate: its kind; without snapshots.
+            aggregate_id: a new one.
+            events: at least one.
+            actor: who did it.
+            correlation_id: names the chain of acts.
+
+        Raises:
+            VersionConflict: the aggregate is there already.
+            EventTooLarge: an event is larger than may be stored.
+            sqlalchemy.exc.DBAPIError, OSError: the database failed.
+        """
+        ref = AggregateRef(aggregate.name, aggregate_id)
+        with tracing.span("record") as made:
+            stamp = _Stamp(actor, utc_now(self.clock), correlation_id, None, tracing.traceparent_of(made))
+            envelopes = _envelopes(self.store.name, stamp, ref, 0, events, [new_id() for _ in events])
+            await self.store.append_now([Append(ref, 0, envelopes)])
+        self._on_appended(len(envelopes))
 
     async def load(self, aggregate: Aggregate[S], aggregate_id: str) -> Loaded[S]:
         """Return the aggregate as of now, for reading only."""

@@ -22,5 +22,5 @@ async def write_line(work: Work, opening_id: str, line: EventData) -> None:
 async def log_opened(runtime: Runtime, reader: Actor, patient_id: str, case_id: str | None = None) -> None:
     """Write that ``reader`` is about to see a patient's file."""
     opening_id = new_id()
-    async with runtime.units.begin(reader, opening_id) as work:
-        await write_line(work, opening_id, FileOpened(opening_id=opening_id, patient_id=patient_id, case_id=case_id))
+    line = FileOpened(opening_id=opening_id, patient_id=patient_id, case_id=case_id)
+    await runtime.units.record(ACCESS, opening_id, [line], reader, opening_id)

@@ -18,7 +18,7 @@ from spoel_common.people import Actor, check_role
 from spoel_common.runtime import Runtime
 from spoel_common.sealing import CannotOpen
 from spoel_common.work import Work
-from spoel_intake.access import write_line
+from spoel_intake.access import ACCESS, write_line
 from spoel_intake.domain.refusals import PatientUnknown
 from spoel_intake.events import OpeningRefused, TextOpened
 from spoel_intake.handlers import is_erased
@@ -120,5 +120,4 @@ async def _log_refusal(runtime: Runtime, asker: Actor, request: OpeningRequest |
         reason=None if request is None else request.reason,
         problem=problem.slug,
     )
-    async with runtime.units.begin(asker, opening_id) as work:
-        await write_line(work, opening_id, refused)
+    await runtime.units.record(ACCESS, opening_id, [refused], asker, opening_id)

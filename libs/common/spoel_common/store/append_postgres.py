@@ -8,8 +8,8 @@ behind an aggregate's newest event in the store's order (see ``spoel_common.stor
 from typing import Any
 
 import asyncpg
-from sqlalchemy.exc import DBAPIError, InterfaceError
 
+from spoel_common.store.driver import as_sqlalchemy
 from spoel_common.store.job import AnswerExists, Job, all_there, refusal, version_conflict
 from spoel_common.store.names import AggregateRef
 
@@ -77,10 +77,8 @@ class PostgresAppender:
             pool = self._pool or await self._connect()
             async with pool.acquire(timeout=_TIMEOUT_S) as conn:
                 return await _append(conn, job)
-        except asyncpg.InterfaceError as error:
-            raise InterfaceError("append", None, error) from error
-        except asyncpg.PostgresError as error:
-            raise DBAPIError("append", None, error) from error
+        except (asyncpg.InterfaceError, asyncpg.PostgresError) as error:
+            raise as_sqlalchemy(error) from error
 
     async def close(self) -> None:
         """Close the connections."""

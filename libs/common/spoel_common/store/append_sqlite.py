@@ -11,10 +11,11 @@ import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from spoel_common.errors import SpoelError
 from spoel_common.events.model import format_utc
+from spoel_common.store.driver import as_sqlalchemy
 from spoel_common.store.job import AnswerExists, Job, NewAnswer, all_there, refusal
 from spoel_common.store.names import AggregateRef
 
@@ -60,7 +61,7 @@ class SqliteAppender:
 
         Raises:
             VersionConflict, AggregateArchived, AnswerExists: refused; nothing of the job is stored.
-            sqlalchemy.exc.OperationalError: the database failed; nothing of the job is stored.
+            sqlalchemy.exc.DBAPIError: the database failed; nothing of the job is stored.
         """
         done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._waiting.append((job, done))
@@ -87,11 +88,11 @@ class SqliteAppender:
 
     async def _commit_and_tell(self, taken: list[tuple[Job, asyncio.Future[int]]]) -> None:
         loop = asyncio.get_running_loop()
-        outcomes: list[Outcome] | list[OperationalError]
+        outcomes: list[Outcome] | list[DBAPIError]
         try:
             outcomes = await loop.run_in_executor(self._thread, self._commit, [job for job, _ in taken])
         except sqlite3.Error as error:
-            outcomes = [OperationalError("append", None, error) for _ in taken]
+            outcomes = [as_sqlalchemy(error) for _ in taken]
         for (_, done), outcome in zip(taken, outcomes, strict=True):
             if done.done():
                 continue  # its caller was cancelled

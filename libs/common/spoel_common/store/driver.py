@@ -44,7 +44,7 @@ class Driver:
                 return list(await self._connection.execute_fetchall(statement, values))
             return list(await self._connection.fetch(_dollars(statement), *values))
         except (sqlite3.Error, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            raise _wrapped(error) from error
+            raise as_sqlalchemy(error) from error
 
     async def write(self, statement: str, rows: Sequence[Sequence[object]]) -> None:
         """Run a statement for each of these rows of values.
@@ -55,7 +55,7 @@ class Driver:
         try:
             await self._connection.executemany(statement if self.dialect == "sqlite" else _dollars(statement), rows)
         except (sqlite3.Error, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            raise _wrapped(error) from error
+            raise as_sqlalchemy(error) from error
 
 
 @cache
@@ -63,7 +63,8 @@ def _dollars(statement: str) -> str:
     return statement.replace("?", "$")
 
 
-def _wrapped(error: Exception) -> DBAPIError:
+def as_sqlalchemy(error: Exception) -> DBAPIError:
+    """Return a driver's error as SQLAlchemy raises it."""
     kind = {sqlite3.OperationalError: OperationalError, asyncpg.InterfaceError: InterfaceError}.get(
         type(error), DBAPIError
     )
