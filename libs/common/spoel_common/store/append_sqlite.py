@@ -10,14 +10,16 @@ import asyncio
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-
-from sqlalchemy.exc import DBAPIError
+from typing import TYPE_CHECKING
 
 from spoel_common.errors import SpoelError
 from spoel_common.events.model import format_utc
 from spoel_common.store.driver import as_sqlalchemy
 from spoel_common.store.job import AnswerExists, Job, NewAnswer, all_there, refusal
 from spoel_common.store.names import AggregateRef
+
+if TYPE_CHECKING:
+    from sqlalchemy.exc import DBAPIError
 
 MAX_JOBS_A_COMMIT = 256
 
