@@ -9,12 +9,13 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import TracebackType
-from typing import NamedTuple, Protocol, Self
+from typing import Protocol, Self
 
 import structlog
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
 
+from spoel_common import readiness
 from spoel_common.errors import SpoelError
 from spoel_common.gaps import gap_recorder
 from spoel_common.identity import TokenVerifier
@@ -33,6 +34,7 @@ from spoel_common.messaging import (
 from spoel_common.messaging.relay import read_cursor
 from spoel_common.metrics import Metrics
 from spoel_common.people import Actor
+from spoel_common.readiness import Check, Look
 from spoel_common.settings import CannotStart, Settings, read_secret
 from spoel_common.store import (
     START,
@@ -40,15 +42,12 @@ from spoel_common.store import (
     EventStore,
     Position,
     StoreName,
-    check_append_only,
-    check_order,
     idempotency,
     migrate,
 )
 from spoel_common.supervision import Supervisor
 from spoel_common.work import UnitsOfWork
 
-CHECK_TIMEOUT_S = 3.0
 BROKER_CLOSE_TIMEOUT_S = 2.0
 IDEMPOTENCY_KEPT = timedelta(days=7)
 CLEANING_INTERVAL_S = 3_600.0
@@ -75,20 +74,6 @@ class Verifier(Protocol):
         """Return who holds ``token``, or refuse it."""
 
 
-class Check(NamedTuple):
-    """One condition of readiness.
-
-    Attributes:
-        name: what was looked at.
-        ok: whether it is as it should be.
-        detail: what was found, and what to do if it is wrong.
-    """
-
-    name: str
-    ok: bool
-    detail: str
-
-
 Task = Callable[["Runtime"], Awaitable[None]]
 Resources = Callable[["Runtime"], AbstractAsyncContextManager[None]]
 ReadyCheck = Callable[["Runtime"], Awaitable[Check]]
@@ -103,7 +88,6 @@ class Runtime:
         settings: the service's settings.
         package: the service's package; its ``migrations`` are applied at start.
         projections: read models to keep from events.
-        publishes: whether this service's own events are published.
         resources: the service's own context, entered before the tasks start and left after they have ended.
         tasks: the service's own background tasks, by name; each is supervised.
         checks: the service's own conditions of readiness.
@@ -134,7 +118,6 @@ class Runtime:
         package: str,
         projections: Sequence[Projection] = (),
         *,
-        publishes: bool = True,
         resources: Resources | None = None,
         tasks: Mapping[str, Task] | None = None,
         checks: Sequence[ReadyCheck] = (),
@@ -151,7 +134,6 @@ class Runtime:
         self.under_way: dict[object, asyncio.Event] = {}
         self.body_hash_key = body_hash_key
         self._projections = projections
-        self._publishes = publishes
         self._resources = resources
         self._tasks = dict(tasks or {})
         self._checks = checks
@@ -270,18 +252,18 @@ class Runtime:
 
     async def checks(self) -> list[Check]:
         """Look at every condition of readiness, each for a few seconds at most."""
-        looks: list[tuple[str, Callable[[], Awaitable[Check]]]] = [
-            ("database", self._check_database),
-            ("broker", self._check_broker),
-            ("durability", self._check_durability),
-            ("consumers", self._check_consumers),
-            ("identity", self._check_identity),
-            ("tasks", self._check_tasks),
-        ]
-        if self._publishes:
-            looks.append(("relay", self._check_relay))
-        looks += [(f"service-{number}", partial(check, self)) for number, check in enumerate(self._checks, start=1)]
-        return list(await asyncio.gather(*(_look(name, look) for name, look in looks)))
+        settings = self.settings
+        looks: dict[str, Look] = {
+            "database": lambda: readiness.check_database(self.database),
+            "broker": lambda: readiness.check_broker(self.broker, settings),
+            "durability": lambda: readiness.check_durability(self.broker, settings),
+            "consumers": lambda: readiness.check_consumers(self.keepers, len(self._projections)),
+            "identity": lambda: readiness.check_identity(self._identity, settings.issuer),
+            "tasks": lambda: readiness.check_tasks(self.supervisor.states),
+            "relay": lambda: readiness.check_relay(self._relay),
+        }
+        looks |= {f"service-{number}": partial(check, self) for number, check in enumerate(self._checks, start=1)}
+        return await readiness.look_at_all(looks)
 
     async def observe(self) -> None:
         """Bring the metrics up to date that are read rather than counted."""
@@ -346,10 +328,9 @@ class Runtime:
         settings = self.settings
         self.broker = await Broker.connect(nats_settings(settings), f"{settings.service}-{settings.store}")
         self._open.push_async_callback(_close, self.broker)
-        if self._publishes:
-            self._relay = Relay(self.store, self.broker, settings.stream_replicas)
-            self.supervisor.start("relay", self._relay.run)
-            self.supervisor.start("watermarks", WatermarkPublisher(self.store, self.broker, self.clock).run)
+        self._relay = Relay(self.store, self.broker, settings.stream_replicas)
+        self.supervisor.start("relay", self._relay.run)
+        self.supervisor.start("watermarks", WatermarkPublisher(self.store, self.broker, self.clock).run)
         self.supervisor.start("resend", Resender(self.store, self.broker).run)
         record_gap = gap_recorder(self.store, self.clock)
         for projection in self._projections:
@@ -362,52 +343,6 @@ class Runtime:
             async with self.database.write() as conn:
                 await idempotency.forget_before(conn, datetime.now(UTC) - IDEMPOTENCY_KEPT)
             await asyncio.sleep(CLEANING_INTERVAL_S)
-
-    async def _check_database(self) -> Check:
-        problem = await check_append_only(self.database) or await check_order(self.database)
-        return Check("database", problem is None, problem or "answers, and refuses changes of events")
-
-    async def _check_broker(self) -> Check:
-        if self.broker is None or not self.broker.connected:
-            servers = ", ".join(self.settings.nats_url) or "no server"
-            return Check("broker", ok=False, detail=f"NATS is not connected at {servers}; check SPOEL_NATS_URL")
-        return Check("broker", ok=True, detail="NATS is connected")
-
-    async def _check_durability(self) -> Check:
-        if self.broker is None:
-            return Check("durability", ok=False, detail="NATS was not reached yet")
-        problem = await self.broker.check_server()
-        accepted = self.settings.unchecked_durability_reason
-        if problem is None or accepted is not None:
-            return Check("durability", ok=True, detail=f"accepted: {accepted}" if problem else "NATS syncs always")
-        return Check("durability", ok=False, detail=f"{problem}; or say why not in SPOEL_UNCHECKED_DURABILITY_REASON")
-
-    async def _check_relay(self) -> Check:
-        if self._relay is not None and self._relay.follows:
-            return Check("relay", ok=True, detail="another process publishes")
-        problem = "not started yet" if self._relay is None else self._relay.problem
-        return Check("relay", problem is None, problem or "publishes")
-
-    async def _check_consumers(self) -> Check:
-        if len(self.keepers) < len(self._projections):
-            return Check("consumers", ok=False, detail="not started yet: NATS was not reached")
-        problems = [problem for keeper in self.keepers for problem in keeper.problems()]
-        return Check("consumers", not problems, "; ".join(problems) or f"{len(self.keepers)} running")
-
-    async def _check_identity(self) -> Check:
-        known = self._identity is None or await self._identity.ready()
-        detail = (
-            "tokens can be checked" if known else f"no key of the issuer {self.settings.issuer}; check SPOEL_ISSUER"
-        )
-        return Check("identity", known, detail)
-
-    async def _check_tasks(self) -> Check:
-        waiting = [
-            f"{name}: {state.last_error}"
-            for name, state in self.supervisor.states.items()
-            if not state.running and not state.finished
-        ]
-        return Check("tasks", not waiting, "; ".join(waiting) or "all running")
 
     async def _stop(self) -> None:
         await self.supervisor.stop(self.settings.stop_timeout_s)
@@ -466,14 +401,3 @@ async def _fetch_keys(verifier: TokenVerifier) -> None:
     """
     if not await verifier.ready():
         raise IssuerAway("the issuer's keys could not be fetched")
-
-
-async def _look(name: str, look: Callable[[], Awaitable[Check]]) -> Check:
-    try:
-        async with asyncio.timeout(CHECK_TIMEOUT_S):
-            return await look()
-    except TimeoutError:
-        return Check(name, ok=False, detail=f"no answer within {CHECK_TIMEOUT_S:g} s")
-    except Exception as error:  # noqa: BLE001 - a check that fails in any way is a check that is not met
-        _log.warning("check.failed", check=name, exc_info=True)
-        return Check(name, ok=False, detail=f"{type(error).__name__}; the log says more")

@@ -9,7 +9,8 @@ from spoel_audit.projections import erasures_projection, log_projection
 from spoel_audit.readiness import find_fault
 from spoel_audit.settings import AuditSettings
 from spoel_common.erasure import ErasureAnswers
-from spoel_common.runtime import Check, Runtime, Verifier
+from spoel_common.readiness import Check
+from spoel_common.runtime import Runtime, Verifier
 from spoel_common.web import create_app
 
 

@@ -21,7 +21,8 @@ from spoel_common.events import Envelope
 from spoel_common.ids import new_id
 from spoel_common.messaging import BrokerAway, read_history
 from spoel_common.people import Actor
-from spoel_common.runtime import Check, Runtime, nats_settings
+from spoel_common.readiness import Check
+from spoel_common.runtime import Runtime, nats_settings
 from spoel_common.store import StoreName, upsert
 from spoel_common.store.schema import events as stored
 from spoel_common.work import Aggregate, Work

@@ -4,7 +4,8 @@ from functools import partial
 
 from fastapi import FastAPI
 
-from spoel_common.runtime import Check, Runtime, Verifier
+from spoel_common.readiness import Check
+from spoel_common.runtime import Runtime, Verifier
 from spoel_common.web import create_app
 from spoel_stimulation.api import EMERGENCY_STOP_PATHS, router
 from spoel_stimulation.node import Node

@@ -41,7 +41,7 @@ async def apply(conn, envelope, decoded, raw):
 def build(settings):
     reads = service == "reader"
     projections = [Projection("echo", 1, ("trial",), Catalogue([Counted]), apply)] if reads else []
-    runtime = Runtime(settings, "spoel_trial", projections, publishes=not reads, verifier=Tokens(ANNA))
+    runtime = Runtime(settings, "spoel_trial", projections, verifier=Tokens(ANNA))
     return create_app(runtime, title=service, routers=[router], state={"trial": Trial()})
 
 run_service(ReaderSettings if service == "reader" else TrialSettings, build)

@@ -3,7 +3,8 @@ import logging
 import re
 
 from spoel_common import tracing
-from spoel_common.runtime import Check, Runtime
+from spoel_common.readiness import Check
+from spoel_common.runtime import Runtime
 from spoel_common.web import create_app
 
 

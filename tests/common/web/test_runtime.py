@@ -14,7 +14,7 @@ import httpx
 import pytest
 from tests.common.web.trial_service import ANNA, COUNTER, NOBODY_LISTENS, Counted, Tokens, TrialSettings, router
 
-from spoel_common import runtime as runtime_module
+from spoel_common import readiness
 from spoel_common.events import Catalogue
 from spoel_common.messaging import Projection
 from spoel_common.messaging.relay import read_cursor
@@ -217,9 +217,9 @@ async def test_the_password_of_the_database_comes_from_a_file(settings, trial_pa
 
 
 async def test_a_check_that_hangs_is_not_met_and_holds_up_nothing(settings, trial_package, monkeypatch):
-    monkeypatch.setattr(runtime_module, "CHECK_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(readiness, "CHECK_TIMEOUT_S", 0.05)
 
-    async def hangs(_runtime: Runtime) -> runtime_module.Check:
+    async def hangs(_runtime: Runtime) -> readiness.Check:
         await asyncio.Event().wait()
         raise AssertionError
 

@@ -72,11 +72,11 @@ class SqliteAppender:
         return 0, await done
 
     async def close(self) -> None:
-        """Finish what waits and close the connection."""
+        """Finish what waits and close the connection; the next call would open another."""
         if self._draining is not None:
             await self._draining
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect)
-        self._thread.shutdown()
+        if self._conn is not None:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect)
 
     async def _drain(self) -> None:
         try:
