@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import asyncpg
@@ -17,7 +18,7 @@ import asyncpg
 from spoel_common.events import Envelope
 from spoel_common.ids import new_id
 from spoel_common.store import AggregateRef, Append, Database, EventStore, NewAnswer
-from spoel_common.store.job import job_of
+from spoel_common.store.job import Job, job_of
 from spoel_local.bench import Result, judge
 
 from . import stage
@@ -26,6 +27,7 @@ ROUNDS = 7
 BULK = 20_000
 LIBRARY = Path(__file__).parent / "others" / "eventsourcing_recorder.py"
 LIBRARY_EVENTS = 10_000
+NO_TARGET = {"target": None, "met": None}
 SINGLE = 1_500
 AGGREGATE = 10
 """Events of one aggregate that a transaction of 100 appends together."""
@@ -59,7 +61,7 @@ async def _measure(place: Path, server: stage.PostgresServer) -> list[Result]:
         await _compare(f"{one}, one caller, PostgreSQL", _ours(postgres), asyncpg_driver, SINGLE, 1, 0.60),
         await _compare(f"{one}, 64 callers, SQLite", _many_callers(sqlite), driver, 4 * SINGLE, 1, 2.0),
     ]
-    results.append(await _against_the_library(server, postgres))
+    results += await _against_the_library(server)
     for database in (sqlite, bare_sqlite, postgres):
         await database.close()
     await bare_postgres.close()
@@ -152,8 +154,13 @@ def _bare_postgres(conn: asyncpg.Connection) -> Side:
     return append
 
 
-async def _against_the_library(server: stage.PostgresServer, ours: Database) -> Result:
-    """Append ready bytes, 100 a transaction; the library in a process and a database of its own on that server."""
+async def _against_the_library(server: stage.PostgresServer) -> list[Result]:
+    """Append ready bytes, 100 a transaction: ours, the bare driver, and the library in a process of its own.
+
+    Each starts with an empty database of the same server. The bare driver's ratio says how much of ours is the driver.
+    """
+    ours = await stage.new_postgres(server)
+    bare = await asyncpg.connect(await stage.new_postgres_url(server))
     name = (await stage.new_postgres_url(server)).rpartition("/")[2]
     size = str(len(stage.envelopes(1)[0].to_bytes()))
     command = [sys.executable, str(LIBRARY), "127.0.0.1", str(server.port), "spoel", name, str(LIBRARY_EVENTS), size]
@@ -161,21 +168,29 @@ async def _against_the_library(server: stage.PostgresServer, ours: Database) -> 
     if process.stdin is None or process.stdout is None:
         raise RuntimeError("the library's process has no pipes")
     process.stdin.write(f"{server.password}\n".encode())
-    pairs = []
+    rounds = []
     for _ in range(ROUNDS + 1):
-        mine = await _ready_bytes(ours)
+        mine, driver = await _ready_bytes(ours.appender.append), await _ready_bytes(partial(_insert, bare))
         process.stdin.write(b"once more\n")
         await process.stdin.drain()
-        pairs.append((mine, float(await process.stdout.readline())))
+        rounds.append((mine, driver, float(await process.stdout.readline())))
     process.stdin.close()
     await process.wait()
+    await ours.close()
+    await bare.close()
     what = "append ready bytes 100 a transaction, PostgreSQL, against the library eventsourcing with DB functions"
-    return _as_rate(judge(what, pairs[1:], 4.0), LIBRARY_EVENTS)
+    theirs = judge(what, [(mine, library) for mine, _, library in rounds[1:]], 4.0)
+    drivers = judge(f"{what}: the bare driver", [(driver, library) for _, driver, library in rounds[1:]], 0.0)
+    return [_as_rate(theirs, LIBRARY_EVENTS), _as_rate(drivers, LIBRARY_EVENTS).model_copy(update=NO_TARGET)]
 
 
-async def _ready_bytes(database: Database) -> float:
+async def _insert(conn: asyncpg.Connection, job: Job) -> None:
+    await conn.execute(_POSTGRES, *zip(*job.rows, strict=True))
+
+
+async def _ready_bytes(append: Callable[[Job], Awaitable[object]]) -> float:
     jobs = [job_of(stage.NAME, _appends(batch), _answer()) for batch in _batches(LIBRARY_EVENTS, 100)]
     start = time.perf_counter()
     for job in jobs:
-        await database.appender.append(job)
+        await append(job)
     return time.perf_counter() - start
