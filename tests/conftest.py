@@ -280,7 +280,7 @@ def _postgres_database(server: PostgresServer, template: str) -> Iterator[str]:
 def _in_thread(work: Coroutine[None, None, None]) -> None:
     """Run ``work`` to its end, also where a loop runs in this thread."""
     with ThreadPoolExecutor(1) as pool:
-        pool.submit(asyncio.run, work).result(timeout=30)
+        pool.submit(asyncio.run, work).result(timeout=90)
 
 
 async def _on_server(server: PostgresServer, statement: str) -> None:
