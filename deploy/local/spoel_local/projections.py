@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import httpx
 import typer
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -99,15 +100,17 @@ def _ask(instance: Instance, token: str, service: str, method: str, path: str) -
 
 
 def _print(lines: list[dict[str, Any]]) -> None:
-    table = Table(*_HEADINGS)
+    table = Table(*_HEADINGS, box=box.SIMPLE, padding=(0, 1, 0, 0))
+    for column, key in zip(table.columns, ("service", "name"), strict=False):
+        column.min_width = max((len(line[key]) for line in lines), default=0)  # names are typed again: none is cut
     for line in lines:
         as_of, age = _oldest(line["feeds"])
         table.add_row(
             line["service"],
             line["name"],
             str(line["version"]),
-            line["since"],
-            as_of,
+            line["since"][:10],
+            as_of[11:19] or as_of,
             age,
             str(sum(line["behind"].values())),
             escape(_rebuild(line["rebuild"])),
