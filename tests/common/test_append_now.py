@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from spoel_common.errors import VersionConflict
 from spoel_common.events import EventTooLarge
@@ -153,6 +154,37 @@ async def test_of_many_callers_at_once_each_gets_its_own_outcome(shop):
     assert len(set(repeated)) == 1
     assert sum(not isinstance(outcome, Exception) for outcome in contested) == 1
     assert await shop.store.count() == 60 * 3 + 2
+
+
+async def test_the_first_callers_of_a_database_may_come_all_at_once(shop):
+    await asyncio.gather(*(shop.store.append_now([asked(shop, f"f{number}")]) for number in range(30)))
+    assert await shop.store.count() == 30
+
+
+async def test_whatever_goes_wrong_every_caller_is_told_and_the_next_one_is_served(sqlite_shop, monkeypatch):
+    """A value that the driver cannot take is no error of the database: even then nobody waits for ever."""
+    appender = sqlite_shop.database.appender
+    commit = appender._commit
+
+    def refuse(_jobs):
+        raise OverflowError("Python int too large to convert to SQLite INTEGER")
+
+    monkeypatch.setattr(appender, "_commit", refuse)
+    jobs = [sqlite_shop.store.append_now([asked(sqlite_shop, f"o{number}")]) for number in range(3)]
+    outcomes = await asyncio.wait_for(asyncio.gather(*jobs, return_exceptions=True), 10)
+    assert [type(outcome) for outcome in outcomes] == [OverflowError] * 3
+    monkeypatch.setattr(appender, "_commit", commit)
+    await sqlite_shop.store.append_now([asked(sqlite_shop, "a")])
+    assert await stored(sqlite_shop) == [("a", 1)]
+
+
+async def test_who_does_not_get_a_turn_in_time_is_told_so_and_nothing_is_stored(sqlite_shop, monkeypatch):
+    monkeypatch.setattr("spoel_common.store.database.TURN_TIMEOUT_S", 0.1)
+    async with sqlite_shop.database.write():
+        with pytest.raises(PoolTimeout):
+            await sqlite_shop.store.append_now([asked(sqlite_shop, "a")])
+    await sqlite_shop.store.append_now([asked(sqlite_shop, "b")])
+    assert await stored(sqlite_shop) == [("b", 1)]
 
 
 async def test_units_of_work_and_the_hot_path_take_turns(shop):

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints,
 
 from spoel_common.errors import NotAllowed, PatientErased, SealedTextChanged, SpoelError
 from spoel_common.identity import IdentityUnavailable, TokenExpired, TokenInvalid, TokenMissing, TokenWithoutExpiry
-from spoel_common.messaging import NobodyAnswers, ask, ask_subject
+from spoel_common.messaging import BrokerAway, ask, ask_subject
 from spoel_common.runtime import Runtime, Unavailable
 
 OPENING = "open"
@@ -117,7 +117,7 @@ async def open_text(
     subject = ask_subject(runtime.settings.site, "intake", OPENING)
     try:
         raw = await ask(broker, subject, request.model_dump_json().encode(), timeout_s)
-    except NobodyAnswers as error:
+    except BrokerAway as error:  # or nobody listens
         raise Unavailable("Intake, which alone can open this text, does not answer. Try again shortly.") from error
     except TimeoutError as error:
         raise OpeningTimedOut(f"Intake did not answer within {timeout_s:g} s. Try again shortly.") from error

@@ -8,18 +8,18 @@ commit.
 
 import asyncio
 import sqlite3
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from spoel_common.errors import SpoelError
 from spoel_common.events.model import format_utc
 from spoel_common.store.driver import as_sqlalchemy
 from spoel_common.store.job import AnswerExists, Job, NewAnswer, all_there, refusal
 from spoel_common.store.names import AggregateRef
-
-if TYPE_CHECKING:
-    from sqlalchemy.exc import DBAPIError
 
 MAX_JOBS_A_COMMIT = 256
 
@@ -37,23 +37,26 @@ _ARCHIVED = "SELECT 1 FROM archived WHERE aggregate_type = ? AND aggregate_id = 
 Outcome = int | SpoelError | AnswerExists
 """Position of a job's last event, or why it was refused."""
 
+Waiting = tuple[Job, "asyncio.Future[int]"]
+MyTurn = Callable[[], AbstractAsyncContextManager[None]]
+
 
 class SqliteAppender:
     """Commits jobs on a SQLite file, as many at once as wait.
 
     Args:
         path: the file.
-        turn: held while a transaction of this process writes to the file.
+        my_turn: waits, for a limited time, until no other transaction of this process writes to the file.
         busy_timeout_s: how long a writer of another process is waited for.
     """
 
-    def __init__(self, path: Path, turn: asyncio.Lock, busy_timeout_s: float) -> None:
+    def __init__(self, path: Path, my_turn: MyTurn, busy_timeout_s: float) -> None:
         self._path = path
-        self._turn = turn
+        self._my_turn = my_turn
         self._busy_timeout_s = busy_timeout_s
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="append")
         self._conn: sqlite3.Connection | None = None
-        self._waiting: list[tuple[Job, asyncio.Future[int]]] = []
+        self._waiting: list[Waiting] = []
         self._draining: asyncio.Task[None] | None = None
 
     async def append(self, job: Job) -> tuple[int, int]:
@@ -64,6 +67,7 @@ class SqliteAppender:
         Raises:
             VersionConflict, AggregateArchived, AnswerExists: refused; nothing of the job is stored.
             sqlalchemy.exc.DBAPIError: the database failed; nothing of the job is stored.
+            sqlalchemy.exc.TimeoutError: the writers before did not come to an end; nothing of the job is stored.
         """
         done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._waiting.append((job, done))
@@ -81,27 +85,29 @@ class SqliteAppender:
     async def _drain(self) -> None:
         try:
             while self._waiting:
-                async with self._turn:
-                    taken = self._waiting[:MAX_JOBS_A_COMMIT]
-                    del self._waiting[:MAX_JOBS_A_COMMIT]
-                    await self._commit_and_tell(taken)
+                try:
+                    async with self._my_turn():
+                        taken = self._take()
+                        _tell(taken, await self._outcomes([job for job, _ in taken]))
+                except PoolTimeout as error:  # not our turn in time
+                    taken = self._take()
+                    _tell(taken, [error] * len(taken))
         finally:
             self._draining = None
 
-    async def _commit_and_tell(self, taken: list[tuple[Job, asyncio.Future[int]]]) -> None:
-        loop = asyncio.get_running_loop()
-        outcomes: list[Outcome] | list[DBAPIError]
+    def _take(self) -> list[Waiting]:
+        taken = self._waiting[:MAX_JOBS_A_COMMIT]
+        del self._waiting[:MAX_JOBS_A_COMMIT]
+        return taken
+
+    async def _outcomes(self, jobs: list[Job]) -> Sequence[int | Exception]:
+        """Commit jobs; whatever goes wrong is every caller's answer: none may wait for ever."""
         try:
-            outcomes = await loop.run_in_executor(self._thread, self._commit, [job for job, _ in taken])
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._commit, jobs)
         except sqlite3.Error as error:
-            outcomes = [as_sqlalchemy(error) for _ in taken]
-        for (_, done), outcome in zip(taken, outcomes, strict=True):
-            if done.done():
-                continue  # its caller was cancelled
-            if isinstance(outcome, Exception):
-                done.set_exception(outcome)
-            else:
-                done.set_result(outcome)
+            return [as_sqlalchemy(error)] * len(jobs)
+        except Exception as error:  # noqa: BLE001 - it is handed on to those who asked
+            return [error] * len(jobs)
 
     # --- in the thread
 
@@ -132,6 +138,16 @@ class SqliteAppender:
         if self._conn is not None:
             self._conn.close()
         self._conn = None
+
+
+def _tell(taken: Sequence[Waiting], outcomes: Sequence[int | Exception]) -> None:
+    for (_, done), outcome in zip(taken, outcomes, strict=True):
+        if done.done():
+            continue  # its caller was cancelled
+        if isinstance(outcome, Exception):
+            done.set_exception(outcome)
+        else:
+            done.set_result(outcome)
 
 
 def _write_all(conn: sqlite3.Connection, jobs: list[Job]) -> list[Outcome] | None:

@@ -12,6 +12,7 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Literal, Self
 
@@ -130,7 +131,14 @@ class Database:
         _on_begin(writer, "BEGIN IMMEDIATE")
         _on_begin(reader, "BEGIN")
         turn = asyncio.Lock()
-        return cls("sqlite", (writer, reader, reader), SqliteAppender(path, turn, BUSY_TIMEOUT_S), url, path, turn)
+        return cls(
+            "sqlite",
+            (writer, reader, reader),
+            SqliteAppender(path, partial(_held, turn), BUSY_TIMEOUT_S),
+            url,
+            path,
+            turn,
+        )
 
     @classmethod
     def _open_postgresql(cls, url: URL, schema: str | None) -> Self:
@@ -188,7 +196,7 @@ class Database:
     async def close(self) -> None:
         """Close every connection; those that cancelled tasks are giving back are waited for: they would stay open."""
         until_s = time.monotonic() + _GIVE_BACK_S
-        while any(_in_use(engine) for engine in (self._writer, self._reader)) and time.monotonic() < until_s:  # noqa: ASYNC110
+        while any(_in_use(engine) for engine in (self._writer, self._reader)) and time.monotonic() < until_s:  # noqa: ASYNC110 - the pool tells nobody
             await asyncio.sleep(0.005)
         await self.appender.close()
         await self._writer.dispose()
