@@ -35,7 +35,7 @@ class DeviceView(_View):
     status_age_s: float | None
     enabled: bool | None
     percent_mso: int | None
-    coil_temperature_c: int | None
+    coil_temperature_c: float | None
 
 
 class RoomView(_View):

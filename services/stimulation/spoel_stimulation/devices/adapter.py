@@ -80,6 +80,22 @@ class NotReady(DeviceError):
     title = "The stimulator is not ready for this"
 
 
+class InterlockOpen(DeviceError):
+    """The stimulator, or its coil, is not in a state to stimulate: too hot, no coil, coil switch open. Look at the coil."""
+
+    slug = "device-interlock-open"
+    status = 409
+    title = "An interlock of the stimulator is open"
+
+
+class NotAllowed(DeviceError):
+    """This device may not be used here: a simulator on a clinical site, a fast clock, another unit than expected."""
+
+    slug = "device-not-allowed"
+    status = 409
+    title = "This stimulator may not be used here"
+
+
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -164,20 +180,23 @@ class DeviceStatus(_Model):
     """The device's last word about itself.
 
     Attributes:
-        page: what its screen shows, for example ``timing``.
+        percent_mso: the set point as the device tells it.
+        coil_temperature_c: None where the device does not tell one.
+        coil_model: ``none`` where no coil is plugged in.
+        page: what its screen shows, for example ``timing``; empty for devices without pages.
         received_monotonic_s: ``time.monotonic()`` of the wall when the newest part of it arrived.
     """
 
     enabled: bool
     percent_mso: int
-    coil_temperature_c: int
+    coil_temperature_c: float | None
     coil_model: str
     page: str
     received_monotonic_s: float
 
 
 class Counters(_Model):
-    """The device's own counters.
+    """The device's own counters; not every device has them.
 
     Attributes:
         trains: trains, as its screen counts them.
@@ -197,7 +216,9 @@ class TrainResult(_Model):
         outcome: ``none``, ``partial`` and ``complete`` are known from evidence; ``unknown`` is not, and counts as
             delivered for every maximum and as not delivered for every minimum.
         pulses: delivered; None where unknown.
-        evidence: what the number rests on; None where unknown.
+        counters_before: None on a device without counters, as is ``counters_after``.
+        evidence: what the number rests on; None where unknown. ``status`` is the device's word that it began and ended
+            the train, without a counter to compare with.
         reason: why it is not complete, in words.
         first_onset_utc_ns: clock time at which the first stimulus was heard of.
         ended_utc_ns: clock time at which the end was heard of.
@@ -205,9 +226,9 @@ class TrainResult(_Model):
 
     outcome: Literal["complete", "partial", "none", "unknown"]
     pulses: int | None
-    counters_before: Counters
+    counters_before: Counters | None
     counters_after: Counters | None
-    evidence: Literal["frames-and-counter", "counter"] | None
+    evidence: Literal["frames-and-counter", "counter", "status"] | None
     reason: str = ""
     first_onset_utc_ns: int | None = None
     ended_utc_ns: int | None = None
@@ -253,7 +274,8 @@ class Stimulator(Protocol):
 
         Raises:
             LinkLost: nobody answers.
-            NotSupported: an unknown model; or a clock or site on which this device may not be used.
+            NotSupported: an unknown model.
+            NotAllowed: a clock or site on which this device may not be used (HZ-25).
         """
 
     async def stage(self, settings: TrainSettings) -> ReadBack:
@@ -271,6 +293,7 @@ class Stimulator(Protocol):
         Raises:
             NotReady: nothing is staged.
             RefusedByDevice: it stays disabled.
+            InterlockOpen: it says that its coil is missing, too hot or not in order.
         """
 
     async def change_percent_mso(self, percent_mso: int) -> ReadBack:
@@ -292,8 +315,8 @@ class Stimulator(Protocol):
     async def disarm(self) -> bool:
         """Disable, repeated until the device says so or 2 s have passed; True if it was read back. Never raises."""
 
-    async def counters(self) -> Counters:
-        """Ask the device's counters.
+    async def counters(self) -> Counters | None:
+        """Ask the device's counters; None where this device has none.
 
         Raises:
             LinkLost: no answer.

@@ -1,0 +1,8 @@
+"""Checks of the day."""
+
+revision = "0003"
+down_revision = "0002"
+
+
+def upgrade() -> None:
+    """Change nothing yet."""

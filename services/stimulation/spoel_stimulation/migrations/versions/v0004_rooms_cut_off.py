@@ -1,0 +1,8 @@
+"""Rooms cut off."""
+
+revision = "0004"
+down_revision = "0003"
+
+
+def upgrade() -> None:
+    """Change nothing yet."""
