@@ -1,43 +1,34 @@
-"""From a pattern to the onset of every pulse, in arrays of one element a pulse."""
+"""From a session or a course to arrays of one element a pulse.
 
-import math
+Everything is written by broadcasting into arrays that are made once: there is no loop over pulses, and no temporary
+array of a chunk's size.
+"""
+
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spoel_stimulation.engine.pattern import Pattern
+from spoel_stimulation.engine.session import Course, Part, Session
 
-MAX_PERCENT_MSO = 100
-
-
-@dataclass(frozen=True)
-class TrainArrays:
-    """The pulses of one train; all arrays have shape ``(pulses_per_train,)``.
-
-    Attributes:
-        onset_ns: nanoseconds since the first pulse of the session (of train 0), exact.
-        burst: index of the burst within the train, from 0.
-        percent_mso: set intensity in percent of maximum stimulator output.
-        channel: stimulator channel; always 0 until a device with several is driven.
-    """
-
-    onset_ns: NDArray[np.int64]
-    burst: NDArray[np.int32]
-    percent_mso: NDArray[np.int16]
-    channel: NDArray[np.int8]
+MAX_CHUNK_PULSES = 65_536
+MIN_CHUNK_PULSES = 64
+BYTES_PER_PULSE = 19
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PulseArrays:
-    """The pulses of a session; all arrays have shape ``(pulses,)``, in order of onset.
+    """Pulses in order of onset; all arrays have shape ``(pulses,)``.
 
     Attributes:
-        onset_ns: nanoseconds since the session's first pulse, exact.
-        train: index of the train, from 0.
-        burst: index of the burst within its train, from 0.
-        percent_mso: set intensity in percent of maximum stimulator output.
-        channel: stimulator channel, 0.
+        onset_ns: nanoseconds since the first pulse of what was expanded, exact.
+        train: index of the train, from 0, running on through parts and sessions.
+        burst: index of the burst, or single pulse, within its train, from 0.
+        percent_mso: set intensity in whole percent of maximum stimulator output, rounded down.
+        channel: stimulator channel.
     """
 
     onset_ns: NDArray[np.int64]
@@ -46,71 +37,162 @@ class PulseArrays:
     percent_mso: NDArray[np.int16]
     channel: NDArray[np.int8]
 
+    def __len__(self) -> int:
+        return len(self.onset_ns)
 
-def _floored(percent_mso: float) -> int:
-    """Return the intensity as a whole percent, rounded down: never more than was asked for.
 
-    Raises:
-        ValueError: outside 0 to 100.
+class _Block(NamedTuple):
+    """Some trains of a part, or some bursts of one train.
+
+    Attributes:
+        first_train: within the part; ``trains`` of them.
+        first_burst: within each train; ``bursts`` of them.
+        start_ns: onset of the part's first pulse.
+        train_number: of the part's first train in what is expanded.
     """
-    if not 0 <= percent_mso <= MAX_PERCENT_MSO:
-        raise ValueError(f"percent_mso is {percent_mso}; a stimulator has 0 to {MAX_PERCENT_MSO} %")
-    return math.floor(percent_mso)
+
+    part: Part
+    first_train: int
+    trains: int
+    first_burst: int
+    bursts: int
+    start_ns: int
+    train_number: int
+
+    @property
+    def pulses(self) -> int:
+        return self.trains * self.bursts * self.part.pattern.pulses_per_burst
 
 
-def _within_train_ns(pattern: Pattern) -> NDArray[np.int64]:
-    """Onsets since the train's first pulse, shape ``(bursts_per_train, pulses_per_burst)``."""
-    bursts = np.arange(pattern.bursts_per_train, dtype=np.int64) * pattern.burst_interval_ns
-    pulses = np.arange(pattern.pulses_per_burst, dtype=np.int64) * pattern.pulse_interval_ns
-    return bursts[:, None] + pulses
+def expand(session: Session) -> PulseArrays:
+    """Return all pulses of a session."""
+    arrays = _empty(session.pulses)
+    first = 0
+    for block in _whole_parts(session):
+        _write(block, arrays, first)
+        first += block.pulses
+    return arrays
 
 
-def expand_train(pattern: Pattern, train_index: int, percent_mso: float) -> TrainArrays:
-    """Return the pulses of one train.
+def chunks(plan: Session | Course, max_pulses: int = MAX_CHUNK_PULSES) -> Iterator[PulseArrays]:
+    """Yield the pulses of a session or a course in order, a chunk at a time.
+
+    A chunk has at most half of ``max_pulses``, so that the one in the reader's hands, the one that is made and the
+    session that is repeated stay below two times ``max_pulses`` together, however long the course.
 
     Args:
-        pattern: the session's pattern.
-        train_index: which train, from 0.
-        percent_mso: intensity in percent of maximum stimulator output; a fraction is rounded down.
+        plan: what is delivered.
+        max_pulses: most pulses of a chunk, at least 64.
 
     Raises:
-        ValueError: no such train, or an intensity outside 0 to 100.
+        ValueError: ``max_pulses`` is too small.
     """
-    if not 0 <= train_index < pattern.trains:
-        raise ValueError(f"train_index is {train_index}; the pattern has trains 0 to {pattern.trains - 1}")
-    onset_ns = _within_train_ns(pattern).ravel() + train_index * pattern.train_interval_ns
-    pulses = pattern.pulses_per_train
-    return TrainArrays(
-        onset_ns=onset_ns,
-        burst=np.repeat(np.arange(pattern.bursts_per_train, dtype=np.int32), pattern.pulses_per_burst),
-        percent_mso=np.full(pulses, _floored(percent_mso), dtype=np.int16),
-        channel=np.zeros(pulses, dtype=np.int8),
-    )
+    if max_pulses < MIN_CHUNK_PULSES:
+        raise ValueError(f"max_pulses is {max_pulses}; at least {MIN_CHUNK_PULSES} are needed")
+    course = plan if isinstance(plan, Course) else Course(session=plan)
+    most = max_pulses // 2
+    if course.session.pulses > most:
+        return _blocks_of_sessions(course, most)
+    return _repeated(course, most // course.session.pulses)
 
 
-def expand_session(pattern: Pattern, percent_mso: float) -> PulseArrays:
-    """Return the pulses of a whole session.
+def _repeated(course: Course, sessions: int) -> Iterator[PulseArrays]:
+    """Yield whole sessions, ``sessions`` in a chunk: one is expanded, the others are copies at a later time."""
+    one = expand(course.session)
+    starts = course.session_starts_ns
+    done = 0
+    while begun := list(islice(starts, sessions)):
+        yield _copies(one, np.array(begun, dtype=np.int64), course.session.trains, done)
+        done += len(begun)
 
-    Args:
-        pattern: the session's pattern.
-        percent_mso: intensity in percent of maximum stimulator output; a fraction is rounded down.
 
-    Raises:
-        ValueError: an intensity outside 0 to 100.
-    """
-    shape = (pattern.trains, pattern.bursts_per_train, pattern.pulses_per_burst)
-    pulses = pattern.pulses
-    onset_ns = np.empty(shape, dtype=np.int64)
-    starts = np.arange(pattern.trains, dtype=np.int64) * pattern.train_interval_ns
-    np.add(starts[:, None, None], _within_train_ns(pattern), out=onset_ns)
-    train = np.empty(shape, dtype=np.int32)
-    train[...] = np.arange(pattern.trains, dtype=np.int32)[:, None, None]
-    burst = np.empty(shape, dtype=np.int32)
-    burst[...] = np.arange(pattern.bursts_per_train, dtype=np.int32)[:, None]
+def _copies(one: PulseArrays, starts_ns: NDArray[np.int64], trains: int, done: int) -> PulseArrays:
+    count = len(starts_ns)
+    made = _empty(count * len(one))
+    shape = (count, len(one))
+    np.add(starts_ns[:, None], one.onset_ns, out=made.onset_ns.reshape(shape))
+    first_trains = np.arange(done, done + count, dtype=np.int32) * np.int32(trains)
+    np.add(first_trains[:, None], one.train, out=made.train.reshape(shape))
+    made.burst.reshape(shape)[...] = one.burst
+    made.percent_mso.reshape(shape)[...] = one.percent_mso
+    made.channel.reshape(shape)[...] = one.channel
+    return made
+
+
+def _blocks_of_sessions(course: Course, most: int) -> Iterator[PulseArrays]:
+    for index, start_ns in enumerate(course.session_starts_ns):
+        for whole in _whole_parts(course.session):
+            moved = whole._replace(
+                start_ns=start_ns + whole.start_ns, train_number=index * course.session.trains + whole.train_number
+            )
+            for block in _split(moved, most):
+                arrays = _empty(block.pulses)
+                _write(block, arrays, 0)
+                yield arrays
+
+
+def _whole_parts(session: Session) -> Iterator[_Block]:
+    train_number = 0
+    for part, start_ns in zip(session.parts, session.part_starts_ns, strict=True):
+        trains = part.pattern.trains
+        yield _Block(part, 0, trains, 0, part.pattern.bursts_per_train, start_ns, train_number)
+        train_number += trains
+
+
+def _split(block: _Block, most: int) -> Iterator[_Block]:
+    """Yield a part in blocks of at most ``most`` pulses: whole trains if they are short enough, else whole bursts."""
+    pattern = block.part.pattern
+    at_once = most // pattern.pulses_per_train
+    if at_once:
+        for first in range(0, block.trains, at_once):
+            yield block._replace(first_train=first, trains=min(at_once, block.trains - first))
+        return
+    at_once = most // pattern.pulses_per_burst
+    for train in range(block.trains):
+        for first in range(0, block.bursts, at_once):
+            bursts = min(at_once, block.bursts - first)
+            yield block._replace(first_train=train, trains=1, first_burst=first, bursts=bursts)
+
+
+def _empty(pulses: int) -> PulseArrays:
     return PulseArrays(
-        onset_ns=onset_ns.reshape(pulses),
-        train=train.reshape(pulses),
-        burst=burst.reshape(pulses),
-        percent_mso=np.full(pulses, _floored(percent_mso), dtype=np.int16),
-        channel=np.zeros(pulses, dtype=np.int8),
+        onset_ns=np.empty(pulses, dtype=np.int64),
+        train=np.empty(pulses, dtype=np.int32),
+        burst=np.empty(pulses, dtype=np.int32),
+        percent_mso=np.empty(pulses, dtype=np.int16),
+        channel=np.empty(pulses, dtype=np.int8),
     )
+
+
+def _write(block: _Block, arrays: PulseArrays, first: int) -> None:
+    """Write a block's pulses into ``arrays``, from index ``first`` on."""
+    pattern = block.part.pattern
+    shape = (block.trains, block.bursts * pattern.pulses_per_burst)
+    here = slice(first, first + block.pulses)
+    bursts = np.arange(block.first_burst, block.first_burst + block.bursts, dtype=np.int32)
+    trains = np.arange(block.first_train, block.first_train + block.trains, dtype=np.int64)
+    starts_ns = trains * pattern.train_interval_ns
+    starts_ns += block.start_ns
+    within_ns = bursts * np.int64(pattern.burst_interval_ns)
+    if pattern.pulses_per_burst > 1:
+        offsets_ns = np.arange(pattern.pulses_per_burst, dtype=np.int64) * pattern.pulse_interval_ns
+        within_ns = (within_ns[:, None] + offsets_ns).ravel()
+        bursts = bursts.repeat(pattern.pulses_per_burst)
+    np.add(starts_ns[:, None], within_ns, out=arrays.onset_ns[here].reshape(shape))
+    arrays.train[here].reshape(shape)[...] = (trains + block.train_number)[:, None]
+    arrays.burst[here].reshape(shape)[...] = bursts
+    _write_percents(block, arrays.percent_mso[here].reshape(shape))
+    arrays.channel[here].fill(block.part.channel)
+
+
+def _write_percents(block: _Block, out: NDArray[np.int16]) -> None:
+    """Write what each pulse is set to: first as if every train had the full intensity, then the weaker trains."""
+    ramped = 0 if block.part.ramp is None else block.part.ramp.trains
+    _write_row(block, ramped, out)
+    for row in range(min(block.trains, ramped - block.first_train)):
+        _write_row(block, block.first_train + row, out[row])
+
+
+def _write_row(block: _Block, train: int, out: NDArray[np.int16]) -> None:
+    percents = block.part.set_percents_mso(train)
+    out[...] = percents[0] if len(percents) == 1 else np.tile(np.array(percents, dtype=np.int16), block.bursts)
