@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spoel_stimulation.engine import AutonomyExceeded, Pattern, expand_session, split_for_autonomy
+from spoel_stimulation.engine import AutonomyExceeded, Pattern, Session, expand, split_for_autonomy
 
 
 def slow(pulses, interval_s=1.0, trains=1, train_interval_s=None):
@@ -29,7 +29,7 @@ def test_a_split_moves_no_onset_and_keeps_every_block_short(pulses, interval_s):
     assert blocks.bursts_per_train <= 10
     assert blocks.train_duration_s <= 10.0
     assert blocks.pulses == pattern.pulses
-    assert np.array_equal(expand_session(blocks, 50).onset_ns, expand_session(pattern, 50).onset_ns)
+    assert np.array_equal(expand(Session.of(blocks, 50)).onset_ns, expand(Session.of(pattern, 50)).onset_ns)
 
 
 @pytest.mark.invariant("INV-11")

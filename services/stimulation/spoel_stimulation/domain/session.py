@@ -7,6 +7,7 @@ from spoel_stimulation import commands as asked
 from spoel_stimulation.domain import conditions
 from spoel_stimulation.domain.conditions import Facts
 from spoel_stimulation.domain.conduct import authorised, check_running, closing, ids_of
+from spoel_stimulation.domain.envelope import check_dose, check_order_dose
 from spoel_stimulation.domain.identity import IdentityStrip, check_identity, check_site
 from spoel_stimulation.domain.refusals import (
     EarProtectionMissing,
@@ -90,6 +91,7 @@ def _check_order(facts: Facts, order: TreatmentOrder | MeasurementOrder) -> None
     if isinstance(order, TreatmentOrder):
         check_percent_mso(order, order.percent_mso)
         device_pattern(order, facts.limits.max_autonomous_s)
+        check_order_dose(order, facts.limits.cleared)
 
 
 def confirm_identity(
@@ -184,6 +186,7 @@ def change_parameter(state: SessionState, command: asked.ChangeParameter, by: Ac
 
     Raises:
         BeyondSignedBand: outside the band, or there is nothing to change.
+        BeyondHardLimits, NotOnClearedList: nobody may deliver it.
     """
     state.require(Act.CHANGE_PARAMETER)
     _check_operator(state, by, facts)
@@ -202,8 +205,11 @@ def change_parameter(state: SessionState, command: asked.ChangeParameter, by: Ac
         from_train_index=len(state.trains),
     )
     if command.parameter == "percent_rmt":
-        return [changed.model_copy(update={"to_percent_mso": percent_mso_for(order, command.value)})]
+        percent_mso = percent_mso_for(order, command.value)
+        check_dose(order, percent_mso, state.train_interval_s or order.pattern.train_interval_s, facts.limits.cleared)
+        return [changed.model_copy(update={"to_percent_mso": percent_mso})]
     check_train_interval(order, pattern, command.value)
+    check_dose(order, state.percent_mso, command.value, facts.limits.cleared)
     return [changed.model_copy(update={"from_percent_mso": None, "to_percent_mso": None})]
 
 

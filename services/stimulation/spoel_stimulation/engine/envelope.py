@@ -13,9 +13,7 @@ from typing import Literal, NamedTuple
 from spoel_stimulation.engine.limits import ClearedRow, Limits, PauseTable, TrainTable
 from spoel_stimulation.engine.pattern import NS_PER_S, Pattern, seconds_to_ns
 
-Grade = Literal[
-    "within", "beyond-stricter-table", "beyond-longest-tested", "not-covered", "beyond-limit", "refused"
-]
+Grade = Literal["within", "beyond-stricter-table", "beyond-longest-tested", "not-covered", "beyond-limit", "refused"]
 GRADES: tuple[Grade, ...] = (
     "within",
     "beyond-stricter-table",
@@ -103,7 +101,13 @@ class Finding(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """How a dose stands to all limits: the worst finding's grade, and for patterned stimulation the row that clears it."""
+    """How a dose stands to all limits.
+
+    Attributes:
+        grade: that of the worst finding.
+        findings: one a limit.
+        cleared_by: the row that patterned stimulation keeps to.
+    """
 
     grade: Grade
     findings: tuple[Finding, ...]
@@ -179,8 +183,8 @@ def _refusals(dose: Dose, limits: Limits) -> Iterable[Finding]:
             "highest-frequency",
             "refused",
             {
-                "en": f"Single pulses at {pattern.rate_hz:g} Hz; {hard.max_unpatterned_hz:g} Hz is the highest allowed.",
-                "nl": f"Losse pulsen op {pattern.rate_hz:g} Hz; {hard.max_unpatterned_hz:g} Hz is het hoogst toegestane.",
+                "en": f"Single pulses at {pattern.rate_hz:g} Hz; {hard.max_unpatterned_hz:g} Hz is the highest.",
+                "nl": f"Losse pulsen op {pattern.rate_hz:g} Hz; {hard.max_unpatterned_hz:g} Hz is het hoogste.",
             },
             hard.source,
             hard.verified,
@@ -259,7 +263,7 @@ def _clearance(dose: Dose, row: ClearedRow | None, cleared: Sequence[ClearedRow]
         "clinic-cleared-list",
         "refused",
         {
-            "en": f"Bursts are allowed within a row of the clinic's cleared list only. Outside the nearest row: {named}.",
+            "en": f"Bursts are allowed within a row of the cleared list only. Outside the nearest row: {named}.",
             "nl": f"Bursts mogen alleen binnen een rij van de vrijgavelijst. Buiten de naaste rij: {named}.",
         },
         "the clinic's cleared list",
@@ -281,7 +285,8 @@ def _outside(row: ClearedRow, dose: Dose) -> tuple[str, ...]:
         "percent": not dose.is_above(row.max_percent_rmt),
         "pulses_per_session": pattern.pulses <= row.max_pulses_per_session,
         "pulses_per_day": pattern.pulses + dose.pulses_today <= row.max_pulses_per_day,
-        "pause_between_sessions_s": since_s is None or since_s >= row.min_pause_between_sessions_s,
+        "pause_between_sessions_s": since_s is None
+        or seconds_to_ns(since_s) >= seconds_to_ns(row.min_pause_between_sessions_s),
     }
     return tuple(field for field, holds in kept.items() if not holds)
 

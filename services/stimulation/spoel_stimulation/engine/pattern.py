@@ -21,8 +21,9 @@ def seconds_to_ns(duration_s: float) -> int:
 class Pattern(BaseModel):
     """Pulses in bursts, bursts in trains, trains in a session.
 
-    A pair of pulses is a burst of two. Examples: 10 Hz standard ``(1, None, 40, 0.1, 75, 30.0)`` · iTBS 600 ``(3, 0.02, 10, 0.2, 20, 10.0)`` ·
-    1 Hz ``(1, None, 900, 1.0, 1, 900.0)`` · QPS ``(4, 0.005, 360, 5.0, 1, 1800.0)``.
+    Examples: 10 Hz standard ``(1, None, 40, 0.1, 75, 30.0)`` · iTBS 600 ``(3, 0.02, 10, 0.2, 20, 10.0)`` ·
+    1 Hz ``(1, None, 900, 1.0, 1, 900.0)`` · quadripulse ``(4, 0.005, 360, 5.0, 1, 1800.0)``; a pair of pulses is a
+    burst of two.
 
     Attributes:
         pulses_per_burst: 1 where the train is made of single pulses.

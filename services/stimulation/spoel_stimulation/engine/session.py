@@ -198,6 +198,4 @@ class Course(_Level):
     def session_starts_ns(self) -> Iterator[int]:
         """Onset of each session's first pulse."""
         session_ns, day_ns = seconds_to_ns(self.session_interval_s), seconds_to_ns(self.day_interval_s)
-        return (
-            day * day_ns + index * session_ns for day in range(self.days) for index in range(self.sessions_per_day)
-        )
+        return (day * day_ns + index * session_ns for day in range(self.days) for index in range(self.sessions_per_day))

@@ -15,13 +15,13 @@ for a circuit a pulse.
 """
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Values = float | NDArray[np.float64]
-Complex = complex | NDArray[np.complex128]
+Complex = complex | NDArray[np.inexact[Any]]
 Shape = Literal["biphasic", "halfsine", "monophasic"]
 
 DEFAULT_RATE_HZ = 2_000_000.0
@@ -119,7 +119,7 @@ def pulse(shape: Shape, circuit: Circuit) -> Pulse:
     """Return the pulse of a circuit.
 
     Raises:
-        ValueError: the circuit does not ring, or a monophasic pulse has no ``bridge_ohm``.
+        ValueError: the circuit does not ring, or a monophasic pulse has no ``bridge_ohm``, or one that is too high.
     """
     if shape == "biphasic":
         return (Segment(circuit.period_s, (_ringing(circuit),)),)
@@ -222,10 +222,64 @@ def synthesise(
     if all(np.ndim(value) == 0 for segment in one for value in (segment.duration_s, *segment.terms[0])):
         return np.multiply.outer(volts, _at(one, np.arange(samples) / rate_hz, slope=slope))
     made = np.zeros((len(volts), samples))
+    own = [
+        (_one_a_row(duration, volts), [(_one_a_row(scale, volts), _one_a_row(rate, volts)) for scale, rate in terms])
+        for duration, terms in one
+    ]
     for first in range(0, len(volts), _ROWS_AT_ONCE):
         rows = slice(first, first + _ROWS_AT_ONCE)
-        _write_rows(_rows_of(one, rows, len(volts)), volts[rows], rate_hz, made[rows], slope=slope)
+        start = np.zeros(len(volts[rows]))
+        for duration, terms in own:
+            end = start + duration[rows].real
+            values = np.zeros((len(start), -(-samples // _STRIDE), _STRIDE))
+            for coefficient, rate in terms:
+                scale = volts[rows] * coefficient[rows] * (rate[rows] if slope else 1)
+                _add_exponential(values, scale, rate[rows], start, rate_hz)
+            _write_between(values.reshape(len(start), -1)[:, :samples], start, end, rate_hz, made[rows])
+            start = end
     return made
+
+
+def _one_a_row(value: Values | Complex, volts: NDArray[np.float64]) -> NDArray[np.complex128]:
+    return np.broadcast_to(np.asarray(value, dtype=np.complex128), volts.shape)
+
+
+def _add_exponential(
+    values: NDArray[np.float64],
+    scale: NDArray[np.complex128],
+    rate: NDArray[np.complex128],
+    start_s: NDArray[np.float64],
+    rate_hz: float,
+) -> None:
+    """Add the real part of ``scale * exp(rate * (t - start))`` to every row.
+
+    ``exp`` of a sum is a product: with ``t`` split into a coarse and a fine part only a few values are computed
+    by ``exp``, and every sample is one complex product of two of them.
+
+    Args:
+        values: shape ``(rows, coarse, fine)``.
+        scale: shape ``(rows,)``, as ``rate`` and ``start_s``.
+        rate: of the exponential, 1/s.
+        start_s: when its time begins.
+        rate_hz: samples a second.
+    """
+    coarse_s = np.arange(values.shape[1]) * (values.shape[2] / rate_hz)
+    fine_s = np.arange(values.shape[2]) / rate_hz
+    left = scale[:, None] * np.exp(rate[:, None] * (coarse_s - start_s[:, None]))
+    right = np.exp(np.multiply.outer(rate, fine_s))
+    values += left.real[:, :, None] * right.real[:, None, :]
+    values -= left.imag[:, :, None] * right.imag[:, None, :]
+
+
+def _write_between(
+    values: NDArray[np.float64],
+    start_s: NDArray[np.float64],
+    end_s: NDArray[np.float64],
+    rate_hz: float,
+    out: NDArray[np.float64],
+) -> None:
+    t_s = np.arange(out.shape[1]) / rate_hz
+    np.copyto(out, values, where=(t_s >= start_s[:, None]) & (t_s < end_s[:, None]))
 
 
 def _ringing(circuit: Circuit) -> Term:
@@ -243,10 +297,12 @@ def _monophasic(circuit: Circuit) -> Pulse:
     current = np.real(ringing.coefficient * np.exp(ringing.rate * switched_s))
     half_trace = -0.5 * (resistance / inductance + 1 / (bridge * capacitance))
     determinant = (resistance / bridge + 1) / (inductance * capacitance)
-    root = np.sqrt(half_trace**2 - determinant + 0j)
+    if np.any(np.asarray(half_trace**2 <= determinant)):
+        raise ValueError("bridge_ohm is too high: the current would swing back, which the diode does not let it")
+    root = np.sqrt(half_trace**2 - determinant)
     slow, fast = half_trace + root, half_trace - root
     share = (-resistance / inductance - fast) / (slow - fast)
-    tail_s = np.log(TAIL) / np.real(slow)
+    tail_s = np.log(TAIL) / slow
     after = Segment(tail_s, (Term(current * share, slow), Term(current * (1 - share), fast)))
     return (Segment(switched_s, (ringing,)), after)
 
@@ -275,41 +331,3 @@ def _at(one: Pulse, t_s: NDArray[np.float64], *, slope: bool) -> NDArray[np.floa
         )
         start = start + float(np.asarray(duration))
     return values
-
-
-def _rows_of(one: Pulse, rows: slice, pulses: int) -> Pulse:
-    """Return some rows of a pulse whose parameters may be a number for all or one a row."""
-
-    def cut(value: Values | Complex) -> NDArray[np.complex128]:
-        return np.broadcast_to(np.asarray(value), (pulses,))[rows]
-
-    return tuple(
-        Segment(np.real(cut(duration)), tuple(Term(cut(term.coefficient), cut(term.rate)) for term in terms))
-        for duration, terms in one
-    )
-
-
-def _write_rows(
-    one: Pulse, volts: NDArray[np.float64], rate_hz: float, out: NDArray[np.float64], *, slope: bool
-) -> None:
-    """Write pulses that each have their own circuit.
-
-    ``exp`` of a sum is a product: with ``t`` split into a coarse and a fine part only a few values are computed
-    by ``exp``, and every sample is one complex product of two of them.
-    """
-    coarse = np.arange(-(-out.shape[1] // _STRIDE)) * (_STRIDE / rate_hz)
-    fine = np.arange(_STRIDE) / rate_hz
-    index = np.arange(out.shape[1]) / rate_hz
-    start = np.zeros(len(volts))
-    for duration, terms in one:
-        values = np.zeros((len(volts), len(coarse), _STRIDE))
-        for coefficient, rate in terms:
-            scale = volts * coefficient * (rate if slope else 1)
-            left = scale[:, None] * np.exp(rate[:, None] * (coarse - start[:, None]))
-            right = np.exp(np.multiply.outer(rate, fine))
-            values += left.real[:, :, None] * right.real[:, None, :]
-            values -= left.imag[:, :, None] * right.imag[:, None, :]
-        end = start + duration
-        within = (index >= start[:, None]) & (index < end[:, None])
-        np.copyto(out, values.reshape(len(volts), -1)[:, : out.shape[1]], where=within)
-        start = end

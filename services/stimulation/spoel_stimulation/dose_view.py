@@ -1,0 +1,123 @@
+"""What GET answers about a session's dose: how it stands to the published limits, and how warm the coil will be."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from spoel_stimulation.domain.envelope import coil_forecast, verdict_of
+from spoel_stimulation.domain.refusals import TransitionNotAllowed
+from spoel_stimulation.domain.state import SessionState
+from spoel_stimulation.engine.envelope import Finding, Grade
+from spoel_stimulation.engine.heat import Forecast, heat_data
+from spoel_stimulation.engine.limits import ClearedRow
+from spoel_stimulation.orders import TreatmentOrder
+
+
+class _View(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class FindingView(_View):
+    """How the dose stands to one limit; an advisory one is shown and does not count.
+
+    Attributes:
+        explanation: by language, ``nl`` and ``en``.
+        verified: somebody compared the limit with its source.
+    """
+
+    limit: str
+    grade: Grade
+    explanation: dict[str, str]
+    source: str
+    verified: bool
+    advisory: bool
+
+
+class CoilForecastView(_View):
+    """How warm the coil gets through the whole session, by a model that was not measured.
+
+    Attributes:
+        too_warm_at_s: seconds from the first pulse; null where it stays below ``limit_c``.
+        warning: by language; null where there is nothing to warn of.
+    """
+
+    highest_c: float
+    limit_c: float
+    too_warm_at_s: float | None
+    warning: dict[Literal["nl", "en"], str] | None
+    source: str
+    verified: bool
+
+
+class DoseView(_View):
+    """The dose of a treatment at the intensity and the pause in force.
+
+    Attributes:
+        grade: that of the worst finding.
+        cleared_by: the row of the clinic's list that bursts keep to.
+        coil: null where nothing is known of the stimulator's circuit or of the coil.
+    """
+
+    session_id: str
+    pulses: int
+    percent_mso: int
+    percent_rmt: float
+    grade: Grade
+    findings: list[FindingView]
+    cleared_by: str | None
+    coil: CoilForecastView | None
+
+
+def dose_view(state: SessionState, cleared: tuple[ClearedRow, ...], coil_temperature_c: float | None) -> DoseView:
+    """Return the dose of a session.
+
+    Args:
+        state: of a treatment.
+        cleared: the clinic's list.
+        coil_temperature_c: now; None where the device does not tell.
+
+    Raises:
+        TransitionNotAllowed: a measurement: each stimulus names its own intensity.
+    """
+    order, interval_s = state.order, state.train_interval_s
+    if not isinstance(order, TreatmentOrder) or interval_s is None:
+        raise TransitionNotAllowed("A measurement has no dose of its own: each stimulus names its intensity.")
+    verdict = verdict_of(order, state.percent_mso, interval_s, cleared)
+    row = verdict.cleared_by
+    return DoseView(
+        session_id=state.session.session_id,
+        pulses=order.pulses,
+        percent_mso=state.percent_mso,
+        percent_rmt=round(100 * state.percent_mso / order.threshold_percent_mso, 2),
+        grade=verdict.grade,
+        findings=[_finding_view(finding) for finding in verdict.findings],
+        cleared_by=None if row is None else f"{row.protocol_id} v{row.protocol_version}",
+        coil=_coil_view(coil_forecast(order, state.percent_mso, interval_s, coil_temperature_c)),
+    )
+
+
+def _finding_view(finding: Finding) -> FindingView:
+    return FindingView.model_validate(finding._asdict())
+
+
+def _coil_view(forecast: Forecast | None) -> CoilForecastView | None:
+    if forecast is None:
+        return None
+    limits = heat_data().limits
+    warning: dict[Literal["nl", "en"], str] | None = None
+    if forecast.too_warm_at_s is not None:
+        minutes = forecast.too_warm_at_s / 60
+        warning = {
+            "nl": f"De spoel wordt naar verwachting na {minutes:.0f} minuten warmer dan {forecast.limit_c:g} °C. "
+            "Koel hem eerst, of neem een gekoelde spoel.",
+            "en": f"The coil is expected to be above {forecast.limit_c:g} °C after {minutes:.0f} minutes. "
+            "Cool it first, or take a cooled coil.",
+        }
+    return CoilForecastView(
+        highest_c=round(forecast.highest_c, 1),
+        limit_c=forecast.limit_c,
+        too_warm_at_s=forecast.too_warm_at_s,
+        warning=warning,
+        source=limits.source,
+        verified=False,
+    )

@@ -1,0 +1,168 @@
+"""A room looks at the published limits itself: at opening, at arming and at every change (INV-2, HZ-12, HZ-13)."""
+
+import pytest
+from tests.stimulation.story import (
+    OPERATOR,
+    PATTERN_10HZ,
+    PATTERN_ITBS,
+    Story,
+    facts,
+    measurement_order,
+    treatment_order,
+)
+
+from spoel_common.settings import CannotStart
+from spoel_stimulation import commands as asked
+from spoel_stimulation.domain import session
+from spoel_stimulation.domain.conditions import Limits
+from spoel_stimulation.domain.refusals import BeyondHardLimits, NotOnClearedList, TransitionNotAllowed
+from spoel_stimulation.dose_view import dose_view
+from spoel_stimulation.engine.limits import example_cleared_list
+from spoel_stimulation.settings import StimulationSettings, cleared_list
+
+CLEARED = example_cleared_list()
+NOTHING_CLEARED = Limits(cleared=())
+
+
+def opened(order, **changes):
+    story = Story(order=order)
+    command = asked.OpenSession(session_id="session-1", supervisor_id=None)
+    return session.open_session(story.state, command, OPERATOR, facts(signed=order, **changes))
+
+
+def changed(pattern, **changes):
+    return pattern.model_copy(update=changes)
+
+
+@pytest.mark.invariant("INV-2")
+@pytest.mark.requirement("PL-07")
+@pytest.mark.hazard("HZ-12")
+@pytest.mark.parametrize(
+    ("order", "limit"),
+    [
+        (treatment_order(ceiling=132.0), "highest-percent"),
+        (treatment_order(changed(PATTERN_10HZ, burst_interval_s=0.03)), "highest-frequency"),
+        (treatment_order(changed(PATTERN_10HZ, train_interval_s=5.0)), "shortest-pause"),
+        (treatment_order(changed(PATTERN_10HZ, train_interval_s=4.2)), "shortest-pause"),
+    ],
+)
+def test_a_signed_order_that_nobody_may_override_is_not_opened(order, limit):
+    with pytest.raises(BeyondHardLimits) as refusal:
+        opened(order)
+    assert refusal.value.facts["limit"] == limit
+
+
+@pytest.mark.invariant("INV-2")
+@pytest.mark.requirement("PL-07")
+@pytest.mark.hazard("HZ-13")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"pulses_per_burst": 4},
+        {"pulse_interval_s": 0.0199},
+        {"bursts_per_train": 11},
+        {"burst_interval_s": 0.21},
+        {"trains": 21},
+        {"train_interval_s": 9.9},
+    ],
+)
+def test_bursts_one_step_outside_their_row_are_not_opened(changes):
+    assert opened(treatment_order(PATTERN_ITBS))
+    with pytest.raises(NotOnClearedList):
+        opened(treatment_order(changed(PATTERN_ITBS, **changes)))
+
+
+@pytest.mark.hazard("HZ-13")
+def test_bursts_stronger_than_their_row_or_at_another_site_are_not_opened():
+    with pytest.raises(NotOnClearedList, match="percent"):
+        opened(treatment_order(PATTERN_ITBS, ceiling=122.0))
+    with pytest.raises(NotOnClearedList, match="site"):
+        opened(treatment_order(PATTERN_ITBS, site="right-dlpfc"))
+
+
+@pytest.mark.hazard("HZ-13")
+def test_where_a_clinic_cleared_nothing_no_burst_is_delivered():
+    with pytest.raises(NotOnClearedList):
+        opened(treatment_order(PATTERN_ITBS), limits=NOTHING_CLEARED)
+    assert opened(treatment_order(), limits=NOTHING_CLEARED)
+
+
+@pytest.mark.invariant("INV-2")
+@pytest.mark.hazard("HZ-13")
+def test_the_list_is_looked_at_again_when_arming_and_at_a_change():
+    story = Story(order=treatment_order(PATTERN_ITBS)).identified()
+    arm = asked.Arm(ear_protection=True)
+    session.check_arm(story.state, arm, OPERATOR, story.facts())
+    with pytest.raises(NotOnClearedList):
+        session.check_arm(story.state, arm, OPERATOR, story.facts(limits=NOTHING_CLEARED))
+    running = Story(order=treatment_order(PATTERN_ITBS)).running()
+    for parameter, value in (("percent_rmt", 100.0), ("train_interval_s", 12.0)):
+        change = asked.ChangeParameter(parameter=parameter, value=value, reason="pain")
+        assert session.change_parameter(running.state, change, OPERATOR, running.armed_facts())
+        with pytest.raises(NotOnClearedList):
+            session.change_parameter(running.state, change, OPERATOR, running.armed_facts(limits=NOTHING_CLEARED))
+
+
+@pytest.mark.requirement("PL-07")
+def test_what_planning_may_have_overridden_is_shown_and_refuses_nothing():
+    order = treatment_order(changed(PATTERN_10HZ, bursts_per_train=50))
+    state = Story(order=order).opened().state
+    shown = dose_view(state, CLEARED, None)
+    assert shown.grade == "beyond-limit"
+    assert {finding.limit: finding.grade for finding in shown.findings} == {
+        "train-duration": "beyond-limit",
+        "train-duration-stricter": "beyond-stricter-table",
+        "pause-between-trains": "within",
+        "threshold-method-margin": "beyond-limit",
+    }
+    assert (shown.percent_mso, shown.percent_rmt, shown.pulses) == (60, 120.0, 3750)
+
+
+@pytest.mark.requirement("PL-07")
+def test_the_row_that_clears_bursts_is_named():
+    shown = dose_view(Story(order=treatment_order(PATTERN_ITBS)).opened().state, CLEARED, None)
+    assert (shown.grade, shown.cleared_by) == ("not-covered", "itbs-600-left-dlpfc v1")
+
+
+@pytest.mark.hazard("HZ-19")
+def test_a_coil_that_is_expected_to_overheat_is_warned_of_before_the_session():
+    cool = dose_view(Story(order=treatment_order()).opened().state, CLEARED, 25.0).coil
+    assert (cool.warning, cool.too_warm_at_s, cool.verified) == (None, None, False)
+    order = treatment_order(coil_model="C-B60")
+    bare = Story(order=order)
+    opened_state = bare.then(opened(order, device=bare.facts().device.model_copy(update={"coil_model": "C-B60"}))).state
+    warned = dose_view(opened_state, CLEARED, None).coil
+    assert warned.highest_c > warned.limit_c
+    assert set(warned.warning) == {"nl", "en"}
+    assert "20 minu" in warned.warning["nl"]
+    sooner = dose_view(opened_state, CLEARED, 38.0).coil
+    assert sooner.too_warm_at_s < warned.too_warm_at_s
+    unknown = treatment_order(coil_model="coil-99")
+    device = bare.facts().device.model_copy(update={"coil_model": "coil-99"})
+    assert dose_view(Story(order=unknown).then(opened(unknown, device=device)).state, CLEARED, None).coil is None
+
+
+def test_a_measurement_has_no_dose():
+    with pytest.raises(TransitionNotAllowed):
+        dose_view(Story("measurement", measurement_order()).opened().state, CLEARED, None)
+
+
+async def test_the_dose_of_a_session_is_read_over_http(clinic):
+    session_id = await clinic.prepare(treatment_order(PATTERN_ITBS))
+    await clinic.open(session_id)
+    answer = await clinic.get(f"/sessions/{session_id}/dose")
+    assert (answer.status_code, answer.json()["grade"]) == (200, "not-covered")
+    assert answer.json()["coil"]["highest_c"] > 20
+
+
+@pytest.mark.hazard("HZ-13")
+def test_a_clinics_own_list_takes_the_place_of_the_example(tmp_path):
+    own = tmp_path / "cleared.toml"
+    own.write_text("", encoding="utf-8")
+    assert cleared_list(StimulationSettings()) == CLEARED
+    assert cleared_list(StimulationSettings(clinical=True)) == ()
+    assert cleared_list(StimulationSettings(clinical=True, cleared_list_file=own)) == ()
+    own.write_text("[[row]]\nsite = 1\n", encoding="utf-8")
+    for path in (own, tmp_path / "nothing.toml"):
+        with pytest.raises(CannotStart, match="SPOEL_CLEARED_LIST_FILE"):
+            cleared_list(StimulationSettings(cleared_list_file=path))
