@@ -10,7 +10,7 @@ from tests.stimulation.engine import protocols
 
 from spoel_common.units import set_percent_mso
 from spoel_stimulation.engine import MAX_CHUNK_PULSES, Course, Part, Pattern, Ramp, Session, chunks, expand
-from spoel_stimulation.engine.expand import BYTES_PER_PULSE
+from spoel_stimulation.engine.expansion import BYTES_PER_PULSE
 
 FIELDS = ("onset_ns", "train", "burst", "percent_mso", "channel")
 TEN_HZ = protocols.HF_STANDARD

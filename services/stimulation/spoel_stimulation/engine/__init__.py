@@ -2,7 +2,7 @@
 
 from spoel_stimulation.engine.autonomy import AutonomyExceeded, split_for_autonomy
 from spoel_stimulation.engine.conventions import Convention, Train, duration_s, pause_s, read_duration, read_pause
-from spoel_stimulation.engine.expand import MAX_CHUNK_PULSES, PulseArrays, chunks, expand
+from spoel_stimulation.engine.expansion import MAX_CHUNK_PULSES, PulseArrays, chunks, expand
 from spoel_stimulation.engine.pattern import Pattern
 from spoel_stimulation.engine.session import Course, Part, Ramp, Session
 

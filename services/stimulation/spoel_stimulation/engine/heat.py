@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from spoel_stimulation.engine.expand import chunks
+from spoel_stimulation.engine.expansion import chunks
 from spoel_stimulation.engine.load import pulse_energy_j
 from spoel_stimulation.engine.pattern import NS_PER_S
 from spoel_stimulation.engine.session import Session

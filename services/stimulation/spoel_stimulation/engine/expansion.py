@@ -40,6 +40,13 @@ class PulseArrays:
     def __len__(self) -> int:
         return len(self.onset_ns)
 
+    def cut(self, first: int, until: int) -> "PulseArrays":
+        """Return the pulses from ``first`` to before ``until``: views, not copies."""
+        here = slice(first, until)
+        return PulseArrays(
+            self.onset_ns[here], self.train[here], self.burst[here], self.percent_mso[here], self.channel[here]
+        )
+
 
 class _Block(NamedTuple):
     """Some trains of a part, or some bursts of one train.
@@ -67,9 +74,10 @@ class _Block(NamedTuple):
 def expand(session: Session) -> PulseArrays:
     """Return all pulses of a session."""
     arrays = _empty(session.pulses)
+    blocks = list(_whole_parts(session))
     first = 0
-    for block in _whole_parts(session):
-        _write(block, arrays, first)
+    for block in blocks:
+        _write(block, arrays if len(blocks) == 1 else arrays.cut(first, first + block.pulses))
         first += block.pulses
     return arrays
 
@@ -127,7 +135,7 @@ def _blocks_of_sessions(course: Course, most: int) -> Iterator[PulseArrays]:
             )
             for block in _split(moved, most):
                 arrays = _empty(block.pulses)
-                _write(block, arrays, 0)
+                _write(block, arrays)
                 yield arrays
 
 
@@ -164,25 +172,26 @@ def _empty(pulses: int) -> PulseArrays:
     )
 
 
-def _write(block: _Block, arrays: PulseArrays, first: int) -> None:
-    """Write a block's pulses into ``arrays``, from index ``first`` on."""
-    pattern = block.part.pattern
-    shape = (block.trains, block.bursts * pattern.pulses_per_burst)
-    here = slice(first, first + block.pulses)
-    bursts = np.arange(block.first_burst, block.first_burst + block.bursts, dtype=np.int32)
-    trains = np.arange(block.first_train, block.first_train + block.trains, dtype=np.int64)
-    starts_ns = trains * pattern.train_interval_ns
-    starts_ns += block.start_ns
+def _write(block: _Block, arrays: PulseArrays) -> None:
+    """Write a block's pulses into arrays of their number."""
+    part, first_train, trains, first_burst, bursts_per_train, start_ns, train_number = block
+    pattern = part.pattern
+    shape = (trains, bursts_per_train * pattern.pulses_per_burst)
+    bursts = np.arange(first_burst, first_burst + bursts_per_train, dtype=np.int32)
     within_ns = bursts * np.int64(pattern.burst_interval_ns)
+    within_ns += start_ns
     if pattern.pulses_per_burst > 1:
         offsets_ns = np.arange(pattern.pulses_per_burst, dtype=np.int64) * pattern.pulse_interval_ns
         within_ns = (within_ns[:, None] + offsets_ns).ravel()
         bursts = bursts.repeat(pattern.pulses_per_burst)
-    np.add(starts_ns[:, None], within_ns, out=arrays.onset_ns[here].reshape(shape))
-    arrays.train[here].reshape(shape)[...] = (trains + block.train_number)[:, None]
-    arrays.burst[here].reshape(shape)[...] = bursts
-    _write_percents(block, arrays.percent_mso[here].reshape(shape))
-    arrays.channel[here].fill(block.part.channel)
+    numbers = np.arange(first_train, first_train + trains, dtype=np.int32)[:, None]
+    np.add(numbers * np.int64(pattern.train_interval_ns), within_ns, out=arrays.onset_ns.reshape(shape))
+    if train_number:
+        numbers += np.int32(train_number)
+    arrays.train.reshape(shape)[...] = numbers
+    arrays.burst.reshape(shape)[...] = bursts
+    _write_percents(block, arrays.percent_mso.reshape(shape))
+    arrays.channel.fill(part.channel)
 
 
 def _write_percents(block: _Block, out: NDArray[np.int16]) -> None:
@@ -195,4 +204,7 @@ def _write_percents(block: _Block, out: NDArray[np.int16]) -> None:
 
 def _write_row(block: _Block, train: int, out: NDArray[np.int16]) -> None:
     percents = block.part.set_percents_mso(train)
-    out[...] = percents[0] if len(percents) == 1 else np.tile(np.array(percents, dtype=np.int16), block.bursts)
+    if len(percents) == 1:
+        out.fill(percents[0])
+    else:
+        out[...] = np.tile(np.array(percents, dtype=np.int16), block.bursts)
