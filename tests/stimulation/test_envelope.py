@@ -15,13 +15,14 @@ from spoel_common.settings import CannotStart
 from spoel_stimulation import commands as asked
 from spoel_stimulation.domain import session
 from spoel_stimulation.domain.conditions import Limits
+from spoel_stimulation.domain.envelope import Before, check_order_dose, coil_forecast, rest_of_session
 from spoel_stimulation.domain.refusals import BeyondHardLimits, NotOnClearedList, TransitionNotAllowed
 from spoel_stimulation.dose_view import dose_view
 from spoel_stimulation.engine.limits import example_cleared_list
 from spoel_stimulation.settings import StimulationSettings, cleared_list
 
 CLEARED = example_cleared_list()
-NOTHING_CLEARED = Limits(cleared=())
+LIMITS, NOTHING_CLEARED = Limits(), Limits(cleared=())
 
 
 def opened(order, **changes):
@@ -107,7 +108,7 @@ def test_the_list_is_looked_at_again_when_arming_and_at_a_change():
 def test_what_planning_may_have_overridden_is_shown_and_refuses_nothing():
     order = treatment_order(changed(PATTERN_10HZ, bursts_per_train=50))
     state = Story(order=order).opened().state
-    shown = dose_view(state, CLEARED, None)
+    shown = dose_view(state, LIMITS, None)
     assert shown.grade == "beyond-limit"
     assert {finding.limit: finding.grade for finding in shown.findings} == {
         "train-duration": "beyond-limit",
@@ -120,31 +121,60 @@ def test_what_planning_may_have_overridden_is_shown_and_refuses_nothing():
 
 @pytest.mark.requirement("PL-07")
 def test_the_row_that_clears_bursts_is_named():
-    shown = dose_view(Story(order=treatment_order(PATTERN_ITBS)).opened().state, CLEARED, None)
+    shown = dose_view(Story(order=treatment_order(PATTERN_ITBS)).opened().state, LIMITS, None)
     assert (shown.grade, shown.cleared_by) == ("not-covered", "itbs-600-left-dlpfc v1")
 
 
 @pytest.mark.hazard("HZ-19")
 def test_a_coil_that_is_expected_to_overheat_is_warned_of_before_the_session():
-    cool = dose_view(Story(order=treatment_order()).opened().state, CLEARED, 25.0).coil
+    cool = dose_view(Story(order=treatment_order()).opened().state, LIMITS, 25.0).coil
     assert (cool.warning, cool.too_warm_at_s, cool.verified) == (None, None, False)
     order = treatment_order(coil_model="C-B60")
     bare = Story(order=order)
     opened_state = bare.then(opened(order, device=bare.facts().device.model_copy(update={"coil_model": "C-B60"}))).state
-    warned = dose_view(opened_state, CLEARED, None).coil
+    warned = dose_view(opened_state, LIMITS, None).coil
     assert warned.highest_c > warned.limit_c
     assert set(warned.warning) == {"nl", "en"}
     assert "20 minu" in warned.warning["nl"]
-    sooner = dose_view(opened_state, CLEARED, 38.0).coil
+    sooner = dose_view(opened_state, LIMITS, 38.0).coil
     assert sooner.too_warm_at_s < warned.too_warm_at_s
     unknown = treatment_order(coil_model="coil-99")
     device = bare.facts().device.model_copy(update={"coil_model": "coil-99"})
-    assert dose_view(Story(order=unknown).then(opened(unknown, device=device)).state, CLEARED, None).coil is None
+    assert dose_view(Story(order=unknown).then(opened(unknown, device=device)).state, LIMITS, None).coil is None
+
+
+@pytest.mark.hazard("HZ-19")
+@pytest.mark.requirement("ST-05")
+def test_the_rest_of_a_session_is_forecast_anew_from_what_is_in_force():
+    story = Story(order=treatment_order()).running()
+    assert rest_of_session(story.state, LIMITS).pulses == 3000
+    story.train()
+    change = asked.ChangeParameter(parameter="percent_rmt", value=100.0, reason="pain")
+    story.then(session.change_parameter(story.state, change, OPERATOR, story.armed_facts()))
+    longer = asked.ChangeParameter(parameter="train_interval_s", value=40.0, reason="patient-discomfort")
+    story.then(session.change_parameter(story.state, longer, OPERATOR, story.armed_facts()))
+    (part,) = rest_of_session(story.state, LIMITS).parts
+    assert (part.pattern.trains, part.pattern.train_interval_s, part.percent_mso) == (74, 40.0, 50)
+    whole, rest = (
+        coil_forecast(state, LIMITS, 25.0) for state in (Story(order=treatment_order()).running().state, story.state)
+    )
+    assert rest.highest_c < whole.highest_c
+
+
+@pytest.mark.hazard("HZ-13")
+@pytest.mark.parametrize(
+    ("before", "field"), [(Before(pulses_today=1), "pulses_per_day"), (Before(0, 14_399.0), "pause_between_sessions_s")]
+)
+def test_what_the_patient_had_before_counts_for_the_row(before, field):
+    order = treatment_order(PATTERN_ITBS)
+    check_order_dose(order, CLEARED, Before(0, 14_400.0))
+    with pytest.raises(NotOnClearedList, match=field):
+        check_order_dose(order, CLEARED, before)
 
 
 def test_a_measurement_has_no_dose():
     with pytest.raises(TransitionNotAllowed):
-        dose_view(Story("measurement", measurement_order()).opened().state, CLEARED, None)
+        dose_view(Story("measurement", measurement_order()).opened().state, LIMITS, None)
 
 
 async def test_the_dose_of_a_session_is_read_over_http(clinic):

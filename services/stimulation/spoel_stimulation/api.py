@@ -216,7 +216,7 @@ async def get_dose(session_id: PathId, actor: ActorDep, node: NodeDep, runtime: 
     room = await node.room_of(runtime, session_id)
     state = await views.load_session(runtime, session_id)
     status = room.device.status
-    return dose_view(state, room.limits.cleared, None if status is None else status.coil_temperature_c)
+    return dose_view(state, room.limits, None if status is None else status.coil_temperature_c)
 
 
 @router.post("/sessions/{session_id}/confirm-identity", response_model=SessionAnswer, tags=["sessions"])

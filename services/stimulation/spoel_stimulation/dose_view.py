@@ -4,12 +4,12 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from spoel_stimulation.domain.conditions import Limits
 from spoel_stimulation.domain.envelope import coil_forecast, verdict_of
 from spoel_stimulation.domain.refusals import TransitionNotAllowed
 from spoel_stimulation.domain.state import SessionState
 from spoel_stimulation.engine.envelope import Finding, Grade
 from spoel_stimulation.engine.heat import Forecast, heat_data
-from spoel_stimulation.engine.limits import ClearedRow
 from spoel_stimulation.orders import TreatmentOrder
 
 
@@ -34,10 +34,10 @@ class FindingView(_View):
 
 
 class CoilForecastView(_View):
-    """How warm the coil gets through the whole session, by a model that was not measured.
+    """How warm the coil gets through what is left of the session, by a model that was not measured.
 
     Attributes:
-        too_warm_at_s: seconds from the first pulse; null where it stays below ``limit_c``.
+        too_warm_at_s: seconds from the next pulse; null where it stays below ``limit_c``.
         warning: by language; null where there is nothing to warn of.
     """
 
@@ -55,7 +55,7 @@ class DoseView(_View):
     Attributes:
         grade: that of the worst finding.
         cleared_by: the row of the clinic's list that bursts keep to.
-        coil: null where nothing is known of the stimulator's circuit or of the coil.
+        coil: null where nothing is known of the stimulator's circuit or of the coil, or nothing is left.
     """
 
     session_id: str
@@ -68,12 +68,12 @@ class DoseView(_View):
     coil: CoilForecastView | None
 
 
-def dose_view(state: SessionState, cleared: tuple[ClearedRow, ...], coil_temperature_c: float | None) -> DoseView:
+def dose_view(state: SessionState, limits: Limits, coil_temperature_c: float | None) -> DoseView:
     """Return the dose of a session.
 
     Args:
         state: of a treatment.
-        cleared: the clinic's list.
+        limits: of this node, the clinic's cleared list among them.
         coil_temperature_c: now; None where the device does not tell.
 
     Raises:
@@ -82,7 +82,7 @@ def dose_view(state: SessionState, cleared: tuple[ClearedRow, ...], coil_tempera
     order, interval_s = state.order, state.train_interval_s
     if not isinstance(order, TreatmentOrder) or interval_s is None:
         raise TransitionNotAllowed("A measurement has no dose of its own: each stimulus names its intensity.")
-    verdict = verdict_of(order, state.percent_mso, interval_s, cleared)
+    verdict = verdict_of(order, state.percent_mso, interval_s, limits.cleared)
     row = verdict.cleared_by
     return DoseView(
         session_id=state.session.session_id,
@@ -92,7 +92,7 @@ def dose_view(state: SessionState, cleared: tuple[ClearedRow, ...], coil_tempera
         grade=verdict.grade,
         findings=[_finding_view(finding) for finding in verdict.findings],
         cleared_by=None if row is None else f"{row.protocol_id} v{row.protocol_version}",
-        coil=_coil_view(coil_forecast(order, state.percent_mso, interval_s, coil_temperature_c)),
+        coil=_coil_view(coil_forecast(state, limits, coil_temperature_c)),
     )
 
 
@@ -103,7 +103,7 @@ def _finding_view(finding: Finding) -> FindingView:
 def _coil_view(forecast: Forecast | None) -> CoilForecastView | None:
     if forecast is None:
         return None
-    limits = heat_data().limits
+    source = heat_data().limits.source
     warning: dict[Literal["nl", "en"], str] | None = None
     if forecast.too_warm_at_s is not None:
         minutes = forecast.too_warm_at_s / 60
@@ -118,6 +118,6 @@ def _coil_view(forecast: Forecast | None) -> CoilForecastView | None:
         limit_c=forecast.limit_c,
         too_warm_at_s=forecast.too_warm_at_s,
         warning=warning,
-        source=limits.source,
+        source=source,
         verified=False,
     )

@@ -6,31 +6,60 @@ clinic's list (decision 29).
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from spoel_stimulation import engine
+from spoel_stimulation.domain.conditions import Limits
 from spoel_stimulation.domain.refusals import BeyondHardLimits, NotOnClearedList
-from spoel_stimulation.engine import circuits, envelope, heat, limits
+from spoel_stimulation.domain.state import SessionState
+from spoel_stimulation.domain.trains import device_pattern, train_interval_s
+from spoel_stimulation.engine import circuits, envelope, heat
+from spoel_stimulation.engine.limits import ClearedRow, published_limits
 from spoel_stimulation.orders import TreatmentOrder
 
 
+class Before(NamedTuple):
+    """What the patient had before this session, over all rooms; what is unknown counts as delivered.
+
+    Attributes:
+        pulses_today: on this local day.
+        since_last_session_s: from the end of the last session; None where there was none of late.
+    """
+
+    pulses_today: int = 0
+    since_last_session_s: float | None = None
+
+
+NOTHING_BEFORE = Before()
+
+
 def verdict_of(
-    order: TreatmentOrder, percent_mso: int, train_interval_s: float, cleared: Sequence[limits.ClearedRow]
+    order: TreatmentOrder,
+    percent_mso: int,
+    interval_s: float,
+    cleared: Sequence[ClearedRow],
+    before: Before = NOTHING_BEFORE,
 ) -> envelope.Verdict:
     """Grade an order at an intensity and a pause within its band.
 
     Args:
         order: the signed one.
         percent_mso: as the device is set.
-        train_interval_s: onset to onset of trains.
+        interval_s: onset to onset of trains, as prescribed or longer.
         cleared: the clinic's list.
+        before: what the patient had already.
     """
-    pattern = _pattern(order, train_interval_s)
-    dose = envelope.Dose(pattern, percent_mso, order.threshold_percent_mso, order.site)
-    return envelope.grade_dose(dose, limits.published_limits(), cleared)
+    pattern = engine.Pattern.model_validate(order.pattern.model_dump() | {"train_interval_s": interval_s})
+    dose = envelope.Dose(pattern, percent_mso, order.threshold_percent_mso, order.site, *before)
+    return envelope.grade_dose(dose, published_limits(), cleared)
 
 
 def check_dose(
-    order: TreatmentOrder, percent_mso: int, train_interval_s: float, cleared: Sequence[limits.ClearedRow]
+    order: TreatmentOrder,
+    percent_mso: int,
+    interval_s: float,
+    cleared: Sequence[ClearedRow],
+    before: Before = NOTHING_BEFORE,
 ) -> None:
     """Refuse a dose that nobody may override (HZ-12, HZ-13); arguments as of ``verdict_of``.
 
@@ -38,7 +67,7 @@ def check_dose(
         BeyondHardLimits: too strong, too fast, or with too short a pause.
         NotOnClearedList: bursts outside every row of the clinic's list.
     """
-    for finding in verdict_of(order, percent_mso, train_interval_s, cleared).findings:
+    for finding in verdict_of(order, percent_mso, interval_s, cleared, before).findings:
         if finding.grade != "refused":
             continue
         text = f"{finding.explanation['en']} Have another prescription signed ({finding.source})."
@@ -46,32 +75,45 @@ def check_dose(
         raise refusal(text, limit=finding.limit)
 
 
-def check_order_dose(order: TreatmentOrder, cleared: Sequence[limits.ClearedRow]) -> None:
+def check_order_dose(order: TreatmentOrder, cleared: Sequence[ClearedRow], before: Before = NOTHING_BEFORE) -> None:
     """Refuse an order whose band reaches what nobody may override: at its ceiling, with the pause as signed.
 
     Raises:
         BeyondHardLimits, NotOnClearedList: as ``check_dose``.
     """
-    check_dose(order, order.ceiling_percent_mso, order.pattern.train_interval_s, cleared)
+    check_dose(order, order.ceiling_percent_mso, order.pattern.train_interval_s, cleared, before)
 
 
-def coil_forecast(
-    order: TreatmentOrder, percent_mso: int, train_interval_s: float, start_c: float | None
-) -> heat.Forecast | None:
-    """Forecast the coil's temperature through the whole session (HZ-19); None where stimulator or coil is not known.
+def rest_of_session(state: SessionState, limits: Limits) -> engine.Session | None:
+    """Return what is still to be delivered, with the parameters in force; None after the last train.
+
+    Raises:
+        TrainBeyondLimits: as ``device_pattern``.
+    """
+    order = state.order
+    if not isinstance(order, TreatmentOrder):
+        return None
+    pattern = device_pattern(order, limits.max_autonomous_s)
+    left = pattern.trains - len(state.trains)
+    if left <= 0:
+        return None
+    changed = {"trains": left, "train_interval_s": train_interval_s(state, pattern)}
+    return engine.Session.of(pattern.model_copy(update=changed), state.percent_mso)
+
+
+def coil_forecast(state: SessionState, limits: Limits, start_c: float | None) -> heat.Forecast | None:
+    """Forecast the coil's temperature through what is left of a session, all of it before its start (HZ-19).
 
     Args:
-        order: the signed one.
-        percent_mso: as the device is set.
-        train_interval_s: onset to onset of trains.
+        state: of a treatment.
+        limits: of this node.
         start_c: the coil's temperature now; None where the device does not tell.
+
+    Returns:
+        None where stimulator or coil is not known, or nothing is left.
     """
+    order, rest = state.order, rest_of_session(state, limits)
     circuit, coil = circuits.circuit_of(order.stimulator_model), heat.coil_heat(order.coil_model)
-    if circuit is None or coil is None:
+    if rest is None or circuit is None or coil is None:
         return None
-    session = engine.Session.of(_pattern(order, train_interval_s), percent_mso)
-    return heat.forecast(session, coil, order.waveform, circuit.heat_at_full_j(order.waveform), start_c)
-
-
-def _pattern(order: TreatmentOrder, train_interval_s: float) -> engine.Pattern:
-    return engine.Pattern.model_validate(order.pattern.model_dump() | {"train_interval_s": train_interval_s})
+    return heat.forecast(rest, coil, order.waveform, circuit.heat_at_full_j(order.waveform), start_c)
