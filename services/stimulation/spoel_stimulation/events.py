@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, JsonValue, model_validator
 
 from spoel_common.events import Catalogue, EventData, UtcTime, gap_detected, parked_event_discarded
-from spoel_stimulation.orders import MeasurementOrder, Part, TreatmentOrder
+from spoel_stimulation.orders import MeasurementOrder, Part, Site, TreatmentOrder
 
 SessionKind = Literal["measurement", "treatment"]
 Response = Literal["yes", "no", "repeat"]
@@ -347,6 +347,30 @@ class ParameterChanged(SessionEvent):
     from_train_index: int
 
 
+class CoilAwaited(SessionEvent):
+    """A block ended and the next is at another site: disarmed, until the coil is placed there (HZ-03).
+
+    Attributes:
+        block: the block that is waited for, from 0.
+        site: where it is.
+    """
+
+    event_name: ClassVar[str] = "coil-awaited"
+
+    block: int = Field(ge=1)
+    site: Site
+
+
+class CoilPlaced(SessionEvent):
+    """The operator chose the side, or site, at which the coil was placed, and it is the block's."""
+
+    event_name: ClassVar[str] = "coil-placed"
+
+    block: int = Field(ge=1)
+    site: Site
+    ear_protection: Literal[True]
+
+
 class StimulusAnswered(SessionEvent):
     """The operator saw, or did not see, a twitch."""
 
@@ -439,6 +463,8 @@ SESSION_EVENTS: Catalogue[EventData] = Catalogue(
         TrainDelivered,
         TrainOutcomeUnknown,
         ParameterChanged,
+        CoilAwaited,
+        CoilPlaced,
         StimulusAnswered,
         SessionClosed,
     ],
