@@ -205,6 +205,7 @@ class SessionOpened(SessionEvent):
     """
 
     event_name: ClassVar[str] = "session-opened"
+    event_version: ClassVar[int] = 2
 
     kind: SessionKind
     operator_id: str
@@ -468,7 +469,11 @@ SESSION_EVENTS: Catalogue[EventData] = Catalogue(
         StimulusAnswered,
         SessionClosed,
     ],
-    {("stimulation", "train-authorised", 1): dict, ("stimulation", "train-delivered", 1): dict},
+    {
+        ("stimulation", "session-opened", 1): dict,
+        ("stimulation", "train-authorised", 1): dict,
+        ("stimulation", "train-delivered", 1): dict,
+    },
 )
 ROSTER_EVENTS: Catalogue[EventData] = Catalogue([SupervisionStarted, SupervisionEnded])
 NOTE_EVENTS: Catalogue[EventData] = Catalogue([NoteWritten])

@@ -155,6 +155,7 @@ class PrescriptionSigned(PlanningEvent):
     """A version of a prescription holds; it supersedes every lower one."""
 
     event_name: ClassVar[str] = "prescription-signed"
+    event_version: ClassVar[int] = 2
 
     prescription_id: str
     version: int
@@ -212,6 +213,7 @@ CATALOGUE: Catalogue[ForeignEvent] = Catalogue(
         PrescriptionWithdrawn,
         SessionBooked,
         SessionBookingCancelled,
-    ]
+    ],
+    {("planning", "prescription-signed", 1): dict},
 )
 """Every event of others that a room reads, in the newest version that it knows."""

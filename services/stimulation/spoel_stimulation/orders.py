@@ -115,7 +115,6 @@ class TreatmentOrder(ThresholdKey, Dose):
         pulses: pulses of one whole session, all blocks.
         further_blocks: what follows at other sites, in this order.
         max_pulses_per_day: most pulses of the patient in a local day; None where only the clinic's own limits hold.
-        max_sessions_per_day: most sessions of the patient in a local day.
         min_pause_between_sessions_s: from the end of one session to the start of the next.
     """
 
@@ -124,7 +123,6 @@ class TreatmentOrder(ThresholdKey, Dose):
     pulses: int = Field(ge=1)
     further_blocks: tuple[Block, ...] = ()
     max_pulses_per_day: int | None = None
-    max_sessions_per_day: int | None = None
     min_pause_between_sessions_s: float | None = None
 
     @property
