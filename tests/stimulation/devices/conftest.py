@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import sys
 from contextlib import asynccontextmanager
 
 import pytest
@@ -10,7 +12,7 @@ from spoel_common.clock import ScaledClock
 from spoel_stimulation.devices.adapter import TrainSettings
 from spoel_stimulation.devices.magpro.adapter import MagProAdapter
 from spoel_stimulation.devices.magpro.simulator import MagProSimulator
-from spoel_stimulation.devices.magpro.simulator_ports import on_pty, on_tcp
+from spoel_stimulation.devices.simulation.ports import on_pty, on_tcp
 
 SPEED = 60.0
 
@@ -107,6 +109,29 @@ def until():
         raise TimeoutError("the condition did not come true")
 
     return wait
+
+
+@pytest.fixture
+def simulator_process():
+    """Return a context manager: a simulator in a process of its own, and the first line that it said."""
+
+    @asynccontextmanager
+    async def started(*arguments, **environment):
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "spoel_stimulation.devices", *arguments),
+            stdout=asyncio.subprocess.PIPE,
+            env=os.environ | environment,
+            start_new_session=True,
+        )
+        try:
+            async with asyncio.timeout(20):
+                yield process, json.loads(await process.stdout.readline())
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+    return started
 
 
 @pytest.fixture

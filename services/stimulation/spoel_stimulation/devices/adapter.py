@@ -81,7 +81,7 @@ class NotReady(DeviceError):
 
 
 class InterlockOpen(DeviceError):
-    """The stimulator, or its coil, is not in a state to stimulate: too hot, no coil, coil switch open. Look at the coil."""
+    """The stimulator, or its coil, is in no state to stimulate: too hot, no coil, coil switch open. Look at the coil."""
 
     slug = "device-interlock-open"
     status = 409

@@ -18,10 +18,11 @@ from typing import Any
 from spoel_common.clock import Clock
 from spoel_stimulation.devices.magpro import commands as ask
 from spoel_stimulation.devices.magpro import reports as say
-from spoel_stimulation.devices.magpro.codec import encode_frame
-from spoel_stimulation.devices.magpro.simulator_log import SimulatorLog, last_total
+from spoel_stimulation.devices.magpro.codec import FrameParser, encode_frame
 from spoel_stimulation.devices.magpro.simulator_state import PAGES_OF_HOST, Settings, Train
 from spoel_stimulation.devices.magpro.values import SIMULATOR_SERIALS_FROM, Mode, Model, Page, Wave, serial_text
+from spoel_stimulation.devices.simulation.faults import Faults
+from spoel_stimulation.devices.simulation.log import SimulatorLog, last_total
 
 NUMBERS = 0x1000000 - SIMULATOR_SERIALS_FROM
 MAX_PERCENT = 100
@@ -29,13 +30,14 @@ DIDT_AT_FULL_OUTPUT = 160
 
 
 class MagProSimulator:
-    """The device itself, without its port (see ``simulator_ports``).
+    """The device itself, without its port (see ``simulation.ports``).
 
     Args:
         clock: whose time the pulses follow.
         model: which MagPro.
         number: its serial number is ``SIM-<number>``.
         log_path: its record; the pulse counter goes on from the last total in it.
+        faults: its switchboard.
         settings: what it remembers from before.
         settle_s: wall seconds until a write of 06, 08, 09, 0A or 0B has taken effect.
 
@@ -50,6 +52,7 @@ class MagProSimulator:
         model: Model = Model.X100_OPTION,
         number: int = 1,
         log_path: Path | None = None,
+        faults: Faults | None = None,
         settings: Settings | None = None,
         settle_s: float = 0.02,
     ) -> None:
@@ -59,8 +62,9 @@ class MagProSimulator:
         self.total_pulses = last_total(log_path)
         self.stimuli = 0
         self.trains = 0
-        self.speak: Callable[[bytes], None] = lambda _frames: None
-        self._outgoing = bytearray()
+        self.speak: Callable[[bytes], None] = lambda _frame: None
+        self.faults = faults or Faults()
+        self._outgoing: list[bytes] = []
         self._clock = clock
         if not 0 <= number < NUMBERS:
             raise ValueError(f"number is {number}; a simulator has one from 0 to {NUMBERS - 1}")
@@ -151,6 +155,10 @@ class MagProSimulator:
         self._release()
 
     # --- what the host asks -----------------------------------------------------------------------------------------
+
+    def framer(self) -> FrameParser:
+        """Return what cuts the host's bytes into bodies."""
+        return FrameParser()
 
     def take(self, body: bytes) -> None:
         """Take one body from the host; what is not of the protocol is ignored."""
@@ -282,14 +290,14 @@ class MagProSimulator:
     def _say(self, report: say.Report) -> None:
         frame = encode_frame(report.encode())
         self._log.frame(self._clock.utc_ns(), "out", frame.hex())
-        self._outgoing += frame
+        self._outgoing.append(frame)
 
     def _release(self) -> None:
         """Write down what happened, then let the host hear of it: the record is never behind the wire."""
         self._log.flush()
-        if self._outgoing:
-            self.speak(bytes(self._outgoing))
-            self._outgoing.clear()
+        outgoing, self._outgoing = self._outgoing, []
+        for frame in outgoing:
+            self.speak(frame)
 
     def _settle(self, changed: Callable[[], Settings]) -> None:
         """Let a write take effect after a while, on what the settings are then."""
@@ -312,7 +320,7 @@ class MagProSimulator:
         for _ in range(self._chance.choice((1, 2)) if pair else 1):
             frame = encode_frame(say.Stimulus(didt, 0, self._status()).encode())
             self._log.frame(onset_utc_ns, "out", frame.hex())
-            self._outgoing += frame
+            self._outgoing.append(frame)
         self._log.pulses(onset_utc_ns, self.total_pulses)
 
     def _give_due(self) -> None:
