@@ -120,7 +120,7 @@ def test_a_change_that_an_old_reader_could_not_live_with_is_found(changed):
 
 def test_writing_refuses_a_breaking_change(tmp_path):
     write_contracts(tmp_path)
-    path = next(tmp_path.glob("stimulation/train-delivered/v1.json"))
+    path = next(tmp_path.glob("stimulation/train-delivered/v2.json"))
     contract = json.loads(path.read_text(encoding="utf-8"))
     contract["schema"]["properties"]["gone_tomorrow"] = {"type": "string"}
     path.write_text(json.dumps(contract), encoding="utf-8")

@@ -14,6 +14,7 @@ from spoel_stimulation.events import (
     InterlockReason,
     Parameter,
     PauseReason,
+    Realised,
     ResetReason,
     Response,
     StopReason,
@@ -162,10 +163,11 @@ class RecordTrain(Command):
 
     outcome: TrainOutcome
     pulses: int
-    device_total_pulses_after: int
+    device_total_pulses_after: int | None
     evidence: Evidence
     first_onset_at: UtcTime | None = None
     ended_at: UtcTime
+    realised: Realised | None = None
 
 
 class RecordTrainUnknown(Command):

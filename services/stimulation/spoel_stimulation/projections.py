@@ -188,8 +188,10 @@ async def keep_stimulus(conn: AsyncConnection, train_id: str, order_id: str) -> 
     await _put(conn, stimuli, train_id=train_id, order_id=order_id)
 
 
-async def keep_counter(conn: AsyncConnection, room_id: str, serial: str, total_pulses: int) -> None:
-    """Keep the device's pulse counter up to which every pulse is accounted for."""
+async def keep_counter(conn: AsyncConnection, room_id: str, serial: str, total_pulses: int | None) -> None:
+    """Keep the device's pulse counter up to which every pulse is accounted for; a device without one has no row."""
+    if total_pulses is None:
+        return
     await _put(conn, counters, room_id=room_id, serial=serial, total_pulses=total_pulses, uncertain_pulses=0)
 
 

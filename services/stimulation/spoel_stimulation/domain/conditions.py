@@ -89,6 +89,7 @@ class DeviceFacts(_Fact):
         problem: why it is not ready, and what to do.
         status_age_s: wall seconds since its status was heard.
         enabled: armed, by its own word.
+        has_counter: it counts its pulses.
         total_pulses: its counter, if it was asked for this decision.
     """
 
@@ -100,6 +101,7 @@ class DeviceFacts(_Fact):
     simulated: bool = False
     status_age_s: float = float("inf")
     enabled: bool = False
+    has_counter: bool = True
     total_pulses: int | None = None
 
 

@@ -75,6 +75,7 @@ def record_train(state: SessionState, command: asked.RecordTrain) -> list[EventD
             evidence=command.evidence,
             first_onset_at=command.first_onset_at,
             ended_at=command.ended_at,
+            realised=command.realised,
         )
     ]
 
@@ -147,7 +148,7 @@ def authorised(state: SessionState, train: NextTrain, train_id: str, facts: Fact
     """
     check_percent_mso(state.order, train.percent_mso)
     counted = facts.device.total_pulses
-    if counted is None:
+    if counted is None and facts.device.has_counter:
         raise DeviceNotReady("The device's pulse counter could not be read. Look at the device and its cable.")
     return TrainAuthorised(
         **ids_of(state),

@@ -118,7 +118,7 @@ class Train(BaseModel):
     index: int
     pulses: int
     percent_mso: int
-    device_total_pulses_before: int
+    device_total_pulses_before: int | None
     onset_at: datetime
     outcome: TrainOutcome | None = None
     unknown: bool = False
