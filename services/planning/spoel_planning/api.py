@@ -37,7 +37,7 @@ from spoel_planning.commands import (
     SignPrescription,
     WithdrawPrescription,
 )
-from spoel_planning.domain.catalogue import cleared_row, protocol_dose
+from spoel_planning.domain.catalogue import cleared_row, protocol_doses
 from spoel_planning.domain.known import known_case
 from spoel_planning.domain.measuring import not_found_text, session_order, threshold_step
 from spoel_planning.domain.staircase import Finished, Next, NotFound
@@ -65,7 +65,9 @@ async def get_protocols(actor: ActorDep, clinic: ClinicDep) -> ProtocolsAnswer:
     rules = clinic.rules
     return ProtocolsAnswer(
         protocols=[
-            ProtocolAnswer(**dict(each), cleared=cleared_row(protocol_dose(each), rules.cleared) is not None)
+            ProtocolAnswer(
+                **dict(each), cleared=all(cleared_row(dose, rules.cleared) is not None for dose in protocol_doses(each))
+            )
             for each in rules.protocols
         ]
     )

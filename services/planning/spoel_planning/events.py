@@ -71,18 +71,28 @@ class ThresholdKey(Value):
     muscle: Muscle
 
 
-class TreatmentOrder(ThresholdKey):
-    """What a signature allows: one protocol, one pattern, one intensity and the band around it.
+class RampUp(Value):
+    """The first trains are weaker: in equal steps from a lower intensity to the prescribed one.
+
+    Attributes:
+        trains: how many; the first has ``from_percent_rmt``.
+        from_percent_rmt: of the first train, percent of the resting motor threshold.
+    """
+
+    trains: int = Field(ge=1)
+    from_percent_rmt: float = Field(gt=0)
+
+
+class OrderedDose(Value):
+    """What is given at one site: one pattern, one intensity and the band around it.
 
     Attributes:
         percent_mso: the intensity to set: ``percent_rmt`` of the threshold, rounded down (HZ-05).
         floor_percent_mso: lowest intensity that the operator may set.
         ceiling_percent_mso: highest intensity that the operator may set.
-        pulses: pulses in a session.
+        ramp_up: None where every train has the same intensity.
     """
 
-    protocol_id: str
-    protocol_version: int
     site: Site
     pattern: Pattern
     percent_rmt: float
@@ -93,7 +103,35 @@ class TreatmentOrder(ThresholdKey):
     percent_mso: Percent
     floor_percent_mso: Percent
     ceiling_percent_mso: Percent
+    ramp_up: RampUp | None = None
+
+
+class OrderedBlock(OrderedDose):
+    """One of several doses of a session, each at another site than the one before.
+
+    Attributes:
+        muscle: on which the block's threshold was measured.
+    """
+
+    muscle: Muscle
+
+
+class TreatmentOrder(ThresholdKey, OrderedDose):
+    """What a signature allows: one protocol, of one block or of several at different sites.
+
+    Attributes:
+        pulses: pulses in a session, all blocks.
+        further_blocks: what follows the order's own dose, in this order.
+        max_pulses_per_day: most pulses of the patient in a local day.
+        min_pause_between_sessions_s: from the end of a session to the start of the next.
+    """
+
+    protocol_id: str
+    protocol_version: int
     pulses: int = Field(ge=1)
+    further_blocks: tuple[OrderedBlock, ...] = ()
+    max_pulses_per_day: int | None = None
+    min_pause_between_sessions_s: float | None = None
 
 
 class MeasurementOrder(ThresholdKey):
@@ -236,6 +274,7 @@ class PrescriptionDrafted(CaseEvent):
     """A version of a prescription was drafted; it allows nothing until it is signed."""
 
     event_name: ClassVar[str] = "prescription-drafted"
+    event_version: ClassVar[int] = 2
 
     prescription_id: str
     version: int = Field(ge=1)
@@ -252,6 +291,7 @@ class PrescriptionSigned(CaseEvent):
     """Exactly this version was signed (PL-10)."""
 
     event_name: ClassVar[str] = "prescription-signed"
+    event_version: ClassVar[int] = 2
 
     prescription_id: str
     version: int = Field(ge=1)
@@ -349,7 +389,8 @@ PLAN_EVENTS: Catalogue[EventData] = Catalogue(
         PrescriptionWithdrawn,
         SessionBooked,
         SessionBookingCancelled,
-    ]
+    ],
+    {("planning", "prescription-drafted", 1): dict, ("planning", "prescription-signed", 1): dict},
 )
 """Events of the aggregate ``plan``, one for each case."""
 

@@ -86,6 +86,18 @@ class Resume(Command):
     ear_protection: Annotated[bool, Field(strict=True)] = False
 
 
+class PlaceCoil(Command):
+    """Say where the coil was placed for the next block.
+
+    Attributes:
+        side_or_site: ``left`` or ``right``, or the site's full name: chosen by the operator, never filled in.
+        ear_protection: everyone in the room, patient and operator, wears ear protection.
+    """
+
+    side_or_site: Literal["left", "right"] | Site
+    ear_protection: Annotated[bool, Field(strict=True)] = False
+
+
 class Stop(Command):
     """Disarm at once and close the session."""
 

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, JsonValue, model_validator
 
 from spoel_common.events import Catalogue, EventData, UtcTime, gap_detected, parked_event_discarded
-from spoel_stimulation.orders import MeasurementOrder, Part, TreatmentOrder
+from spoel_stimulation.orders import MeasurementOrder, Part, Site, TreatmentOrder
 
 SessionKind = Literal["measurement", "treatment"]
 Response = Literal["yes", "no", "repeat"]
@@ -205,6 +205,7 @@ class SessionOpened(SessionEvent):
     """
 
     event_name: ClassVar[str] = "session-opened"
+    event_version: ClassVar[int] = 2
 
     kind: SessionKind
     operator_id: str
@@ -347,6 +348,30 @@ class ParameterChanged(SessionEvent):
     from_train_index: int
 
 
+class CoilAwaited(SessionEvent):
+    """A block ended and the next is at another site: disarmed, until the coil is placed there (HZ-03).
+
+    Attributes:
+        block: the block that is waited for, from 0.
+        site: where it is.
+    """
+
+    event_name: ClassVar[str] = "coil-awaited"
+
+    block: int = Field(ge=1)
+    site: Site
+
+
+class CoilPlaced(SessionEvent):
+    """The operator chose the side, or site, at which the coil was placed, and it is the block's."""
+
+    event_name: ClassVar[str] = "coil-placed"
+
+    block: int = Field(ge=1)
+    site: Site
+    ear_protection: Literal[True]
+
+
 class StimulusAnswered(SessionEvent):
     """The operator saw, or did not see, a twitch."""
 
@@ -439,10 +464,16 @@ SESSION_EVENTS: Catalogue[EventData] = Catalogue(
         TrainDelivered,
         TrainOutcomeUnknown,
         ParameterChanged,
+        CoilAwaited,
+        CoilPlaced,
         StimulusAnswered,
         SessionClosed,
     ],
-    {("stimulation", "train-authorised", 1): dict, ("stimulation", "train-delivered", 1): dict},
+    {
+        ("stimulation", "session-opened", 1): dict,
+        ("stimulation", "train-authorised", 1): dict,
+        ("stimulation", "train-delivered", 1): dict,
+    },
 )
 ROSTER_EVENTS: Catalogue[EventData] = Catalogue([SupervisionStarted, SupervisionEnded])
 NOTE_EVENTS: Catalogue[EventData] = Catalogue([NoteWritten])

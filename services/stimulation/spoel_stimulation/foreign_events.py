@@ -8,7 +8,7 @@ from pydantic import ConfigDict
 from spoel_common.events import Catalogue, ForeignEvent, UtcTime
 from spoel_common.people import Profession
 from spoel_stimulation.events import SessionKind
-from spoel_stimulation.orders import MeasurementOrder, Pattern, ThresholdKey, TreatmentOrder
+from spoel_stimulation.orders import Block, MeasurementOrder, Pattern, RampUp, ThresholdKey, TreatmentOrder
 
 
 class SignedPattern(Pattern):
@@ -17,12 +17,29 @@ class SignedPattern(Pattern):
     model_config = ConfigDict(extra="ignore")
 
 
+class SignedRampUp(RampUp):
+    """A ramp-up as planning wrote it."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class SignedBlock(Block):
+    """A block as planning wrote it."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    pattern: SignedPattern
+    ramp_up: SignedRampUp | None = None
+
+
 class SignedTreatmentOrder(TreatmentOrder):
     """A treatment order as planning wrote it."""
 
     model_config = ConfigDict(extra="ignore")
 
     pattern: SignedPattern
+    ramp_up: SignedRampUp | None = None
+    further_blocks: tuple[SignedBlock, ...] = ()
 
 
 class SignedMeasurementOrder(MeasurementOrder):
@@ -138,6 +155,7 @@ class PrescriptionSigned(PlanningEvent):
     """A version of a prescription holds; it supersedes every lower one."""
 
     event_name: ClassVar[str] = "prescription-signed"
+    event_version: ClassVar[int] = 2
 
     prescription_id: str
     version: int
@@ -195,6 +213,7 @@ CATALOGUE: Catalogue[ForeignEvent] = Catalogue(
         PrescriptionWithdrawn,
         SessionBooked,
         SessionBookingCancelled,
-    ]
+    ],
+    {("planning", "prescription-signed", 1): dict},
 )
 """Every event of others that a room reads, in the newest version that it knows."""

@@ -28,7 +28,7 @@ SESSION = Aggregate(
     SessionState,
     evolve,
     SESSION_EVENTS,
-    Snapshots(SessionState, form=1, every=50),
+    Snapshots(SessionState, form=2, every=50),
     is_closed=lambda state: state.ended,
 )
 ROSTER = Aggregate("roster", RosterState, roster.evolve, ROSTER_EVENTS)
@@ -64,7 +64,12 @@ class Progress(BaseModel):
 
 
 class SessionAnswer(BaseModel):
-    """A session as it stands after a command."""
+    """A session as it stands after a command.
+
+    Attributes:
+        site: of the block that is given, or waited for.
+        block: its number, from 0, of ``blocks``.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -79,6 +84,9 @@ class SessionAnswer(BaseModel):
     operator_id: str
     supervisor_id: str | None
     progress: Progress
+    site: str
+    block: int
+    blocks: int
     percent_mso: int
     percent_rmt: float | None
     train_interval_s: float | None
@@ -116,10 +124,11 @@ def describe(state: SessionState, limits: Limits) -> SessionAnswer:
     """Return a session as answers show it."""
     opened = state.session
     order = state.order
+    blocks = order.blocks if isinstance(order, TreatmentOrder) else ()
     trains = (
-        device_pattern(order, limits.max_autonomous_s).trains
-        if isinstance(order, TreatmentOrder)
-        else order.max_stimuli
+        order.max_stimuli
+        if isinstance(order, MeasurementOrder)
+        else sum(device_pattern(block, limits.max_autonomous_s).trains for block in blocks)
     )
     return SessionAnswer(
         session_id=opened.session_id,
@@ -139,6 +148,9 @@ def describe(state: SessionState, limits: Limits) -> SessionAnswer:
             pulses_planned=state.pulses_planned,
             pulses_unknown=state.pulses_unknown,
         ),
+        site=(state.block or order).site,
+        block=state.block_index,
+        blocks=max(1, len(blocks)),
         percent_mso=state.percent_mso,
         percent_rmt=state.percent_rmt,
         train_interval_s=state.train_interval_s,
@@ -281,6 +293,16 @@ async def resume(work: Work, session_id: str, command: asked.Resume, look: Look)
     loaded = await load_opened(work, session_id)
     facts = await gather(work, around, session_id, loaded.state)
     after = await append(work, around, session_id, loaded, session.resume(loaded.state, command, work.actor, facts))
+    return describe(after.state, around.limits)
+
+
+async def place_coil(work: Work, session_id: str, command: asked.PlaceCoil, look: Look) -> SessionAnswer:
+    """Take the operator's word of where the coil is for the next block."""
+    around = look()
+    loaded = await load_opened(work, session_id)
+    facts = await gather(work, around, session_id, loaded.state)
+    events = session.place_coil(loaded.state, command, work.actor, facts)
+    after = await append(work, around, session_id, loaded, events)
     return describe(after.state, around.limits)
 
 

@@ -203,6 +203,14 @@ class ThresholdOfOtherSide(SpoelError):
     title = "The threshold is of the other side"
 
 
+class ThresholdOfOtherEquipment(SpoelError):
+    """The blocks of a session are given with one stimulator and coil, and their thresholds were not measured so."""
+
+    slug = "threshold-of-other-equipment"
+    status = 409
+    title = "The thresholds are of different equipment"
+
+
 class ThresholdOutdated(SpoelError):
     """The threshold is older than the clinic allows, or a newer one exists."""
 

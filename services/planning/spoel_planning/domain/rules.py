@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from spoel_planning.events import Pattern, Site, Waveform
+from spoel_planning.events import Pattern, RampUp, Site, Waveform
 
 
 class Rule(BaseModel):
@@ -230,18 +230,25 @@ class Range(Rule):
     max: int
 
 
-class Protocol(Sourced):
-    """One protocol of the catalogue (PL-04)."""
+class BlockRule(Rule):
+    """What a protocol gives at one site."""
 
-    id: str
-    version: int
-    name: str
     site: Site
-    indications: tuple[str, ...]
     pattern: Pattern
     percent_rmt: float
     floor_percent_rmt: float
     ceiling_percent_rmt: float
+    ramp_up: RampUp | None = None
+
+
+class Protocol(Sourced, BlockRule):
+    """One protocol of the catalogue (PL-04); its own block is the first, or the only one."""
+
+    id: str
+    version: int
+    name: str
+    indications: tuple[str, ...]
+    further_block: tuple[BlockRule, ...] = ()
     pulses_per_session: int
     max_pulses_per_day: int
     min_pause_between_sessions_s: float
@@ -251,9 +258,10 @@ class Protocol(Sourced):
 
 
 class BookingRules(Sourced):
-    """Times around a session."""
+    """Times around a session; ``coil_move_s`` is the time between two blocks at different sites."""
 
     treatment_set_up_s: float
+    coil_move_s: float
     measurement_set_up_s: float
     start_tolerance_s: float
     max_days_ahead: int

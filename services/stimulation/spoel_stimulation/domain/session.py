@@ -7,7 +7,7 @@ from spoel_stimulation import commands as asked
 from spoel_stimulation.domain import conditions
 from spoel_stimulation.domain.conditions import Facts
 from spoel_stimulation.domain.conduct import authorised, check_running, closing, ids_of
-from spoel_stimulation.domain.identity import IdentityStrip, check_identity, check_site
+from spoel_stimulation.domain.identity import IdentityStrip, check_identity, check_placed, check_site
 from spoel_stimulation.domain.refusals import (
     EarProtectionMissing,
     IdentityStripMissing,
@@ -27,6 +27,7 @@ from spoel_stimulation.domain.trains import (
     percent_mso_for,
 )
 from spoel_stimulation.events import (
+    CoilPlaced,
     IdentityConfirmed,
     ParameterChanged,
     SessionArmed,
@@ -87,9 +88,9 @@ def open_session(state: SessionState, command: asked.OpenSession, by: Actor, fac
 def _check_order(facts: Facts, order: TreatmentOrder | MeasurementOrder) -> None:
     check_consistent(order)
     conditions.check_threshold_key(facts, order)
-    if isinstance(order, TreatmentOrder):
-        check_percent_mso(order, order.percent_mso)
-        device_pattern(order, facts.limits.max_autonomous_s)
+    for block in order.blocks if isinstance(order, TreatmentOrder) else ():
+        check_percent_mso(block, block.percent_mso)
+        device_pattern(block, facts.limits.max_autonomous_s)
 
 
 def confirm_identity(
@@ -128,7 +129,7 @@ def record_armed(state: SessionState, command: asked.RecordArmed) -> list[EventD
         TransitionNotAllowed: the session changed in the meantime.
     """
     state.require(Act.ARM)
-    check_percent_mso(state.order, command.percent_mso)
+    check_percent_mso(state.block or state.order, command.percent_mso)
     return [
         SessionArmed(
             **ids_of(state),
@@ -172,6 +173,22 @@ def resume(state: SessionState, command: asked.Resume, by: Actor, facts: Facts) 
     return [SessionResumed(**ids_of(state), ear_protection=True)]
 
 
+def place_coil(state: SessionState, command: asked.PlaceCoil, by: Actor, facts: Facts) -> list[EventData]:
+    """Take the operator's word of where the coil is for the next block; arming and resuming follow (HZ-03).
+
+    Raises:
+        SiteMismatch: another side or site; nothing is recorded of it.
+        EarProtectionMissing, NotTheOperator: as they say.
+    """
+    state.require(Act.PLACE_COIL)
+    _check_operator(state, by, facts)
+    block = state.block
+    assert block is not None  # noqa: S101 - only a treatment waits for its coil
+    check_placed(command.side_or_site, block.site)
+    _check_ears(ear_protection=command.ear_protection)
+    return [CoilPlaced(**ids_of(state), block=state.block_index, site=block.site, ear_protection=True)]
+
+
 def stop(state: SessionState, command: asked.Stop, by: Actor) -> list[EventData]:
     """Close the session for a person; the device is disarmed already."""
     check_may_halt(by)
@@ -187,10 +204,10 @@ def change_parameter(state: SessionState, command: asked.ChangeParameter, by: Ac
     """
     state.require(Act.CHANGE_PARAMETER)
     _check_operator(state, by, facts)
-    order = state.order
-    if isinstance(order, MeasurementOrder):
+    block = state.block
+    if block is None:
         raise TransitionNotAllowed("A measurement has no parameters to change: each stimulus names its intensity.")
-    pattern = device_pattern(order, facts.limits.max_autonomous_s)
+    pattern = device_pattern(block, facts.limits.max_autonomous_s)
     changed = ParameterChanged(
         **ids_of(state),
         parameter=command.parameter,
@@ -202,8 +219,8 @@ def change_parameter(state: SessionState, command: asked.ChangeParameter, by: Ac
         from_train_index=len(state.trains),
     )
     if command.parameter == "percent_rmt":
-        return [changed.model_copy(update={"to_percent_mso": percent_mso_for(order, command.value)})]
-    check_train_interval(order, pattern, command.value)
+        return [changed.model_copy(update={"to_percent_mso": percent_mso_for(block, command.value)})]
+    check_train_interval(block, pattern, command.value)
     return [changed.model_copy(update={"from_percent_mso": None, "to_percent_mso": None})]
 
 
