@@ -6,6 +6,8 @@ from tests.stimulation.story import (
     PATTERN_10HZ,
     PATTERN_ITBS,
     Story,
+    bilateral_order,
+    block,
     facts,
     measurement_order,
     treatment_order,
@@ -17,6 +19,7 @@ from spoel_stimulation.domain import session
 from spoel_stimulation.domain.conditions import Limits
 from spoel_stimulation.domain.envelope import Before, check_order_dose, coil_forecast, rest_of_session
 from spoel_stimulation.domain.refusals import BeyondHardLimits, NotOnClearedList, TransitionNotAllowed
+from spoel_stimulation.domain.state import SessionState
 from spoel_stimulation.dose_view import dose_view
 from spoel_stimulation.engine.limits import example_cleared_list
 from spoel_stimulation.settings import StimulationSettings, cleared_list
@@ -109,20 +112,21 @@ def test_what_planning_may_have_overridden_is_shown_and_refuses_nothing():
     order = treatment_order(changed(PATTERN_10HZ, bursts_per_train=50))
     state = Story(order=order).opened().state
     shown = dose_view(state, LIMITS, None)
-    assert shown.grade == "beyond-limit"
-    assert {finding.limit: finding.grade for finding in shown.findings} == {
+    (only,) = shown.blocks
+    assert shown.grade == only.grade == "beyond-limit"
+    assert {finding.limit: finding.grade for finding in only.findings} == {
         "train-duration": "beyond-limit",
         "train-duration-stricter": "beyond-stricter-table",
         "pause-between-trains": "within",
         "threshold-method-margin": "beyond-limit",
     }
-    assert (shown.percent_mso, shown.percent_rmt, shown.pulses) == (60, 120.0, 3750)
+    assert (only.percent_mso, only.percent_rmt, only.pulses) == (60, 120.0, 3750)
 
 
 @pytest.mark.requirement("PL-07")
 def test_the_row_that_clears_bursts_is_named():
     shown = dose_view(Story(order=treatment_order(PATTERN_ITBS)).opened().state, LIMITS, None)
-    assert (shown.grade, shown.cleared_by) == ("not-covered", "itbs-600-left-dlpfc v1")
+    assert (shown.grade, shown.blocks[0].cleared_by) == ("not-covered", "itbs-600-left-dlpfc v1")
 
 
 @pytest.mark.hazard("HZ-19")
@@ -170,6 +174,36 @@ def test_what_the_patient_had_before_counts_for_the_row(before, field):
     check_order_dose(order, CLEARED, Before(0, 14_400.0))
     with pytest.raises(NotOnClearedList, match=field):
         check_order_dose(order, CLEARED, before)
+
+
+@pytest.mark.requirement("PL-07")
+@pytest.mark.hazard("HZ-13")
+def test_every_block_of_an_order_is_looked_at():
+    order = bilateral_order()
+    shown = dose_view(Story(order=order).opened().state, LIMITS, None)
+    assert [(each.site, each.grade) for each in shown.blocks] == [
+        ("right-dlpfc", "within"),
+        ("left-dlpfc", "not-covered"),
+    ]
+    assert shown.grade == "not-covered"
+    assert rest_of_session(Story(order=order).opened().state, LIMITS).pulses == order.pulses
+    with pytest.raises(NotOnClearedList, match="left-dlpfc"):
+        opened(order, limits=NOTHING_CLEARED)
+    too_many = bilateral_order(second=block(pattern=PATTERN_ITBS))
+    with pytest.raises(NotOnClearedList, match="pulses_per_day"):
+        opened(too_many)
+
+
+@pytest.mark.hazard("HZ-23")
+def test_the_output_of_a_blinded_session_is_not_shown():
+    blinding = {"trial_id": "trial-1", "method": "device-code", "blind_code": "B-1"}
+    order = treatment_order(blinding=blinding)
+    state = SessionState(
+        opened=Story(order=treatment_order()).opened().state.session.model_copy(update={"treatment_order": order})
+    )
+    state = state.model_copy(update={"percent_mso": 60, "train_interval_s": 30.0})
+    shown = dose_view(state, LIMITS, 38.0)
+    assert (shown.blocks[0].percent_mso, shown.coil) == (None, None)
 
 
 def test_a_measurement_has_no_dose():

@@ -24,6 +24,7 @@ class TrainAuthorised(ForeignEvent):
 
     service: ClassVar[str] = "stimulation"
     event_name: ClassVar[str] = "train-authorised"
+    event_version: ClassVar[int] = 2
 
 
 class TrainDelivered(ForeignEvent):
@@ -35,6 +36,7 @@ class TrainDelivered(ForeignEvent):
 
     service: ClassVar[str] = "stimulation"
     event_name: ClassVar[str] = "train-delivered"
+    event_version: ClassVar[int] = 2
 
     pulses: int = Field(ge=0)
 
@@ -62,5 +64,6 @@ class ParameterChanged(ForeignEvent):
 ERASURE_EVENTS: Catalogue[ForeignEvent] = Catalogue([PatientErased])
 
 SESSION_EVENTS: Catalogue[ForeignEvent] = Catalogue(
-    [TrainAuthorised, TrainDelivered, TrainOutcomeUnknown, ParameterChanged]
+    [TrainAuthorised, TrainDelivered, TrainOutcomeUnknown, ParameterChanged],
+    {("stimulation", "train-authorised", 1): dict, ("stimulation", "train-delivered", 1): dict},
 )

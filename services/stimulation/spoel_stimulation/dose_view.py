@@ -8,9 +8,9 @@ from spoel_stimulation.domain.conditions import Limits
 from spoel_stimulation.domain.envelope import coil_forecast, verdict_of
 from spoel_stimulation.domain.refusals import TransitionNotAllowed
 from spoel_stimulation.domain.state import SessionState
-from spoel_stimulation.engine.envelope import Finding, Grade
+from spoel_stimulation.engine.envelope import GRADES, Finding, Grade
 from spoel_stimulation.engine.heat import Forecast, heat_data
-from spoel_stimulation.orders import TreatmentOrder
+from spoel_stimulation.orders import Block, TreatmentOrder
 
 
 class _View(BaseModel):
@@ -49,22 +49,36 @@ class CoilForecastView(_View):
     verified: bool
 
 
-class DoseView(_View):
-    """The dose of a treatment at the intensity and the pause in force.
+class BlockView(_View):
+    """The dose at one site: of the block that is given at the intensity and the pause in force, else as signed.
 
     Attributes:
+        percent_mso: null in a blinded session.
         grade: that of the worst finding.
         cleared_by: the row of the clinic's list that bursts keep to.
-        coil: null where nothing is known of the stimulator's circuit or of the coil, or nothing is left.
     """
 
-    session_id: str
+    site: str
     pulses: int
-    percent_mso: int
+    percent_mso: int | None
     percent_rmt: float
     grade: Grade
     findings: list[FindingView]
     cleared_by: str | None
+
+
+class DoseView(_View):
+    """The dose of a treatment.
+
+    Attributes:
+        grade: that of the worst block.
+        coil: null where nothing is known of the stimulator's circuit or of the coil, where nothing is left, and in a
+            blinded session.
+    """
+
+    session_id: str
+    grade: Grade
+    blocks: list[BlockView]
     coil: CoilForecastView | None
 
 
@@ -79,20 +93,32 @@ def dose_view(state: SessionState, limits: Limits, coil_temperature_c: float | N
     Raises:
         TransitionNotAllowed: a measurement: each stimulus names its own intensity.
     """
-    order, interval_s = state.order, state.train_interval_s
-    if not isinstance(order, TreatmentOrder) or interval_s is None:
+    order = state.order
+    if not isinstance(order, TreatmentOrder):
         raise TransitionNotAllowed("A measurement has no dose of its own: each stimulus names its intensity.")
-    verdict = verdict_of(order, state.percent_mso, interval_s, limits.cleared)
-    row = verdict.cleared_by
+    blocks = [_block_view(state, index, block, limits) for index, block in enumerate(order.blocks)]
     return DoseView(
         session_id=state.session.session_id,
-        pulses=order.pulses,
-        percent_mso=state.percent_mso,
-        percent_rmt=round(100 * state.percent_mso / order.threshold_percent_mso, 2),
+        grade=max((block.grade for block in blocks), key=GRADES.index),
+        blocks=blocks,
+        coil=None if state.blinded else _coil_view(coil_forecast(state, limits, coil_temperature_c)),
+    )
+
+
+def _block_view(state: SessionState, index: int, block: Block, limits: Limits) -> BlockView:
+    given = index == state.block_index
+    percent_mso = state.percent_mso if given else block.percent_mso
+    interval_s = (state.train_interval_s if given else None) or block.pattern.train_interval_s
+    verdict = verdict_of(block, percent_mso, interval_s, limits.cleared)
+    row = verdict.cleared_by
+    return BlockView(
+        site=block.site,
+        pulses=block.pattern.pulses,
+        percent_mso=None if state.blinded else percent_mso,
+        percent_rmt=round(100 * percent_mso / block.threshold_percent_mso, 2),
         grade=verdict.grade,
         findings=[_finding_view(finding) for finding in verdict.findings],
         cleared_by=None if row is None else f"{row.protocol_id} v{row.protocol_version}",
-        coil=_coil_view(coil_forecast(state, limits, coil_temperature_c)),
     )
 
 

@@ -188,8 +188,10 @@ async def keep_stimulus(conn: AsyncConnection, train_id: str, order_id: str) -> 
     await _put(conn, stimuli, train_id=train_id, order_id=order_id)
 
 
-async def keep_counter(conn: AsyncConnection, room_id: str, serial: str, total_pulses: int) -> None:
-    """Keep the device's pulse counter up to which every pulse is accounted for."""
+async def keep_counter(conn: AsyncConnection, room_id: str, serial: str, total_pulses: int | None) -> None:
+    """Keep the device's pulse counter up to which every pulse is accounted for; a device without one has no row."""
+    if total_pulses is None:
+        return
     await _put(conn, counters, room_id=room_id, serial=serial, total_pulses=total_pulses, uncertain_pulses=0)
 
 
@@ -274,14 +276,14 @@ async def _prescription(conn: AsyncConnection, booking: Booking) -> OrderFacts:
         treatment=treatment,
         newest_version=max(versions, default=None),
         withdrawn=(await conn.execute(withdrawn)).one_or_none() is not None,
-        threshold_key=None if treatment is None else await _threshold_key(conn, treatment.threshold_id),
+        threshold_keys={} if treatment is None else await _threshold_keys(conn, treatment),
     )
 
 
-async def _threshold_key(conn: AsyncConnection, threshold_id: str) -> ThresholdKey | None:
-    query = sa.select(thresholds.c.body).where(thresholds.c.threshold_id == threshold_id)
-    body = (await conn.execute(query)).scalar_one_or_none()
-    return None if body is None else ThresholdKey.model_validate_json(body)
+async def _threshold_keys(conn: AsyncConnection, order: TreatmentOrder) -> dict[str, ThresholdKey]:
+    ids = {block.threshold_id for block in order.blocks}
+    found = await conn.execute(sa.select(thresholds).where(thresholds.c.threshold_id.in_(ids)))
+    return {row.threshold_id: ThresholdKey.model_validate_json(row.body) for row in found}
 
 
 async def registrations_of(conn: AsyncConnection, people: Collection[str]) -> dict[str, Registration]:

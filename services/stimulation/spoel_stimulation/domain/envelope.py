@@ -15,7 +15,9 @@ from spoel_stimulation.domain.state import SessionState
 from spoel_stimulation.domain.trains import device_pattern, train_interval_s
 from spoel_stimulation.engine import circuits, envelope, heat
 from spoel_stimulation.engine.limits import ClearedRow, published_limits
-from spoel_stimulation.orders import TreatmentOrder
+from spoel_stimulation.orders import Dose, TreatmentOrder
+
+COIL_MOVED_AT_ONCE_S = 1.0
 
 
 class Before(NamedTuple):
@@ -34,32 +36,24 @@ NOTHING_BEFORE = Before()
 
 
 def verdict_of(
-    order: TreatmentOrder,
-    percent_mso: int,
-    interval_s: float,
-    cleared: Sequence[ClearedRow],
-    before: Before = NOTHING_BEFORE,
+    dose: Dose, percent_mso: int, interval_s: float, cleared: Sequence[ClearedRow], before: Before = NOTHING_BEFORE
 ) -> envelope.Verdict:
-    """Grade an order at an intensity and a pause within its band.
+    """Grade a block of an order at an intensity and a pause within its band.
 
     Args:
-        order: the signed one.
+        dose: what is signed for one site.
         percent_mso: as the device is set.
         interval_s: onset to onset of trains, as prescribed or longer.
         cleared: the clinic's list.
         before: what the patient had already.
     """
-    pattern = engine.Pattern.model_validate(order.pattern.model_dump() | {"train_interval_s": interval_s})
-    dose = envelope.Dose(pattern, percent_mso, order.threshold_percent_mso, order.site, *before)
-    return envelope.grade_dose(dose, published_limits(), cleared)
+    pattern = engine.Pattern.model_validate(dose.pattern.model_dump() | {"train_interval_s": interval_s})
+    graded = envelope.Dose(pattern, percent_mso, dose.threshold_percent_mso, dose.site, *before)
+    return envelope.grade_dose(graded, published_limits(), cleared)
 
 
 def check_dose(
-    order: TreatmentOrder,
-    percent_mso: int,
-    interval_s: float,
-    cleared: Sequence[ClearedRow],
-    before: Before = NOTHING_BEFORE,
+    dose: Dose, percent_mso: int, interval_s: float, cleared: Sequence[ClearedRow], before: Before = NOTHING_BEFORE
 ) -> None:
     """Refuse a dose that nobody may override (HZ-12, HZ-13); arguments as of ``verdict_of``.
 
@@ -67,38 +61,47 @@ def check_dose(
         BeyondHardLimits: too strong, too fast, or with too short a pause.
         NotOnClearedList: bursts outside every row of the clinic's list.
     """
-    for finding in verdict_of(order, percent_mso, interval_s, cleared, before).findings:
+    for finding in verdict_of(dose, percent_mso, interval_s, cleared, before).findings:
         if finding.grade != "refused":
             continue
-        text = f"{finding.explanation['en']} Have another prescription signed ({finding.source})."
+        text = f"{dose.site}: {finding.explanation['en']} Have another prescription signed ({finding.source})."
         refusal = NotOnClearedList if finding.limit == "clinic-cleared-list" else BeyondHardLimits
         raise refusal(text, limit=finding.limit)
 
 
 def check_order_dose(order: TreatmentOrder, cleared: Sequence[ClearedRow], before: Before = NOTHING_BEFORE) -> None:
-    """Refuse an order whose band reaches what nobody may override: at its ceiling, with the pause as signed.
+    """Refuse an order of which a block reaches what nobody may override: at its ceiling, with the pause as signed.
 
     Raises:
         BeyondHardLimits, NotOnClearedList: as ``check_dose``.
     """
-    check_dose(order, order.ceiling_percent_mso, order.pattern.train_interval_s, cleared, before)
+    for block in order.blocks:
+        check_dose(block, block.ceiling_percent_mso, block.pattern.train_interval_s, cleared, before)
+        before = before._replace(pulses_today=before.pulses_today + block.pattern.pulses)
 
 
 def rest_of_session(state: SessionState, limits: Limits) -> engine.Session | None:
     """Return what is still to be delivered, with the parameters in force; None after the last train.
 
+    Weaker first trains count as full ones, and the coil as moved at once: so a forecast of heat errs on the warm side.
+
     Raises:
         TrainBeyondLimits: as ``device_pattern``.
     """
-    order = state.order
-    if not isinstance(order, TreatmentOrder):
+    order, block = state.order, state.block
+    if block is None or not isinstance(order, TreatmentOrder):
         return None
-    pattern = device_pattern(order, limits.max_autonomous_s)
-    left = pattern.trains - len(state.trains)
-    if left <= 0:
-        return None
-    changed = {"trains": left, "train_interval_s": train_interval_s(state, pattern)}
-    return engine.Session.of(pattern.model_copy(update=changed), state.percent_mso)
+    pattern = device_pattern(block, limits.max_autonomous_s)
+    left = pattern.trains - len(state.trains_of_block)
+    parts = []
+    if left > 0:
+        changed = {"trains": left, "train_interval_s": train_interval_s(state, pattern)}
+        rest = pattern.model_copy(update=changed)
+        parts = [engine.Part(pattern=rest, percent_mso=state.percent_mso, site=block.site)]
+    for later in order.blocks[state.block_index + 1 :]:
+        pattern = device_pattern(later, limits.max_autonomous_s)
+        parts.append(engine.Part(pattern=pattern, percent_mso=later.percent_mso, site=later.site))
+    return engine.Session.in_sequence(parts, COIL_MOVED_AT_ONCE_S) if parts else None
 
 
 def coil_forecast(state: SessionState, limits: Limits, start_c: float | None) -> heat.Forecast | None:

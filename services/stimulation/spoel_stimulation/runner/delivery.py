@@ -50,20 +50,20 @@ class UnaccountedPulses(Exception):
 
     Args:
         pulses: how many.
-        total_pulses: the counter.
+        total_pulses: the counter; None on a device without one.
     """
 
-    def __init__(self, pulses: int, total_pulses: int) -> None:
+    def __init__(self, pulses: int, total_pulses: int | None) -> None:
         super().__init__(f"{pulses} pulses that no train accounts for")
         self.pulses = pulses
         self.total_pulses = total_pulses
 
 
 class Accounted(NamedTuple):
-    """Up to where a device's pulses are accounted for."""
+    """Up to where a device's pulses are accounted for; its total is None on a device without a counter."""
 
     serial: str
-    total_pulses: int
+    total_pulses: int | None
 
 
 class Delivery:
@@ -77,7 +77,8 @@ class Delivery:
     Attributes:
         busy: held by whoever talks to the device about trains; never needed to disarm.
         accounted: up to where its pulses are accounted for.
-        counted: its counter when it was last asked for a decision; None if that failed, or a train came since.
+        counted: its counter when it was last asked for a decision; None if that failed, it has none, or a train came
+            since.
     """
 
     def __init__(self, device: Stimulator, journal: Journal, clock: Clock) -> None:
@@ -153,8 +154,8 @@ class Delivery:
         if bars != self._bars:
             raise NotReady("The room was stopped while the device was to be armed. Look, then arm again.")
 
-    async def count(self) -> int:
-        """Ask the device's counter, and see that every pulse is accounted for.
+    async def count(self) -> None:
+        """Ask the device's counter, if it has one, and see that every pulse is accounted for.
 
         Raises:
             UnaccountedPulses: more were counted.
@@ -162,8 +163,11 @@ class Delivery:
             DeviceError: no answer.
         """
         self.counted = None
-        total = (await self.device.counters()).pulses
-        beyond = total - self.accounted.total_pulses
+        counters = await self.device.counters()
+        if counters is None:
+            return
+        total = counters.pulses
+        beyond = total - (self.accounted.total_pulses or 0)
         if beyond < 0:
             before, self.accounted = self.accounted, self.accounted._replace(total_pulses=total)
             raise RoomFault(
@@ -172,7 +176,6 @@ class Delivery:
         if beyond > 0:
             raise UnaccountedPulses(beyond, total)
         self.counted = total
-        return total
 
     async def set_percent_mso(self, percent_mso: int) -> None:
         """Write and read back another intensity, if it is another.
@@ -197,7 +200,7 @@ class Delivery:
             result = await self._run(train, settings)
             await self._record(state, train, result)
         if result.outcome == "unknown":
-            if result.counters_after is None:
+            if result.still_to_be_asked:
                 raise RoomFault("link-lost", "no-answer", result.reason)
             raise RoomFault("outcome-unknown", "outcome-unknown", result.reason)
         if result.outcome != "complete" and not self.barred:
@@ -205,28 +208,32 @@ class Delivery:
 
     async def discard(self, state: SessionState, train: Train) -> None:
         """Record that an authorised train never left the host."""
-        await self._record(state, train, Ended.not_sent("it was never sent"))
+        await self._record(state, train, Ended.not_sent(train, "it was never sent"))
 
     async def _run(self, train: Train, settings: TrainSettings) -> "Ended":
         """Send the one start command, unless barred."""
         if self.barred:
-            return Ended.not_sent("the room was stopped before the train was sent")
+            return Ended.not_sent(train, "the room was stopped before the train was sent")
         try:
             return Ended.of(await self.device.run_train(settings), train)
         except DeviceError as error:  # raised before the start command only, by the adapter's contract
             _log.warning("train.not-sent", train=train.train_id, detail=error.detail)
-            return Ended.not_sent(error.detail)
+            return Ended.not_sent(train, error.detail)
 
     async def _record(self, state: SessionState, train: Train, ended: "Ended") -> None:
         command = ended.command(train, utc_now(self._clock))
         if command is None:
             return
-        if isinstance(command, RecordTrain):
-            accounted = max(self.accounted.total_pulses, train.device_total_pulses_before + command.pulses)
-        else:
-            accounted = ended.counters_after or self.accounted.total_pulses
-        self.accounted = self.accounted._replace(total_pulses=accounted)
+        self.accounted = self.accounted._replace(total_pulses=self._accounted_after(train, command, ended))
         await self._journal.persist(lambda: self._journal.record_train(state, command, self.accounted))
+
+    def _accounted_after(self, train: Train, command: RecordTrain | RecordTrainUnknown, ended: "Ended") -> int | None:
+        before, known = train.device_total_pulses_before, self.accounted.total_pulses
+        if before is None or known is None:
+            return None
+        if isinstance(command, RecordTrain):
+            return max(known, before + command.pulses)
+        return ended.counters_after or known
 
 
 class Ended(NamedTuple):
@@ -234,11 +241,13 @@ class Ended(NamedTuple):
 
     Attributes:
         pulses: of the train, at most those authorised; None where unknown.
+        has_counter: the device counts its pulses.
         counters_after: the device's pulse counter afterwards; None where it was not asked or gave no answer.
     """
 
     outcome: str
     pulses: int | None
+    has_counter: bool
     counters_after: int | None
     evidence: str | None
     reason: str
@@ -246,9 +255,10 @@ class Ended(NamedTuple):
     ended_utc_ns: int | None = None
 
     @classmethod
-    def not_sent(cls, reason: str) -> "Ended":
+    def not_sent(cls, train: Train, reason: str) -> "Ended":
         """Return the end of a train of which no byte left the host."""
-        return cls("none", 0, None, "counter", reason)
+        has_counter = train.device_total_pulses_before is not None
+        return cls("none", 0, has_counter, None, "counter" if has_counter else "status", reason)
 
     @classmethod
     def of(cls, result: TrainResult, train: Train) -> "Ended":
@@ -256,6 +266,7 @@ class Ended(NamedTuple):
         return cls(
             outcome=result.outcome,
             pulses=None if result.pulses is None else min(result.pulses, train.pulses),
+            has_counter=result.counters_before is not None,
             counters_after=None if result.counters_after is None else result.counters_after.pulses,
             evidence=result.evidence,
             reason=result.reason or "the device gave no reason",
@@ -263,13 +274,18 @@ class Ended(NamedTuple):
             ended_utc_ns=result.ended_utc_ns,
         )
 
+    @property
+    def still_to_be_asked(self) -> bool:
+        """The device has a counter that can tell how the train ended, and has not told it yet."""
+        return self.has_counter and self.counters_after is None
+
     def command(self, train: Train, now: datetime) -> RecordTrain | RecordTrainUnknown | None:
         """Return what is to be recorded; None where the counter is still to be asked."""
         if self.outcome == "unknown":
-            return None if self.counters_after is None else RecordTrainUnknown(reason="evidence-incomplete")
-        after = self.counters_after
-        if after is None:
-            after = train.device_total_pulses_before + (self.pulses or 0)
+            return None if self.still_to_be_asked else RecordTrainUnknown(reason="evidence-incomplete")
+        after, before = self.counters_after, train.device_total_pulses_before
+        if after is None and before is not None:
+            after = before + (self.pulses or 0)
         return RecordTrain.model_validate(
             {
                 "outcome": self.outcome,

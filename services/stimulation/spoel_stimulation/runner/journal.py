@@ -107,7 +107,10 @@ class Journal:
             conduct.check_going_on(loaded.state, facts)
 
     async def record_train(
-        self, state: SessionState, command: asked.RecordTrain | asked.RecordTrainUnknown, accounted: tuple[str, int]
+        self,
+        state: SessionState,
+        command: asked.RecordTrain | asked.RecordTrainUnknown,
+        accounted: tuple[str, int | None],
     ) -> None:
         """Record how the open train ended, and up to where the device's pulses are accounted for."""
         async with self._as(state.operator, state) as work:
@@ -132,6 +135,12 @@ class Journal:
             events = conduct.close(loaded.state, asked.Close(reason="last-train-ended"))
             await append(work, self._look(), state.session.session_id, loaded, events)
 
+    async def await_coil(self, state: SessionState) -> None:
+        """Wait for the coil to be placed at the next block's site."""
+        async with self._as(self.actor, state) as work:
+            loaded = await load_opened(work, state.session.session_id)
+            await append(work, self._look(), state.session.session_id, loaded, conduct.await_coil(loaded.state))
+
     # --- the room
 
     async def fault(self, reason: LatchReason, kind: str, detail: str) -> None:
@@ -145,7 +154,7 @@ class Journal:
             if session_id is not None:
                 await self._interlock(work, session_id, reason)
 
-    async def unauthorised_pulses(self, pulses: int, accounted: tuple[str, int]) -> None:
+    async def unauthorised_pulses(self, pulses: int, accounted: tuple[str, int | None]) -> None:
         """Record pulses that no train accounts for, latch the room, and interrupt its session (HZ-08)."""
         async with self._as(self.actor, None) as work:
             session_id = await projections.open_session_of(work.conn, self._room_id)
@@ -167,14 +176,14 @@ class Journal:
                 await self._interlock(work, session_id, "emergency-stop")
 
     async def connected(
-        self, identity: DeviceIdentity, strip_public_key: str, total_pulses: int, *, first: bool
+        self, identity: DeviceIdentity, strip_public_key: str, total_pulses: int | None, *, first: bool
     ) -> None:
         """Record what a device that answered says: who it is, how an open train ended, what else it counted.
 
         Args:
             identity: of the device, which is disarmed.
             strip_public_key: the room's key for identity strips.
-            total_pulses: its counter.
+            total_pulses: its counter; None where it has none.
             first: the first connection of this process; an open session is then one that a restart interrupted.
         """
         async with self._as(self.actor, None) as work:
@@ -193,10 +202,10 @@ class Journal:
             session_id = await projections.open_session_of(work.conn, self._room_id)
             beyond = await self._close_gap(work, session_id, total_pulses, same_device=same)
             accounted = (identity.serial, total_pulses)
-            if beyond is None:
+            if beyond is None and total_pulses is not None:
                 expected = await projections.counter_of(work.conn, self._room_id, identity.serial)
                 beyond = 0 if expected is None else total_pulses - expected
-            if beyond > 0:
+            if beyond is not None and beyond > 0:
                 await self._unauthorised(work, session_id, beyond, accounted)
             await projections.keep_counter(work.conn, self._room_id, *accounted)
             if session_id is not None:
@@ -209,7 +218,7 @@ class Journal:
         await self._interlock(work, session_id, reason)
 
     async def _close_gap(
-        self, work: Work, session_id: str | None, total_pulses: int, *, same_device: bool
+        self, work: Work, session_id: str | None, total_pulses: int | None, *, same_device: bool
     ) -> int | None:
         """Close an open train from the counter; return pulses beyond it, None if there was no open train."""
         if session_id is None:
@@ -233,7 +242,9 @@ class Journal:
         await append(work, self._look(), session_id, loaded, conduct.record_train(loaded.state, command))
         return closed.beyond
 
-    async def _unauthorised(self, work: Work, session_id: str | None, pulses: int, accounted: tuple[str, int]) -> None:
+    async def _unauthorised(
+        self, work: Work, session_id: str | None, pulses: int, accounted: tuple[str, int | None]
+    ) -> None:
         loaded = await work.load(ROOM, self._room_id)
         observed = UnauthorisedPulseObserved(
             room_id=self._room_id, session_id=session_id, pulses=pulses, device_total_pulses=accounted[1]

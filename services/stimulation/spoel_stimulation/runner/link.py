@@ -11,6 +11,7 @@ from spoel_stimulation.devices.adapter import (
     DeviceError,
     DeviceIdentity,
     LinkLost,
+    NotAllowed,
     NotSupported,
     Stimulator,
     TrainSettings,
@@ -50,7 +51,7 @@ class RoomDevice(Stimulator, Protocol):
 class Listener(Protocol):
     """What the room does when something happens at the link."""
 
-    async def device_answered(self, identity: DeviceIdentity, counters: Counters) -> None:
+    async def device_answered(self, identity: DeviceIdentity, counters: Counters | None) -> None:
         """A device answered and is disarmed; what it says is to be recorded before it may be used."""
 
     async def device_did(self, unasked: Unasked) -> None:
@@ -71,6 +72,7 @@ class DeviceLink:
         device: the adapter.
         up: the device answered, what it said is recorded, and the link has not broken since.
         accepted: False where a device answered that may not be used here (HZ-25).
+        counts: the device has a counter of its pulses.
         problem: why the link is not up, and what to do.
     """
 
@@ -78,6 +80,7 @@ class DeviceLink:
         self.device = device
         self.up = False
         self.accepted = True
+        self.counts = True
         self.problem = "The device has not answered yet. Look at its power and cable."
         self._room_id = room_id
 
@@ -90,7 +93,7 @@ class DeviceLink:
                 await self._connect(listener)
                 pause_s = FIRST_PAUSE_S
                 await self._watch(listener)
-            except NotSupported as error:
+            except (NotAllowed, NotSupported) as error:
                 self._down(error.detail)
                 self.accepted = False
                 _log.error("link.device-not-accepted", room=self._room_id, detail=error.detail)
@@ -131,6 +134,7 @@ class DeviceLink:
             simulated=identity.simulated,
             status_age_s=max(0.0, time.monotonic() - status.received_monotonic_s),
             enabled=status.enabled,
+            has_counter=self.counts,
             total_pulses=total_pulses,
         )
 
@@ -148,7 +152,9 @@ class DeviceLink:
         identity = await self.device.connect()
         if not await self.device.disarm():
             raise LinkLost("The device does not read back as disabled. Press its own stop, then look at its cable.")
-        await listener.device_answered(identity, await self.device.counters())
+        counters = await self.device.counters()
+        self.counts = counters is not None
+        await listener.device_answered(identity, counters)
         self.up = self.accepted = True
         _log.info("link.up", room=self._room_id, serial=identity.serial, model=identity.model)
 

@@ -20,16 +20,18 @@ class Closed(NamedTuple):
     beyond: int
 
 
-def close_gap(train: Train, total_pulses: int, *, same_device: bool) -> Closed | RecordTrainUnknown:
+def close_gap(train: Train, total_pulses: int | None, *, same_device: bool) -> Closed | RecordTrainUnknown:
     """Return how ``train`` ended, from the device's counter before it and now.
 
     Args:
         train: authorised, without a recorded end.
-        total_pulses: the counter now; the device is disarmed.
+        total_pulses: the counter now; None on a device without one. The device is disarmed.
         same_device: the serial number is that of the device before.
     """
     if not same_device:
         return RecordTrainUnknown(reason="other-device")
+    if total_pulses is None or train.device_total_pulses_before is None:
+        return RecordTrainUnknown(reason="evidence-incomplete")
     counted = total_pulses - train.device_total_pulses_before
     if counted < 0:
         return RecordTrainUnknown(reason="counter-restarted")

@@ -349,14 +349,15 @@ class Room:
 
     # --- what the link tells
 
-    async def device_answered(self, identity: DeviceIdentity, counters: Counters) -> None:
+    async def device_answered(self, identity: DeviceIdentity, counters: Counters | None) -> None:
         """Record what a device that is connected and disarmed says, before it may be used (INV-1, INV-7)."""
         self.delivery.bar()
         await self.delivery.idle(HALT_TIMEOUT_S)
         first, key = self._first_answer, self.key.public_key
-        await self.journal.persist(lambda: self.journal.connected(identity, key, counters.pulses, first=first))
+        total = None if counters is None else counters.pulses
+        await self.journal.persist(lambda: self.journal.connected(identity, key, total, first=first))
         self._first_answer = False
-        self.delivery.accounted = Accounted(identity.serial, counters.pulses)
+        self.delivery.accounted = Accounted(identity.serial, total)
 
     async def device_did(self, unasked: Unasked) -> None:
         """Bar and disarm at once; record when the running train, if there is one, is recorded (HZ-08)."""
@@ -380,6 +381,9 @@ class Room:
             await self.fault(RoomFault("unasked-change", "unasked-change", unasked.detail))
             return
         known = self.delivery.accounted.total_pulses
+        if known is None:
+            await self.unaccounted(UnaccountedPulses(max(1, unasked.pulses), None))
+            return
         total = unasked.device_total_pulses
         if total is None:
             total = known + unasked.pulses
