@@ -30,6 +30,15 @@ def test_a_protocol_is_drawn_in_the_readers_language(tmp_path, protocol, languag
     assert "°C" in texts
 
 
+@pytest.mark.parametrize(("block", "interval"), [(1, "1000 ms (1 Hz)"), (2, "100 ms (10 Hz)")])
+def test_a_bilateral_protocol_shows_both_sites_and_magnifies_one(tmp_path, block, interval):
+    file = tmp_path / "picture.svg"
+    told = typed("plot", "protocol", "bilateral-1hz-right-10hz-left", "-o", file, "--block", block)
+    assert told.exit_code == 0, told.output
+    texts = " ".join(re.findall(r">([^<>]+)</text>", file.read_text(encoding="utf-8")))
+    assert all(each in texts for each in ("2100 pulsen in 51 treinen", "right-dlpfc", "left-dlpfc", interval))
+
+
 def test_a_picture_of_dots(tmp_path):
     file = tmp_path / "picture.png"
     told = typed("plot", "protocol", "itbs-600-left-dlpfc", "--output", file, "--waveform", "monophasic")
@@ -55,6 +64,7 @@ def test_a_coil_that_would_overheat_is_seen(tmp_path):
         (["itbs-600-left-dlpfc", "--stimulator", "Toaster"], ["Toaster", "MagPro X100"]),
         (["itbs-600-left-dlpfc", "--coil", "Cool"], ["'Cool'", "Cool-B65"]),
         (["itbs-600-left-dlpfc", "--threshold", "90"], ["108 % of output"]),
+        (["itbs-600-left-dlpfc", "--block", "2"], ["--block is 2", "has 1"]),
     ],
 )
 def test_what_is_not_known_is_answered_with_what_is(tmp_path, arguments, named):

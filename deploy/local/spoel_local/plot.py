@@ -52,6 +52,7 @@ def protocol(  # noqa: PLR0913 - one parameter an option
     ] = 50,
     stimulator: Annotated[str, typer.Option("--stimulator", help="Model whose pulse is drawn.")] = "MagPro X100+Option",
     coil: Annotated[str, typer.Option("--coil", help="Model whose temperature is forecast.")] = "Cool-B65",
+    block: Annotated[int, typer.Option("--block", min=1, help="Which part of a bilateral protocol is magnified.")] = 1,
     shape: Annotated[Shape, typer.Option("--waveform", help="Of a pulse.")] = Shape.BIPHASIC,
     start_c: Annotated[
         float | None, typer.Option("--start-c", min=0, max=60, help="Coil temperature at the start, °C.")
@@ -62,41 +63,48 @@ def protocol(  # noqa: PLR0913 - one parameter an option
     with errors_in_words():
         if output.suffix.lower() not in ENDINGS:
             raise LauncherError(f"--output is {output}; give a file that ends in {' or '.join(ENDINGS)}.")
-        known = {model: each for each in circuits().ringing for model in each.models}
-        coils = {model: each for each in heat.heat_data().coil for model in each.models}
-        chosen = _protocol(name)
-        percent_mso = set_percent_mso(PercentRmt(chosen.percent_rmt), PercentMso(threshold))
-        if percent_mso > HIGHEST_PERCENT_MSO:
-            raise LauncherError(
-                f"{chosen.percent_rmt:g} % of a threshold of {threshold} % is {percent_mso} % of output, more than "
-                "there is. Give a lower --threshold."
-            )
-        circuit = _known("--stimulator", stimulator, known)
-        heats = _known("--coil", coil, coils)
+        rules = clinic_rules()
+        chosen = _known("The protocol", name, {each.id: each for each in rules.protocols})
+        _check_block(chosen, block)
+        _check_output(chosen, threshold)
+        circuit = _known(
+            "--stimulator", stimulator, {model: each for each in circuits().ringing for model in each.models}
+        )
+        coil_heat = _known("--coil", coil, {model: each for each in heat.heat_data().coil for model in each.models})
         # drawing takes half a second to load, which no other command should wait for
         from spoel_local import protocol_picture  # noqa: PLC0415 - see above
 
         picture = protocol_picture.Picture(
             protocol=chosen,
-            percent_mso=percent_mso,
+            block=block - 1,
             threshold_percent_mso=threshold,
+            pause_s=rules.booking.coil_move_s,
             stimulator=stimulator,
             circuit=circuit,
             coil_model=coil,
-            coil=heats,
+            coil=coil_heat,
             shape=shape.value,
             start_c=start_c,
             language=language.value,
         )
         protocol_picture.draw(picture, output)
-    typer.echo(
-        f"{output} shows {chosen.name} at {percent_mso} % of output ({chosen.percent_rmt:g} % of {threshold} %)."
-    )
+    typer.echo(f"{output} shows {chosen.name} on a threshold of {threshold} % of output.")
 
 
-def _protocol(name: str) -> Protocol:
-    protocols = {each.id: each for each in clinic_rules().protocols}
-    return _known("The protocol", name, protocols)
+def _check_block(chosen: Protocol, block: int) -> None:
+    blocks = 1 + len(chosen.further_block)
+    if block > blocks:
+        raise LauncherError(f"--block is {block}; {chosen.id} has {blocks}.")
+
+
+def _check_output(chosen: Protocol, threshold: int) -> None:
+    strongest = max(each.percent_rmt for each in (chosen, *chosen.further_block))
+    percent_mso = set_percent_mso(PercentRmt(strongest), PercentMso(threshold))
+    if percent_mso > HIGHEST_PERCENT_MSO:
+        raise LauncherError(
+            f"{strongest:g} % of a threshold of {threshold} % is {percent_mso} % of output, more than there is. "
+            "Give a lower --threshold."
+        )
 
 
 def _known(option: str, name: str, found: Mapping[str, Found]) -> Found:

@@ -10,11 +10,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import ConnectionPatch
 from matplotlib.ticker import FuncFormatter
 
+from spoel_common.units import PercentMso, PercentRmt, set_percent_mso
 from spoel_local.picture_words import Words, number, words
-from spoel_planning.domain.rules import Protocol
-from spoel_stimulation.engine import Pattern, Session, expand, heat, waveform
+from spoel_planning.domain.rules import BlockRule, Protocol
+from spoel_stimulation.engine import Part, Pattern, Session, expand, heat, waveform
 from spoel_stimulation.engine.circuits import Ringing
-from spoel_stimulation.engine.envelope import Dose, grade_dose
+from spoel_stimulation.engine.envelope import GRADES, Dose, grade_dose
 from spoel_stimulation.engine.limits import example_cleared_list, published_limits
 from spoel_stimulation.engine.waveform import Shape
 
@@ -44,8 +45,9 @@ class Picture(NamedTuple):
 
     Attributes:
         protocol: of planning's catalogue.
-        percent_mso: what the device would be set to.
-        threshold_percent_mso: the motor threshold behind it.
+        block: which of its blocks is magnified, from 0.
+        threshold_percent_mso: the motor threshold on which every block rests.
+        pause_s: from the last pulse of a block to the first of the next.
         stimulator: model whose pulse is drawn, with ``circuit``.
         coil_model: model whose temperature is forecast, with ``coil``.
         shape: of the pulse.
@@ -54,8 +56,9 @@ class Picture(NamedTuple):
     """
 
     protocol: Protocol
-    percent_mso: int
+    block: int
     threshold_percent_mso: int
+    pause_s: float
     stimulator: str
     circuit: Ringing
     coil_model: str
@@ -65,9 +68,22 @@ class Picture(NamedTuple):
     language: str
 
     @property
-    def pattern(self) -> Pattern:
-        """The protocol's pattern, as the engine has it."""
-        return Pattern.model_validate(self.protocol.pattern.model_dump())
+    def session(self) -> Session:
+        """All of it, as the engine has it."""
+        parts = [
+            Part(pattern=_pattern_of(block), percent_mso=self.set_percent_mso(block), site=block.site)
+            for block in blocks_of(self.protocol)
+        ]
+        return Session.in_sequence(parts, self.pause_s)
+
+    @property
+    def magnified(self) -> Part:
+        """The block that is magnified."""
+        return self.session.parts[self.block]
+
+    def set_percent_mso(self, block: BlockRule) -> int:
+        """Return what the device would be set to for a block."""
+        return set_percent_mso(PercentRmt(block.percent_rmt), PercentMso(self.threshold_percent_mso))
 
     @property
     def words(self) -> Words:
@@ -80,8 +96,16 @@ class Picture(NamedTuple):
 
 
 class Scale(NamedTuple):
-    """One magnification: from ``0`` to ``until_ns``, with ``unit_ns`` nanoseconds to the unit of its axis."""
+    """One magnification.
 
+    Attributes:
+        from_ns: where it begins, on the axis of the one above.
+        until_ns: how long it is.
+        unit_ns: nanoseconds to the unit of its axis.
+        unit: its name.
+    """
+
+    from_ns: float
     until_ns: float
     unit_ns: float
     unit: str
@@ -100,7 +124,7 @@ def draw(picture: Picture, output: Path) -> None:
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(11.0, 10.0), layout="constrained")
         grid = figure.add_gridspec(5, 2, height_ratios=[0.62, 0.8, 1, 1, 1.6])
-        scales = _scales(picture.pattern)
+        scales = _scales(picture)
         rows = [figure.add_subplot(grid[row, :]) for row in (1, 2, 3)]
         _draw_session(rows[0], picture, scales[0])
         _draw_trains(rows[1], picture, scales[1])
@@ -108,7 +132,7 @@ def draw(picture: Picture, output: Path) -> None:
         for (upper, upper_scale), (lower, lower_scale) in zip(
             zip(rows[:2], scales[:2], strict=True), zip(rows[1:], scales[1:], strict=True), strict=True
         ):
-            _magnify(figure, upper, lower, lower_scale.until_ns / upper_scale.unit_ns)
+            _magnify(figure, upper, lower, lower_scale, upper_scale.unit_ns)
         _draw_waveform(figure.add_subplot(grid[4, 0]), picture)
         _draw_temperature(figure.add_subplot(grid[4, 1]), picture)
         _write_heading(figure.add_subplot(grid[0, :]), picture)
@@ -117,8 +141,20 @@ def draw(picture: Picture, output: Path) -> None:
         figure.savefig(output, dpi=150, metadata=metadata, bbox_inches="tight", pad_inches=0.15)
 
 
-def _scales(pattern: Pattern) -> tuple[Scale, Scale, Scale]:
-    session_ns = (pattern.trains - 1) * pattern.train_interval_ns + pattern.slot_ns
+def blocks_of(protocol: Protocol) -> tuple[BlockRule, ...]:
+    """Return every block of a protocol, its own first."""
+    return (protocol, *protocol.further_block)
+
+
+def _pattern_of(block: BlockRule) -> Pattern:
+    return Pattern.model_validate(block.pattern.model_dump())
+
+
+def _scales(picture: Picture) -> tuple[Scale, Scale, Scale]:
+    session, pattern = picture.session, picture.magnified.pattern
+    last = session.parts[-1].pattern
+    session_ns = session.duration_ns + last.slot_ns - last.train_duration_ns
+    block_ns = (pattern.trains - 1) * pattern.train_interval_ns + pattern.slot_ns
     trains_ns = SLOTS_SHOWN * pattern.burst_interval_ns
     if pattern.trains > 1:
         trains_ns = pattern.train_interval_ns + pattern.slot_ns
@@ -126,37 +162,42 @@ def _scales(pattern: Pattern) -> tuple[Scale, Scale, Scale]:
     if pattern.pulses_per_burst == 1:
         bursts_ns = (min(PULSES_SHOWN, pattern.bursts_per_train) - 1) * pattern.burst_interval_ns
     return (
-        Scale(session_ns * 1.01, NS_PER_MIN, "minutes"),
-        Scale(min(trains_ns * 1.03, session_ns * 1.01), NS_PER_S, "seconds"),
-        Scale(bursts_ns * 1.15, NS_PER_MS, "milliseconds"),
+        Scale(0, session_ns * 1.01, NS_PER_MIN, "minutes"),
+        Scale(session.part_starts_ns[picture.block], min(trains_ns * 1.03, block_ns * 1.01), NS_PER_S, "seconds"),
+        Scale(0, bursts_ns * 1.15, NS_PER_MS, "milliseconds"),
     )
 
 
 def _draw_session(axes: Axes, picture: Picture, scale: Scale) -> None:
-    pattern = picture.pattern
-    starts = np.arange(pattern.trains) * pattern.train_interval_ns / scale.unit_ns
-    blocks = [(start, pattern.slot_ns / scale.unit_ns) for start in starts.tolist()]
-    axes.broken_barh(blocks, (0, picture.percent_mso), facecolor=BLUE, linewidth=0)
-    axes.set_title(picture.words["session" if pattern.trains > 1 else "one-train"])
+    session = picture.session
+    for part, start_ns in zip(session.parts, session.part_starts_ns, strict=True):
+        starts = (start_ns + np.arange(part.pattern.trains) * part.pattern.train_interval_ns) / scale.unit_ns
+        slots = [(start, part.pattern.slot_ns / scale.unit_ns) for start in starts.tolist()]
+        axes.broken_barh(slots, (0, part.percent_mso), facecolor=BLUE, linewidth=0)
+        if len(session.parts) > 1:
+            axes.text(start_ns / scale.unit_ns, part.percent_mso * 1.06, part.site, fontsize=8)
+    axes.set_title(picture.words["session" if session.trains > 1 else "one-train"])
     _finish(axes, picture, scale, start=0.0)
+    axes.set_ylim(0, max(part.percent_mso for part in session.parts) * (1.3 if len(session.parts) > 1 else 1.05))
 
 
 def _draw_trains(axes: Axes, picture: Picture, scale: Scale) -> None:
-    pattern, text = picture.pattern, picture.words
+    pattern, text = picture.magnified.pattern, picture.words
     _draw_lines(axes, picture, scale, width=0.8)
     axes.set_title(text["trains" if pattern.trains > 1 else "train"])
     _finish(axes, picture, scale)
     if pattern.trains == 1:
         return
     train_s, interval_s = pattern.slot_ns / NS_PER_S, pattern.train_interval_ns / NS_PER_S
-    low, high = picture.percent_mso * 1.14, picture.percent_mso * 1.46
+    low, high = picture.magnified.percent_mso * 1.14, picture.magnified.percent_mso * 1.46
     _measure(axes, 0, train_s, low, text["train-length"].format(s=picture.number(train_s)))
     _measure(axes, train_s, interval_s, low, text["pause"].format(s=picture.number(interval_s - train_s)))
     _measure(axes, 0, interval_s, high, text["from-start-to-start"].format(s=picture.number(interval_s)))
 
 
 def _draw_pulses(axes: Axes, picture: Picture, scale: Scale) -> None:
-    pattern, text = picture.pattern, picture.words
+    pattern, text = picture.magnified.pattern, picture.words
+    percent_mso = picture.magnified.percent_mso
     _draw_lines(axes, picture, scale, width=2.0)
     patterned = pattern.pulses_per_burst > 1
     axes.set_title(text["bursts" if patterned else "pulses"])
@@ -165,15 +206,15 @@ def _draw_pulses(axes: Axes, picture: Picture, scale: Scale) -> None:
     named = text["pulse-interval"].format(
         ms=picture.number(interval_ms), hz=picture.number(pattern.highest_rate_hz, digits=1)
     )
-    _measure(axes, 0, interval_ms, picture.percent_mso * 1.14, named)
+    _measure(axes, 0, interval_ms, percent_mso * 1.14, named)
     if patterned:
         burst_ms = pattern.burst_interval_ns / NS_PER_MS
         named = text["burst-interval"].format(ms=picture.number(burst_ms), hz=picture.number(pattern.rate_hz, digits=1))
-        _measure(axes, 0, burst_ms, picture.percent_mso * 1.46, named)
+        _measure(axes, 0, burst_ms, percent_mso * 1.46, named)
 
 
 def _draw_lines(axes: Axes, picture: Picture, scale: Scale, width: float) -> None:
-    pulses = expand(Session.of(picture.pattern, picture.percent_mso))
+    pulses = expand(Session.of(picture.magnified.pattern, picture.magnified.percent_mso))
     shown = pulses.onset_ns <= scale.until_ns
     axes.vlines(pulses.onset_ns[shown] / scale.unit_ns, 0, pulses.percent_mso[shown], color=BLUE, linewidth=width)
 
@@ -181,8 +222,8 @@ def _draw_lines(axes: Axes, picture: Picture, scale: Scale, width: float) -> Non
 def _finish(axes: Axes, picture: Picture, scale: Scale, start: float = -0.01) -> None:
     until = scale.until_ns / scale.unit_ns
     axes.set_xlim(start * until, until)
-    axes.set_ylim(0, picture.percent_mso * (1.05 if start == 0 else 1.8))
-    axes.set_yticks([0, picture.percent_mso])
+    axes.set_ylim(0, picture.magnified.percent_mso * 1.8)
+    axes.set_yticks([0, picture.magnified.percent_mso])
     axes.set_xlabel(picture.words[scale.unit], loc="right", labelpad=1)
     axes.set_ylabel(picture.words["percent-mso"])
     axes.xaxis.set_major_formatter(_formatter(picture))
@@ -201,13 +242,14 @@ def _measure(axes: Axes, first: float, last: float, height: float, text: str) ->
     axes.text(at, height * 1.02, text, ha=align, va="bottom", color="black", fontsize=8)
 
 
-def _magnify(figure: Figure, upper: Axes, lower: Axes, until: float) -> None:
+def _magnify(figure: Figure, upper: Axes, lower: Axes, scale: Scale, unit_ns: float) -> None:
     """Shade what the lower panel shows of the upper one, and lead the eye there."""
-    upper.axvspan(0, until, color=PALE, zorder=0)
-    upper.axvspan(0, until, facecolor="none", edgecolor=GREY, linewidth=0.8, linestyle=":", zorder=3)
+    first, until = scale.from_ns / unit_ns, (scale.from_ns + scale.until_ns) / unit_ns
+    upper.axvspan(first, until, color=PALE, zorder=0)
+    upper.axvspan(first, until, facecolor="none", edgecolor=GREY, linewidth=0.8, linestyle=":", zorder=3)
     lower.set_facecolor(PALE)
     left, right = lower.get_xlim()
-    for at, corner in ((0.0, left), (until, right)):
+    for at, corner in ((first, left), (until, right)):
         line = ConnectionPatch(
             (at, 0),
             (corner, lower.get_ylim()[1]),
@@ -228,7 +270,7 @@ def _draw_waveform(axes: Axes, picture: Picture) -> None:
     one = waveform.pulse(picture.shape, picture.circuit.circuit)
     ends_s = float(np.asarray(waveform.duration_s(one)))
     t_s = np.linspace(0, ends_s * 1.08, 2_000)
-    current = waveform.current_a(one, picture.circuit.volts(picture.percent_mso), t_s) / 1_000
+    current = waveform.current_a(one, picture.circuit.volts(picture.magnified.percent_mso), t_s) / 1_000
     field = waveform.e_field(one, t_s)
     axes.axhline(0, color=GREY, linewidth=0.6)
     axes.plot(t_s * 1e6, field, color=ORANGE, linewidth=1.6)
@@ -250,9 +292,8 @@ def _draw_waveform(axes: Axes, picture: Picture) -> None:
 
 def _draw_temperature(axes: Axes, picture: Picture) -> None:
     text = picture.words
-    session = Session.of(picture.pattern, picture.percent_mso)
     found = heat.forecast(
-        session, picture.coil, picture.shape, picture.circuit.heat_at_full_j(picture.shape), picture.start_c
+        picture.session, picture.coil, picture.shape, picture.circuit.heat_at_full_j(picture.shape), picture.start_c
     )
     minutes = found.onset_s / 60
     axes.axhline(found.limit_c, color=ORANGE, linewidth=1.2, linestyle="--")
@@ -300,22 +341,24 @@ def _draw_temperature(axes: Axes, picture: Picture) -> None:
 
 
 def _write_heading(axes: Axes, picture: Picture) -> None:
-    pattern, text = picture.pattern, picture.words
-    duration_s = (pattern.trains - 1) * pattern.train_interval_s + pattern.train_duration_s
-    amount = text["pulses-of" if pattern.trains > 1 else "pulses-of-one"].format(
-        pulses=pattern.pulses,
-        trains=pattern.trains,
-        per_train=pattern.pulses_per_train,
+    session, text = picture.session, picture.words
+    duration_s = session.duration_ns / NS_PER_S
+    amount = text["pulses-of" if session.trains > 1 else "pulses-of-one"].format(
+        pulses=session.pulses,
+        trains=session.trains,
         duration=f"{int(duration_s // 60)}:{duration_s % 60:02.0f}",
     )
+    block = blocks_of(picture.protocol)[picture.block]
     intensity = text["intensity"].format(
-        rmt=picture.number(picture.protocol.percent_rmt),
+        rmt=picture.number(block.percent_rmt),
         threshold=picture.threshold_percent_mso,
-        mso=picture.percent_mso,
+        mso=picture.set_percent_mso(block),
     )
-    dose = Dose(pattern, picture.percent_mso, picture.threshold_percent_mso, picture.protocol.site)
-    grade = grade_dose(dose, published_limits(), example_cleared_list()).grade
-    graded = text["graded"].format(grade=text[grade])
+    doses = [
+        Dose(part.pattern, int(part.percent_mso), picture.threshold_percent_mso, part.site) for part in session.parts
+    ]
+    grades = [grade_dose(dose, published_limits(), example_cleared_list()).grade for dose in doses]
+    graded = text["graded"].format(grade=text[max(grades, key=GRADES.index)])
     axes.set_axis_off()
     axes.text(0, 1.0, picture.protocol.name, va="top", fontsize=14, fontweight="bold")
     axes.text(0, 0.6, f"{amount}\n{intensity}\n{graded}", va="top", fontsize=9.5, linespacing=1.5)
