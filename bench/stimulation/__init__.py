@@ -5,9 +5,9 @@ A part can be run alone: ``spoel bench stimulation.engine``.
 
 from spoel_local.bench import Result
 
-from . import engine
+from . import engine, latency, rooms
 
-PARTS = (engine,)
+PARTS = (engine, latency, rooms)
 
 
 def run() -> list[Result]:

@@ -15,6 +15,7 @@ from tests.stimulation.story import (
 
 from spoel_common.settings import CannotStart
 from spoel_stimulation import commands as asked
+from spoel_stimulation.devices.record import CapabilityRecord
 from spoel_stimulation.domain import session
 from spoel_stimulation.domain.conditions import Limits
 from spoel_stimulation.domain.envelope import Before, check_order_dose, coil_forecast, rest_of_session
@@ -111,7 +112,7 @@ def test_the_list_is_looked_at_again_when_arming_and_at_a_change():
 def test_what_planning_may_have_overridden_is_shown_and_refuses_nothing():
     order = treatment_order(changed(PATTERN_10HZ, bursts_per_train=50))
     state = Story(order=order).opened().state
-    shown = dose_view(state, LIMITS, None)
+    shown = dose_view(state, LIMITS, None, None)
     (only,) = shown.blocks
     assert shown.grade == only.grade == "beyond-limit"
     assert {finding.limit: finding.grade for finding in only.findings} == {
@@ -125,26 +126,26 @@ def test_what_planning_may_have_overridden_is_shown_and_refuses_nothing():
 
 @pytest.mark.requirement("PL-07")
 def test_the_row_that_clears_bursts_is_named():
-    shown = dose_view(Story(order=treatment_order(PATTERN_ITBS)).opened().state, LIMITS, None)
+    shown = dose_view(Story(order=treatment_order(PATTERN_ITBS)).opened().state, LIMITS, None, None)
     assert (shown.grade, shown.blocks[0].cleared_by) == ("not-covered", "itbs-600-left-dlpfc v1")
 
 
 @pytest.mark.hazard("HZ-19")
 def test_a_coil_that_is_expected_to_overheat_is_warned_of_before_the_session():
-    cool = dose_view(Story(order=treatment_order()).opened().state, LIMITS, 25.0).coil
+    cool = dose_view(Story(order=treatment_order()).opened().state, LIMITS, None, 25.0).coil
     assert (cool.warning, cool.too_warm_at_s, cool.verified) == (None, None, False)
     order = treatment_order(coil_model="C-B60")
     bare = Story(order=order)
     opened_state = bare.then(opened(order, device=bare.facts().device.model_copy(update={"coil_model": "C-B60"}))).state
-    warned = dose_view(opened_state, LIMITS, None).coil
+    warned = dose_view(opened_state, LIMITS, None, None).coil
     assert warned.highest_c > warned.limit_c
     assert set(warned.warning) == {"nl", "en"}
     assert "20 minu" in warned.warning["nl"]
-    sooner = dose_view(opened_state, LIMITS, 38.0).coil
+    sooner = dose_view(opened_state, LIMITS, None, 38.0).coil
     assert sooner.too_warm_at_s < warned.too_warm_at_s
     unknown = treatment_order(coil_model="coil-99")
     device = bare.facts().device.model_copy(update={"coil_model": "coil-99"})
-    assert dose_view(Story(order=unknown).then(opened(unknown, device=device)).state, LIMITS, None).coil is None
+    assert dose_view(Story(order=unknown).then(opened(unknown, device=device)).state, LIMITS, None, None).coil is None
 
 
 @pytest.mark.hazard("HZ-19")
@@ -180,7 +181,7 @@ def test_what_the_patient_had_before_counts_for_the_row(before, field):
 @pytest.mark.hazard("HZ-13")
 def test_every_block_of_an_order_is_looked_at():
     order = bilateral_order()
-    shown = dose_view(Story(order=order).opened().state, LIMITS, None)
+    shown = dose_view(Story(order=order).opened().state, LIMITS, None, None)
     assert [(each.site, each.grade) for each in shown.blocks] == [
         ("right-dlpfc", "within"),
         ("left-dlpfc", "not-covered"),
@@ -202,13 +203,54 @@ def test_the_output_of_a_blinded_session_is_not_shown():
         opened=Story(order=treatment_order()).opened().state.session.model_copy(update={"treatment_order": order})
     )
     state = state.model_copy(update={"percent_mso": 60, "train_interval_s": 30.0})
-    shown = dose_view(state, LIMITS, 38.0)
-    assert (shown.blocks[0].percent_mso, shown.coil) == (None, None)
+    shown = dose_view(state, LIMITS, RAPID, 38.0)
+    assert (shown.blocks[0].percent_mso, shown.supply, shown.coil) == (None, None, None)
+
+
+RAPID = CapabilityRecord(
+    name="Rapid2",
+    waveforms={"biphasic"},
+    current_directions={"normal"},
+    max_percent_mso=100,
+    max_rate=[{"percent_mso": 100, "max_rate_hz": 25}],
+    runs_trains=True,
+    has_counter=False,
+    host_enforces_wait=True,
+    disarms_on_lost_contact={"holds": True, "source": "a test", "verified": False},
+    stops_in_mid_train={"holds": True, "source": "a test", "verified": False},
+    max_autonomous_s=10,
+    joules_at_full_output=252.0,
+    mean_power_w=1050.0,
+    source="MagPy",
+    verified=False,
+)
+
+
+@pytest.mark.hazard("HZ-19")
+def test_what_a_session_asks_of_the_connected_models_power_is_shown():
+    order = treatment_order(threshold=60)
+    supply = dose_view(Story(order=order).opened().state, LIMITS, RAPID, None).supply
+    assert (supply.pulse_energy_j, supply.train_energy_j) == pytest.approx((130.6, 5225), abs=0.5)
+    assert (supply.longest_on_time_s, supply.minimum_wait_s) == pytest.approx((48.2, 0.98), abs=0.05)
+    assert supply.highest_continuous_rate_hz == pytest.approx(8.04, abs=0.01)
+    theta = dose_view(Story(order=treatment_order(PATTERN_ITBS, threshold=30)).opened().state, LIMITS, RAPID, None)
+    assert theta.supply.longest_on_time_s is None
+    unknown = RAPID.model_copy(update={"mean_power_w": None})
+    assert dose_view(Story(order=order).opened().state, LIMITS, unknown, None).supply is None
+
+
+@pytest.mark.hazard("HZ-19")
+def test_a_model_whose_circuit_is_not_known_is_forecast_by_the_energy_that_it_states():
+    order = treatment_order(stimulator_model="Rapid2")
+    device = Story(order=order).facts().device.model_copy(update={"model": "Rapid2"})
+    state = Story(order=order).then(opened(order, device=device)).state
+    assert dose_view(state, LIMITS, None, None).coil is None
+    assert dose_view(state, LIMITS, RAPID, None).coil.highest_c > 25
 
 
 def test_a_measurement_has_no_dose():
     with pytest.raises(TransitionNotAllowed):
-        dose_view(Story("measurement", measurement_order()).opened().state, LIMITS, None)
+        dose_view(Story("measurement", measurement_order()).opened().state, LIMITS, None, None)
 
 
 async def test_the_dose_of_a_session_is_read_over_http(clinic):

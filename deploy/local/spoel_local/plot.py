@@ -63,6 +63,8 @@ def protocol(  # noqa: PLR0913 - one parameter an option
     with errors_in_words():
         if output.suffix.lower() not in ENDINGS:
             raise LauncherError(f"--output is {output}; give a file that ends in {' or '.join(ENDINGS)}.")
+        if not output.parent.is_dir():
+            raise LauncherError(f"--output is {output}; {output.parent} is no folder. Make it first.")
         rules = clinic_rules()
         chosen = _known("The protocol", name, {each.id: each for each in rules.protocols})
         _check_block(chosen, block)

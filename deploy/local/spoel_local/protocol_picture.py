@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter
 from spoel_common.units import PercentMso, PercentRmt, set_percent_mso
 from spoel_local.picture_words import Words, number, words
 from spoel_planning.domain.rules import BlockRule, Protocol
-from spoel_stimulation.engine import Part, Pattern, Session, expand, heat, waveform
+from spoel_stimulation.engine import Part, Pattern, Ramp, Session, expand, heat, waveform
 from spoel_stimulation.engine.circuits import Ringing
 from spoel_stimulation.engine.envelope import GRADES, Dose, grade_dose
 from spoel_stimulation.engine.limits import example_cleared_list, published_limits
@@ -71,7 +71,12 @@ class Picture(NamedTuple):
     def session(self) -> Session:
         """All of it, as the engine has it."""
         parts = [
-            Part(pattern=_pattern_of(block), percent_mso=self.set_percent_mso(block), site=block.site)
+            Part(
+                pattern=_pattern_of(block),
+                percent_mso=self.set_percent_mso(block),
+                ramp=_ramp_of(block),
+                site=block.site,
+            )
             for block in blocks_of(self.protocol)
         ]
         return Session.in_sequence(parts, self.pause_s)
@@ -150,6 +155,12 @@ def _pattern_of(block: BlockRule) -> Pattern:
     return Pattern.model_validate(block.pattern.model_dump())
 
 
+def _ramp_of(block: BlockRule) -> Ramp | None:
+    if block.ramp_up is None:
+        return None
+    return Ramp(from_percent=100 * block.ramp_up.from_percent_rmt / block.percent_rmt, trains=block.ramp_up.trains)
+
+
 def _scales(picture: Picture) -> tuple[Scale, Scale, Scale]:
     session, pattern = picture.session, picture.magnified.pattern
     last = session.parts[-1].pattern
@@ -172,8 +183,8 @@ def _draw_session(axes: Axes, picture: Picture, scale: Scale) -> None:
     session = picture.session
     for part, start_ns in zip(session.parts, session.part_starts_ns, strict=True):
         starts = (start_ns + np.arange(part.pattern.trains) * part.pattern.train_interval_ns) / scale.unit_ns
-        slots = [(start, part.pattern.slot_ns / scale.unit_ns) for start in starts.tolist()]
-        axes.broken_barh(slots, (0, part.percent_mso), facecolor=BLUE, linewidth=0)
+        heights = [part.set_percents_mso(train)[0] for train in range(part.pattern.trains)]
+        axes.bar(starts, heights, part.pattern.slot_ns / scale.unit_ns, align="edge", color=BLUE, linewidth=0)
         if len(session.parts) > 1:
             axes.text(start_ns / scale.unit_ns, part.percent_mso * 1.06, part.site, fontsize=8)
     axes.set_title(picture.words["session" if session.trains > 1 else "one-train"])
@@ -214,7 +225,7 @@ def _draw_pulses(axes: Axes, picture: Picture, scale: Scale) -> None:
 
 
 def _draw_lines(axes: Axes, picture: Picture, scale: Scale, width: float) -> None:
-    pulses = expand(Session.of(picture.magnified.pattern, picture.magnified.percent_mso))
+    pulses = expand(Session(parts=(picture.magnified.model_copy(update={"interval_s": None}),)))
     shown = pulses.onset_ns <= scale.until_ns
     axes.vlines(pulses.onset_ns[shown] / scale.unit_ns, 0, pulses.percent_mso[shown], color=BLUE, linewidth=width)
 

@@ -1,16 +1,21 @@
 """What GET answers about a session's dose: how it stands to the published limits, and how warm the coil will be."""
 
+from math import isfinite
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from spoel_stimulation.devices.record import CapabilityRecord
 from spoel_stimulation.domain.conditions import Limits
-from spoel_stimulation.domain.envelope import coil_forecast, verdict_of
+from spoel_stimulation.domain.envelope import coil_forecast, rest_of_session, verdict_of
 from spoel_stimulation.domain.refusals import TransitionNotAllowed
 from spoel_stimulation.domain.state import SessionState
 from spoel_stimulation.engine.envelope import GRADES, Finding, Grade
 from spoel_stimulation.engine.heat import Forecast, heat_data
+from spoel_stimulation.engine.load import PowerSupply
 from spoel_stimulation.orders import Block, TreatmentOrder
+
+_MINUTE_S = 60.0
 
 
 class _View(BaseModel):
@@ -49,6 +54,24 @@ class CoilForecastView(_View):
     verified: bool
 
 
+class SupplyView(_View):
+    """What the block that is given asks of the connected model's power supply.
+
+    Attributes:
+        minimum_wait_s: from a train's last slot to the next train.
+        longest_on_time_s: of each minute at this rate and intensity; null where it can go on all the time.
+        highest_continuous_rate_hz: at this intensity; null at no output.
+    """
+
+    pulse_energy_j: float
+    train_energy_j: float
+    minimum_wait_s: float
+    longest_on_time_s: float | None
+    highest_continuous_rate_hz: float | None
+    source: str
+    verified: bool
+
+
 class BlockView(_View):
     """The dose at one site: of the block that is given at the intensity and the pause in force, else as signed.
 
@@ -72,6 +95,7 @@ class DoseView(_View):
 
     Attributes:
         grade: that of the worst block.
+        supply: null where the connected model's energy and power are not known, and in a blinded session.
         coil: null where nothing is known of the stimulator's circuit or of the coil, where nothing is left, and in a
             blinded session.
     """
@@ -79,15 +103,19 @@ class DoseView(_View):
     session_id: str
     grade: Grade
     blocks: list[BlockView]
+    supply: SupplyView | None
     coil: CoilForecastView | None
 
 
-def dose_view(state: SessionState, limits: Limits, coil_temperature_c: float | None) -> DoseView:
+def dose_view(
+    state: SessionState, limits: Limits, record: CapabilityRecord | None, coil_temperature_c: float | None
+) -> DoseView:
     """Return the dose of a session.
 
     Args:
         state: of a treatment.
         limits: of this node, the clinic's cleared list among them.
+        record: of the connected model; None where none is connected.
         coil_temperature_c: now; None where the device does not tell.
 
     Raises:
@@ -101,7 +129,33 @@ def dose_view(state: SessionState, limits: Limits, coil_temperature_c: float | N
         session_id=state.session.session_id,
         grade=max((block.grade for block in blocks), key=GRADES.index),
         blocks=blocks,
-        coil=None if state.blinded else _coil_view(coil_forecast(state, limits, coil_temperature_c)),
+        supply=None if state.blinded or record is None else _supply_view(state, limits, record),
+        coil=None if state.blinded else _coil_view(_forecast(state, limits, record, coil_temperature_c)),
+    )
+
+
+def _forecast(
+    state: SessionState, limits: Limits, record: CapabilityRecord | None, coil_temperature_c: float | None
+) -> Forecast | None:
+    joules = None if record is None else record.joules_at_full_output
+    return coil_forecast(state, limits, coil_temperature_c, joules)
+
+
+def _supply_view(state: SessionState, limits: Limits, record: CapabilityRecord) -> SupplyView | None:
+    joules, power_w, rest = record.joules_at_full_output, record.mean_power_w, rest_of_session(state, limits)
+    if joules is None or power_w is None or rest is None:
+        return None
+    supply, percent_mso, pattern = PowerSupply(joules, power_w), state.percent_mso, rest.parts[0].pattern
+    on_time_s = supply.longest_on_time_s(pattern.mean_rate_hz, percent_mso)
+    highest_hz = supply.highest_continuous_rate_hz(percent_mso)
+    return SupplyView(
+        pulse_energy_j=supply.pulse_energy_j(percent_mso),
+        train_energy_j=supply.train_energy_j(pattern.pulses_per_train, percent_mso),
+        minimum_wait_s=supply.minimum_wait_s(pattern.pulses_per_train, pattern.mean_rate_hz, percent_mso),
+        longest_on_time_s=on_time_s if on_time_s < _MINUTE_S else None,
+        highest_continuous_rate_hz=highest_hz if isfinite(highest_hz) else None,
+        source=record.source,
+        verified=record.verified,
     )
 
 

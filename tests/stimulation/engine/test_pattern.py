@@ -30,7 +30,7 @@ def test_a_train_lasts_from_its_first_to_its_last_onset():
 
 def test_the_highest_rate_of_theta_burst_is_that_within_the_burst():
     assert ITBS.highest_rate_hz == 50.0
-    assert ITBS.rate_hz == 5.0
+    assert (ITBS.rate_hz, ITBS.mean_rate_hz) == (5.0, 15.0)
     assert TEN_HZ.highest_rate_hz == 10.0
 
 

@@ -104,19 +104,23 @@ def rest_of_session(state: SessionState, limits: Limits) -> engine.Session | Non
     return engine.Session.in_sequence(parts, COIL_MOVED_AT_ONCE_S) if parts else None
 
 
-def coil_forecast(state: SessionState, limits: Limits, start_c: float | None) -> heat.Forecast | None:
+def coil_forecast(
+    state: SessionState, limits: Limits, start_c: float | None, joules_at_full_output: float | None = None
+) -> heat.Forecast | None:
     """Forecast the coil's temperature through what is left of a session, all of it before its start (HZ-19).
 
     Args:
         state: of a treatment.
         limits: of this node.
         start_c: the coil's temperature now; None where the device does not tell.
+        joules_at_full_output: what the device says that a pulse takes, for a model whose circuit is not known.
 
     Returns:
-        None where stimulator or coil is not known, or nothing is left.
+        None where neither circuit nor energy, or nothing of the coil, is known, or nothing is left.
     """
     order, rest = state.order, rest_of_session(state, limits)
     circuit, coil = circuits.circuit_of(order.stimulator_model), heat.coil_heat(order.coil_model)
-    if rest is None or circuit is None or coil is None:
+    heat_j = joules_at_full_output if circuit is None else circuit.heat_at_full_j(order.waveform)
+    if rest is None or coil is None or heat_j is None:
         return None
-    return heat.forecast(rest, coil, order.waveform, circuit.heat_at_full_j(order.waveform), start_c)
+    return heat.forecast(rest, coil, order.waveform, heat_j, start_c)

@@ -107,6 +107,11 @@ class Pattern(BaseModel):
         return 1.0 / self.burst_interval_s
 
     @property
+    def mean_rate_hz(self) -> float:
+        """Pulses a second within a train: 15 Hz for theta burst."""
+        return self.pulses_per_burst * self.rate_hz
+
+    @property
     def highest_rate_hz(self) -> float:
         """The reciprocal of the shortest interval between two pulses: 50 Hz for theta burst, not 15."""
         return NS_PER_S / (self.pulse_interval_ns or self.burst_interval_ns)
