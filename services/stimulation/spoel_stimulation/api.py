@@ -215,7 +215,8 @@ async def get_dose(session_id: PathId, actor: ActorDep, node: NodeDep, runtime: 
     check_role("read-room", actor)
     room = await node.room_of(runtime, session_id)
     state = await views.load_session(runtime, session_id)
-    status, record = room.device.status, None if room.device.identity is None else room.device.capability.record
+    status = room.device.status
+    record = room.device.capability.record if room.look().device.ready else None
     return dose_view(state, room.limits, record, None if status is None else status.coil_temperature_c)
 
 

@@ -1,7 +1,7 @@
 """One printed protocol, three meanings; what is kept has one."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from tests.stimulation.engine import protocols
@@ -53,6 +53,7 @@ def test_a_printed_duration_is_read_into_the_same_intervals(convention, printed_
     assert read_duration(TEN_HZ, 75, printed_s, convention).train_interval_s == pytest.approx(15.0)
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(list(Convention)),
     st.sampled_from([TEN_HZ, THETA, Train(20, 40), Train(18, 36)]),

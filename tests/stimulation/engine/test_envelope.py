@@ -4,7 +4,7 @@ import tomllib
 from importlib.resources import files
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.stimulation.engine import protocols
 
@@ -176,6 +176,7 @@ def test_a_public_library_of_wrong_protocols_does_not_pass(pattern, percent, gra
 
 
 @pytest.mark.hazard("HZ-12")
+@settings(deadline=None)
 @given(
     st.floats(0.3, 24),
     st.integers(2, 100),

@@ -54,7 +54,7 @@ doses = st.builds(
 @pytest.mark.requirement("PL-07")
 @pytest.mark.hazard("HZ-12")
 @pytest.mark.hazard("HZ-13")
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=60)
 @given(st.lists(doses, min_size=1, max_size=20))
 def test_the_arrays_give_exactly_the_grades_of_the_readable_form(many):
     found = grade_doses(DoseArrays.of(many, SITES), LIMITS, CLEARED, SITES)
@@ -91,7 +91,7 @@ def test_the_numbers_are_those_of_planning():
 
 
 @pytest.mark.requirement("PL-07")
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=60)
 @given(doses.filter(lambda dose: not dose.is_patterned))
 def test_a_dose_of_single_pulses_is_graded_as_planning_graded_it(dose):
     planned = PlannedPattern.model_validate(dose.pattern.model_dump())

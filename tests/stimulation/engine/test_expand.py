@@ -79,7 +79,7 @@ def rows(arrays):
     return list(zip(*(getattr(arrays, field).tolist() for field in FIELDS), strict=True))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(courses, st.integers(64, 2000))
 def test_chunks_of_a_course_are_its_pulses_one_by_one(course, max_pulses):
     made = list(chunks(course, max_pulses))
@@ -87,7 +87,7 @@ def test_chunks_of_a_course_are_its_pulses_one_by_one(course, max_pulses):
     assert all(len(chunk) <= max_pulses for chunk in made)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(sessions)
 def test_a_session_is_expanded_as_nested_loops_do(session):
     arrays = expand(session)
@@ -150,6 +150,7 @@ def test_memory_stays_below_two_chunks_however_long_the_course(plan):
 
 
 @pytest.mark.hazard("HZ-05")
+@settings(deadline=None)
 @given(st.floats(1, 130), st.integers(1, 76))
 def test_the_set_intensity_is_never_more_than_the_percentage_of_the_threshold(percent, threshold):
     wanted = set_percent_mso(percent, threshold)

@@ -1,7 +1,7 @@
 """Energy, pauses and rates of a power supply: the figures of the Rapid2."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.stimulation.engine import protocols
 
@@ -40,6 +40,7 @@ def test_highest_rate_that_can_go_on_for_ever(percent, rate_hz):
     assert RAPID.highest_continuous_rate_hz(percent) == pytest.approx(rate_hz, abs=0.005)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 100), st.floats(0.1, 30), st.integers(1, 1000))
 def test_with_its_wait_a_train_never_asks_for_more_than_the_mean_power(percent, rate_hz, pulses):
     lasts_s = pulses / rate_hz + RAPID.minimum_wait_s(pulses, rate_hz, percent)

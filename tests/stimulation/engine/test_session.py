@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from tests.stimulation.engine import protocols
@@ -74,6 +74,7 @@ def test_a_ramp_makes_the_first_trains_weaker():
 
 
 @pytest.mark.hazard("HZ-05")
+@settings(deadline=None)
 @given(st.floats(0, 100), st.floats(1, 100), st.integers(1, 19))
 def test_a_ramp_never_asks_for_more_than_the_intensity(percent, from_percent, trains):
     ramp = Ramp(from_percent=from_percent, trains=trains)

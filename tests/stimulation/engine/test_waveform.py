@@ -6,7 +6,7 @@ Recorded: MagPro X100 (Koponen) and a cTMS device, as published with the simulat
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spoel_stimulation.engine import waveform
@@ -70,6 +70,7 @@ def test_switched_pulses_are_as_recorded(width_us, lowest, ratio_us):
     assert highest * switched.inductance_h * 1e6 == pytest.approx(ratio_us, abs=1.5)
 
 
+@settings(deadline=None)
 @given(ringing)
 def test_period_and_first_slope_are_the_closed_forms(circuit):
     product, half = circuit.inductance_h * circuit.capacitance_f, circuit.resistance_ohm / (2 * circuit.inductance_h)
@@ -79,12 +80,13 @@ def test_period_and_first_slope_are_the_closed_forms(circuit):
         assert waveform.slope_a_per_s(one, 1500.0, np.zeros(1))[0] == pytest.approx(1500 / circuit.inductance_h)
 
 
+@settings(deadline=None, max_examples=25)
 @given(ringing)
 def test_the_current_ends_at_zero_and_never_jumps(circuit):
     for shape in SHAPES:
         one = waveform.pulse(shape, circuit)
         ends_s = float(waveform.duration_s(one))
-        just_before, highest = ends_s * (1 - 1e-9), waveform.current_a(one, 1.0, GRID_S).max()
+        just_before, highest = ends_s * (1 - 1e-9), waveform.current_a(one, 1.0, GRID_S[::20]).max()
         left = abs(waveform.current_a(one, 1.0, np.array([just_before]))[0])
         assert left <= (1e-6 if shape != "monophasic" else 2 * waveform.TAIL) * highest
         fine_s = np.linspace(0, just_before, 20_001)
@@ -93,6 +95,7 @@ def test_the_current_ends_at_zero_and_never_jumps(circuit):
         assert waveform.current_a(one, 1.0, np.array([ends_s, 2 * ends_s])).tolist() == [0, 0]
 
 
+@settings(deadline=None)
 @given(ringing)
 def test_what_the_resistance_takes_is_what_the_capacitor_lost(circuit):
     for shape in ("biphasic", "halfsine"):
@@ -116,6 +119,7 @@ def test_the_integral_of_the_square_is_that_of_the_samples(shape):
     assert waveform.square_integral(one) == pytest.approx(sampled, rel=1e-3)
 
 
+@settings(deadline=None, max_examples=25)
 @given(st.sampled_from(SHAPES), st.floats(100, 3000))
 def test_half_the_voltage_halves_everything(shape, volts):
     one = waveform.pulse(shape, MAGPRO)
