@@ -1,5 +1,6 @@
 """Grades against the published limits: tables, interpolation, pauses, the cleared list, and what is refused."""
 
+import math
 import tomllib
 from importlib.resources import files
 
@@ -188,7 +189,7 @@ def test_a_public_library_of_wrong_protocols_does_not_pass(pattern, percent, gra
 def test_a_mutated_plan_is_never_graded_milder(hz, number, trains, pause_s, percent, mutation):
     before = graded(pulses(hz, number, trains, pause_s), percent).grade
     if mutation == "faster":
-        number, hz = round(number * 25 / hz), 25
+        number, hz = math.ceil(number * 25 / hz), 25
     elif mutation == "longer":
         number += 20
     elif mutation == "sooner":

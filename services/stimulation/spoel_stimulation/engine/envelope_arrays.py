@@ -13,6 +13,7 @@ from spoel_stimulation.engine.pattern import seconds_to_ns
 Int = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
+_ROWS_AT_ONCE = 16_384  # what fits into a processor's own memory
 _UNKNOWN = np.iinfo(np.int64).max
 _STRICTER, _TESTED, _NOT_COVERED, _LIMIT, _REFUSED = (
     np.int8(GRADES.index(grade))
@@ -81,6 +82,16 @@ def grade_doses(
         cleared: the clinic's list.
         sites: what ``doses.site`` counts in.
     """
+    grades = np.empty(len(doses.site), dtype=np.int8)
+    for first in range(0, len(grades), _ROWS_AT_ONCE):
+        rows = slice(first, first + _ROWS_AT_ONCE)
+        grades[rows] = _grade_rows(DoseArrays(*(column[rows] for column in doses)), limits, cleared, sites)
+    return grades
+
+
+def _grade_rows(
+    doses: DoseArrays, limits: Limits, cleared: Sequence[ClearedRow], sites: Sequence[str]
+) -> NDArray[np.int8]:
     hard, pause = limits.hard, limits.pause
     slot_ns = doses.bursts_per_train * doses.burst_interval_ns
     pause_ns = np.where(doses.trains > 1, doses.train_interval_ns - slot_ns, _UNKNOWN)
