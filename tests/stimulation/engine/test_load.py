@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from tests.stimulation.engine import protocols
 
 from spoel_stimulation.engine import Part, Ramp, Session, expand
-from spoel_stimulation.engine.load import PowerSupply, session_dose
+from spoel_stimulation.engine.load import PowerSupply, amount_of
 
 RAPID = PowerSupply(joules_at_full_output=252.0, mean_power_w=1050.0)
 
@@ -56,12 +56,12 @@ def test_the_dose_of_a_session_is_that_of_its_pulses():
     ramp = Ramp(from_percent=70, trains=5)
     session = Session(parts=(Part(pattern=protocols.HF_STANDARD, percent_mso=60.7, ramp=ramp),))
     pulses = expand(session).percent_mso.tolist()
-    dose = session_dose(session, 252.0)
-    assert dose.pulses == 3000
-    assert dose.energy_j == pytest.approx(sum(RAPID.pulse_energy_j(percent) for percent in pulses))
-    assert session_dose(protocols.BILATERAL, None) == (2100, None)
+    amount = amount_of(session, 252.0)
+    assert amount.pulses == 3000
+    assert amount.energy_j == pytest.approx(sum(RAPID.pulse_energy_j(percent) for percent in pulses))
+    assert amount_of(protocols.BILATERAL, None) == (2100, None)
 
 
 def test_the_dose_of_pairs_counts_both_pulses():
     pair = Session(parts=(Part(pattern=protocols.PAIRED, percent_mso=40, second_percent_mso=60),))
-    assert session_dose(pair, 100.0).energy_j == pytest.approx(30 * (16 + 36))
+    assert amount_of(pair, 100.0).energy_j == pytest.approx(30 * (16 + 36))

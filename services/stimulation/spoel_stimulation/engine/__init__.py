@@ -1,4 +1,4 @@
-"""Pulse engine: from a pattern to the onset of every pulse. Pure (numpy, pydantic); no I/O, no clock."""
+"""Pulse engine: every pulse of a protocol, its shape, its load, its limits (docs/engine.md). Pure: no I/O, no clock."""
 
 from spoel_stimulation.engine.autonomy import AutonomyExceeded, split_for_autonomy
 from spoel_stimulation.engine.conventions import Convention, Train, duration_s, pause_s, read_duration, read_pause

@@ -59,7 +59,7 @@ class PowerSupply(NamedTuple):
         return max(self.shortest_wait_s, owed_s)
 
 
-class Dose(NamedTuple):
+class Amount(NamedTuple):
     """What a session amounts to.
 
     Attributes:
@@ -76,10 +76,10 @@ def pulse_energy_j(percent_mso: float, joules_at_full_output: float) -> float:
     return joules_at_full_output * (percent_mso / 100) ** 2
 
 
-def session_dose(session: Session, joules_at_full_output: float | None) -> Dose:
+def amount_of(session: Session, joules_at_full_output: float | None) -> Amount:
     """Return pulses and energy of a session, ramps and pairs as they are set."""
     if joules_at_full_output is None:
-        return Dose(session.pulses, None)
+        return Amount(session.pulses, None)
     squares = 0.0
     for part in session.parts:
         ramped = 0 if part.ramp is None else part.ramp.trains
@@ -87,4 +87,4 @@ def session_dose(session: Session, joules_at_full_output: float | None) -> Dose:
         for train, trains in [*((index, 1) for index in range(ramped)), (ramped, part.pattern.trains - ramped)]:
             percents = np.array(part.set_percents_mso(train))
             squares += trains * bursts * part.pattern.pulses_per_burst * float(np.mean(percents**2))
-    return Dose(session.pulses, squares / 100**2 * joules_at_full_output)
+    return Amount(session.pulses, squares / 100**2 * joules_at_full_output)
