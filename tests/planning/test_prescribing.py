@@ -184,9 +184,8 @@ def test_the_faulty_public_ten_hertz_protocol_is_refused(with_threshold):
 def test_the_faulty_public_theta_burst_is_refused(with_threshold):
     """The same library gives theta burst as 30 trains of 20 pulses over 9 minutes; bursts of 2 pulses, at 80 %."""
     faulty = {**THETA, "pulses_per_burst": 2, "trains": 30, "train_interval_s": 18.0}
-    with pytest.raises(PatternNotCleared) as refusal:
+    with pytest.raises(PatternNotCleared):
         with_threshold.draft(ITBS, pattern=faulty, percent_rmt=80.0)
-    assert refusal.value.facts["grade"] == "not-covered"
 
 
 @pytest.mark.requirement("PL-07")
