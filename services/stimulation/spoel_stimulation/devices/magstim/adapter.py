@@ -357,9 +357,6 @@ class MagstimAdapter:
                 result = await self._fire_and_follow(talk, settings, heard, voided)
             finally:
                 self._heard = None
-                self._not_before_ns = self._clock.monotonic_ns() + round(
-                    self.capability.minimum_wait_s(settings) * NS_PER_S
-                )
             if result.outcome != "complete":
                 await self.disarm()
         return result
@@ -381,16 +378,20 @@ class MagstimAdapter:
         sent_utc_ns = self._clock.utc_ns()
         try:
             await talk.link.fire(say.FIRE, allowed=lambda: self._voided == voided)
-        except RefusedByDevice as error:
-            return refused(error.detail)
         except NotReady:
             raise
+        except RefusedByDevice as error:
+            return refused(error.detail)
         except DeviceError as error:
+            self._wait_after(settings)
             return train_result(settings, heard, sent_utc_ns, f"the start was not acknowledged: {error.detail}")
         self._stimulus_s = time.monotonic()
         fired_utc_ns = self._clock.utc_ns()
-        problem = await self._follow(talk, settings, heard)
-        self._stimulus_s = time.monotonic()
+        self._wait_after(settings)
+        try:
+            problem = await self._follow(talk, settings, heard)
+        finally:
+            self._stimulus_s = time.monotonic()
         return train_result(settings, heard, fired_utc_ns, problem)
 
     async def _follow(self, talk: Conversation, settings: TrainSettings, heard: Heard) -> str:
@@ -455,6 +456,11 @@ class MagstimAdapter:
         if left_s > WAITED_AT_MOST_S:
             raise NotReady(f"The device may give its next train in {left_s:.1f} s; sooner would damage it.")
         await sleep_s(self._clock, max(0.0, left_s))
+
+    def _wait_after(self, settings: TrainSettings) -> None:
+        """Note when the next train may begin at the earliest, if one of these settings began now."""
+        after_s = settings.duration_s + self.capability.minimum_wait_s(settings)
+        self._not_before_ns = self._clock.monotonic_ns() + round(after_s * NS_PER_S)
 
     async def _rest(self, rest_s: float) -> None:
         """Wait while no setting is taken after a train."""

@@ -11,6 +11,7 @@ import string
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+BAUDRATE = 9_600
 PAD = b"@"
 NUL = 0
 REFUSED = b"S"

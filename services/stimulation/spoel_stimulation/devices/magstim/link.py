@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from spoel_stimulation.devices.adapter import BadChecksum, LinkLost, NotReady, RefusedByDevice
-from spoel_stimulation.devices.magstim.codec import FrameCutter, Version, answer_lengths
+from spoel_stimulation.devices.magstim.codec import BAUDRATE, FrameCutter, Version, answer_lengths
 from spoel_stimulation.devices.magstim.messages import DISARM, Message, NotUnderstood, Refused, decode_answer
 from spoel_stimulation.devices.transport import Transport
 
-BAUDRATE = 9_600
 ANSWER_TIMEOUT_S = 0.6
 PIECE_TIMEOUT_S = 0.1
 KEEP_ALIVE_GAP_S = 0.03

@@ -23,7 +23,7 @@ def train_result(settings: TrainSettings, heard: Heard, fired_utc_ns: int, probl
     reasons = [problem, *heard.unasked]
     if heard.stopped:
         reasons.append("the device was disarmed before it was ready again")
-    ended_ns = heard.ended_utc_ns
+    ended_ns = heard.ended_utc_ns(train=settings.stimuli > 1)
     due_ns = fired_utc_ns + round((settings.duration_s - _TOO_EARLY_S) * NS_PER_S)
     if ended_ns is not None and ended_ns < due_ns:
         reasons.append("the device ended it early")

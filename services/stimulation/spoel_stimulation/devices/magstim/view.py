@@ -115,16 +115,20 @@ class Expected:
 
 @dataclass
 class Heard:
-    """What was heard of one start command of ours.
+    """What was heard of one start command of ours; moments are clock time UTC in nanoseconds.
 
     Attributes:
         begun: the device showed that it gives, or gave, pulses: a train running, or its charge gone.
-        ended_utc_ns: clock time at which it was ready again.
+        ran: a train was seen running.
+        quiet_utc_ns: it had begun, and no train was running.
+        ready_utc_ns: it was ready again.
         stopped: it was heard to be disarmed.
     """
 
     begun: bool = False
-    ended_utc_ns: int | None = None
+    ran: bool = False
+    quiet_utc_ns: int | None = None
+    ready_utc_ns: int | None = None
     stopped: bool = False
     lost: bool = False
     unasked: list[str] = field(default_factory=list)
@@ -132,15 +136,23 @@ class Heard:
     @property
     def over(self) -> bool:
         """Nothing more is to be heard of it."""
-        return self.lost or self.stopped or self.ended_utc_ns is not None
+        return self.lost or self.stopped or self.ready_utc_ns is not None
 
     def take(self, view: View, utc_ns: int) -> None:
         """Take the device's state in."""
         if self.over:
             return
-        if not view.enabled:
-            self.stopped = True
-        elif not view.ready:
-            self.begun = True
-        elif self.begun:
-            self.ended_utc_ns = utc_ns
+        self.stopped = not view.enabled
+        self.begun = self.begun or (view.enabled and not view.ready)
+        if view.running:
+            self.ran, self.quiet_utc_ns = True, None
+        elif self.begun and self.quiet_utc_ns is None:
+            self.quiet_utc_ns = utc_ns
+        if self.begun and view.ready:
+            self.ready_utc_ns = utc_ns
+
+    def ended_utc_ns(self, *, train: bool) -> int | None:
+        """Return when the last pulse was over; None where that is not known."""
+        if self.ready_utc_ns is None:
+            return None
+        return self.quiet_utc_ns if self.ran or not train else self.ready_utc_ns
