@@ -23,9 +23,8 @@ def train_result(settings: TrainSettings, heard: Heard, fired_utc_ns: int, probl
     reasons = [problem, *heard.unasked]
     if heard.stopped:
         reasons.append("the device was disarmed before it was ready again")
-    ended_ns = heard.ended_utc_ns(train=settings.stimuli > 1)
-    due_ns = fired_utc_ns + round((settings.duration_s - _TOO_EARLY_S) * NS_PER_S)
-    if ended_ns is not None and ended_ns < due_ns:
+    ended_ns = _ended_utc_ns(settings, heard, fired_utc_ns)
+    if ended_ns is not None and ended_ns < fired_utc_ns + round((settings.duration_s - _TOO_EARLY_S) * NS_PER_S):
         reasons.append("the device ended it early")
     reason = "; ".join(dict.fromkeys(text for text in reasons if text))
     known = not reason and ended_ns is not None
@@ -39,6 +38,15 @@ def train_result(settings: TrainSettings, heard: Heard, fired_utc_ns: int, probl
         first_onset_utc_ns=fired_utc_ns if heard.begun else None,
         ended_utc_ns=ended_ns,
     )
+
+
+def _ended_utc_ns(settings: TrainSettings, heard: Heard, fired_utc_ns: int) -> int | None:
+    """Return when the last pulse was over; None where not known. A single pulse or pair shows no end of its own."""
+    if heard.ready_utc_ns is None or heard.quiet_utc_ns is None:
+        return None
+    if settings.stimuli == 1:
+        return min(heard.ready_utc_ns, max(heard.quiet_utc_ns, fired_utc_ns + round(settings.duration_s * NS_PER_S)))
+    return heard.quiet_utc_ns if heard.ran else heard.ready_utc_ns
 
 
 def refused(reason: str) -> TrainResult:

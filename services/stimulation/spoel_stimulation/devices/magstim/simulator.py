@@ -100,6 +100,9 @@ class Part(Protocol):
             Refuse: nothing: it does not go with the settings.
         """
 
+    def percent(self, index: int, now_ns: int) -> float:
+        """Return the output that a pulse of a shot really has."""
+
     def gave(self, percent: float, now_ns: int) -> bool:
         """Take notice of a pulse; False if the device breaks down over it."""
 
@@ -392,7 +395,7 @@ class MagstimSimulator:
     def _pulse(self, shot: Shot) -> None:
         onset_ns = shot.onset_ns(shot.given)
         utc_ns = onset_ns - shot.start_ns + shot.start_utc_ns
-        percent = self.part.power.real(onset_ns)
+        percent = self.part.percent(shot.given, onset_ns)
         shot.given += 1
         self._total_pulses += 1
         self.given.append((utc_ns, percent))

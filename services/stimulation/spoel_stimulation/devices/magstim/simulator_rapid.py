@@ -123,6 +123,10 @@ class RapidPart:
             raise Refuse
         return Shot(pulses, 10 * NS_PER_S // self.tenth_hz, TRAIN_RECHARGE_NS, train=True)
 
+    def percent(self, _index: int, now_ns: int) -> float:
+        """Return the output as it follows the power."""
+        return self.power.real(now_ns)
+
     def gave(self, percent: float, now_ns: int) -> bool:
         """Take the energy of a pulse from the power supply."""
         self._load.take(joules_of(percent), now_ns)

@@ -79,6 +79,10 @@ class SinglePart:
             interval_ns = 0
         return Shot(2 if pair else 1, interval_ns, self._recharge_ns())
 
+    def percent(self, index: int, now_ns: int) -> float:
+        """Return the output of unit A, for the second pulse of a pair that of unit B."""
+        return (self.second if index else self.power).real(now_ns)
+
     def gave(self, _percent: float, _now_ns: int) -> bool:
         """Nothing breaks down: it does not fire before it is charged."""
         return True

@@ -150,9 +150,3 @@ class Heard:
             self.quiet_utc_ns = utc_ns
         if self.begun and view.ready:
             self.ready_utc_ns = utc_ns
-
-    def ended_utc_ns(self, *, train: bool) -> int | None:
-        """Return when the last pulse was over; None where that is not known."""
-        if self.ready_utc_ns is None:
-            return None
-        return self.quiet_utc_ns if self.ran or not train else self.ready_utc_ns
