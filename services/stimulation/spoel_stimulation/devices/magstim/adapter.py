@@ -458,8 +458,13 @@ class MagstimAdapter:
         await sleep_s(self._clock, max(0.0, left_s))
 
     def _wait_after(self, settings: TrainSettings) -> None:
-        """Note when the next train may begin at the earliest, if one of these settings began now."""
-        after_s = settings.duration_s + self.capability.minimum_wait_s(settings)
+        """Note when the next train may begin at the earliest, if one of these settings began now.
+
+        The energy behind the pause is reckoned from a train of n periods, one more than lie between its pulses.
+        """
+        wait_s = self.capability.minimum_wait_s(settings)
+        periods = settings.stimuli if wait_s > REST_S and settings.stimuli > 1 else settings.stimuli - 1
+        after_s = max(settings.duration_s, periods / settings.rate_hz) + wait_s
         self._not_before_ns = self._clock.monotonic_ns() + round(after_s * NS_PER_S)
 
     async def _rest(self, rest_s: float) -> None:
