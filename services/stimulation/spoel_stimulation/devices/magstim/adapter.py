@@ -297,8 +297,11 @@ class MagstimAdapter:
             try:
                 await talk.arm(allowed=lambda: self._staged is staged)
                 ready = await self._until_ready(talk)
-            except DeviceError:
+            except DeviceError as error:
+                overtaken = self._staged is not staged
                 await self.disarm()
+                if overtaken:
+                    raise NotReady("The device was disarmed while it was to be armed. Stage again.") from error
                 raise
             if not ready or self._staged is not staged:
                 await self.disarm()

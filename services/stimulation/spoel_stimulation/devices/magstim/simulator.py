@@ -200,14 +200,14 @@ class MagstimSimulator:
 
     @property
     def hot(self) -> bool:
-        """The coil is too hot."""
+        """The coil is too hot, as the device tells its temperature."""
         return self.celsius > HOT_C
 
     @property
     def celsius(self) -> float:
-        """Temperature of the coil."""
+        """Temperature of the coil, to a tenth of a degree."""
         warm = OVERHEATED_C if Fault.OVERHEAT in self.faults else 0.0
-        return max(warm, self._coil.celsius(self.clock.monotonic_ns()))
+        return max(warm, round(self._coil.celsius(self.clock.monotonic_ns()), 1))
 
     @property
     def coil_present(self) -> bool:
@@ -403,7 +403,7 @@ class MagstimSimulator:
         self._coil.warm(joules_of(percent), onset_ns)
         self._last_pulse_ns = self._idle_since_ns = onset_ns
         broken = not self.part.gave(percent, onset_ns)
-        if self._coil.celsius(onset_ns) > HOT_C or broken:
+        if round(self._coil.celsius(onset_ns), 1) > HOT_C or broken:
             self._shot = None
             self._stand_by()
         elif shot.given == shot.pulses:
