@@ -82,7 +82,7 @@ class NotReady(DeviceError):
 
 
 class InterlockOpen(DeviceError):
-    """The stimulator or its coil may not be used as it is: too hot, no coil, coil switch open. Look at the coil."""
+    """The stimulator or its coil is not fit to stimulate: too hot, no coil, its switch open. Look at the coil."""
 
     slug = "device-interlock-open"
     status = 409
@@ -162,6 +162,10 @@ class TrainSettings(_Model):
             stimuli=pattern.bursts_per_train,
             percent_mso=percent_mso,
         )
+
+    def at(self, percent_mso: int) -> Self:
+        """Return the same train at another intensity."""
+        return self.model_copy(update={"percent_mso": percent_mso})
 
     @property
     def pulses(self) -> int:
