@@ -9,10 +9,10 @@ from spoel_stimulation.devices.duomag.simulator import DuoMagSimulator
 from spoel_stimulation.devices.magpro.simulator import MagProSimulator
 from spoel_stimulation.devices.magpro.values import Model
 from spoel_stimulation.devices.magstim.codec import Version
-from spoel_stimulation.devices.magstim.identity import unlock_code
 from spoel_stimulation.devices.magstim.simulator import MagstimSimulator, Part
 from spoel_stimulation.devices.magstim.simulator_rapid import DEFAULT_VERSION, RapidPart
 from spoel_stimulation.devices.magstim.simulator_single import SinglePart
+from spoel_stimulation.devices.magstim.unlocking import unlock_code
 from spoel_stimulation.devices.simulation.device import SimulatedDevice
 from spoel_stimulation.devices.simulation.faults import Faults
 

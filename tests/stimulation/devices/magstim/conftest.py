@@ -9,10 +9,9 @@ from tests.stimulation.devices.conftest import cable_to
 
 from spoel_common.clock import ScaledClock
 from spoel_stimulation.devices.adapter import TrainSettings
-from spoel_stimulation.devices.magstim import adapter as adapter_module
-from spoel_stimulation.devices.magstim import conversation
+from spoel_stimulation.devices.magstim import conversation, following
 from spoel_stimulation.devices.magstim.adapter import MagstimAdapter
-from spoel_stimulation.devices.magstim.identity import unlock_code
+from spoel_stimulation.devices.magstim.unlocking import unlock_code
 from spoel_stimulation.devices.simulation.faults import Faults
 from spoel_stimulation.devices.simulation.ports import on_pty, on_tcp
 from spoel_stimulation.devices.simulators import Wanted, simulate
@@ -93,9 +92,9 @@ def pair():
 
 @pytest.fixture
 def hurried(monkeypatch):
-    monkeypatch.setattr(adapter_module, "BEGIN_TIMEOUT_S", 0.3)
-    monkeypatch.setattr(adapter_module, "END_MARGIN_S", 0.8)
-    monkeypatch.setattr(adapter_module, "READY_TIMEOUT_S", 0.8)
+    monkeypatch.setattr(following, "BEGIN_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(following, "END_MARGIN_S", 0.8)
+    monkeypatch.setattr(conversation, "READY_TIMEOUT_S", 0.8)
     monkeypatch.setattr(conversation, "DISARM_TIMEOUT_S", 0.4)
     monkeypatch.setattr(conversation, "DISARM_ATTEMPT_S", 0.1)
 

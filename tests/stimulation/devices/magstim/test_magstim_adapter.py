@@ -14,8 +14,9 @@ from spoel_stimulation.devices.adapter import (
     SettingNotTaken,
 )
 from spoel_stimulation.devices.magstim.adapter import MagstimAdapter
-from spoel_stimulation.devices.magstim.identity import check_use, read_unlock_code, unlock_code
 from spoel_stimulation.devices.magstim.messages import PairMode
+from spoel_stimulation.devices.magstim.unlocking import read_unlock_code, unlock_code
+from spoel_stimulation.devices.use import check_use
 
 CODE = "1a2b-3c4d5e6f-70"
 OTHER_CODE = "1a2b-3c4d5e6f-71"

@@ -18,7 +18,7 @@ from spoel_stimulation.devices.adapter import (
     SettingNotTaken,
 )
 from spoel_stimulation.devices.magstim.adapter import MagstimAdapter
-from spoel_stimulation.devices.magstim.identity import unlock_code
+from spoel_stimulation.devices.magstim.unlocking import unlock_code
 from spoel_stimulation.devices.simulation.faults import Fault
 
 FIRED = b"E\x8c"

@@ -93,8 +93,6 @@ class Capability(BaseModel):
             return [f"pulses_per_burst is {settings.pulses_per_burst}; this unit has {available}"]
         interval_s = settings.pulse_interval_s or 0.0
         problems = []
-        if settings.second_percent_mso not in {None, settings.percent_mso}:
-            problems.append(f"second_percent_mso is {settings.second_percent_mso}; all pulses of a burst have one")
         if settings.waveform != "biphasic":
             problems.append(f"bursts are biphasic, not {settings.waveform}")
         if interval_s * 1_000 < self.min_pulse_interval_ms - _TOLERANCE:

@@ -16,7 +16,7 @@ from typing import Literal
 
 from pydantic import SecretStr
 
-from spoel_common.clock import Clock, sleep_s
+from spoel_common.clock import Clock
 from spoel_stimulation.devices.adapter import (
     Counters,
     DeviceError,
@@ -35,25 +35,19 @@ from spoel_stimulation.devices.adapter import (
 from spoel_stimulation.devices.magstim import messages as say
 from spoel_stimulation.devices.magstim.capability import MagstimCapability
 from spoel_stimulation.devices.magstim.conversation import Conversation, Model, RapidModel, SingleModel
-from spoel_stimulation.devices.magstim.identity import check_use
-from spoel_stimulation.devices.magstim.link import ANSWER_TIMEOUT_S, MagstimLink, UnknownCommand
-from spoel_stimulation.devices.magstim.outcome import NS_PER_S, refused, train_result
+from spoel_stimulation.devices.magstim.following import FASTEST_STEP_S, Start
+from spoel_stimulation.devices.magstim.link import ANSWER_TIMEOUT_S, MagstimLink
+from spoel_stimulation.devices.magstim.pauses import Pauses
 from spoel_stimulation.devices.magstim.staging import differences
 from spoel_stimulation.devices.magstim.view import Expected, Heard, View
 from spoel_stimulation.devices.magstim.watch import Watch
 from spoel_stimulation.devices.transport import is_loopback
+from spoel_stimulation.devices.use import check_use
 
 Kind = Literal["rapid2", "200", "bistim"]
 
 POLL_S = 0.5
 POLLS_UNANSWERED = 2
-READY_TIMEOUT_S = 4.0
-BEGIN_TIMEOUT_S = 1.0
-END_MARGIN_S = 6.0
-REST_S = 0.5
-WAITED_AT_MOST_S = 1.0
-_FASTEST_STEP_S = 0.002
-_SLOWEST_STEP_S = 0.05
 
 
 def model_of(kind: Kind, unit: str, mains_v: int) -> Model:
@@ -114,7 +108,7 @@ class MagstimAdapter:
         self._busy = False
         self._heard: Heard | None = None
         self._stimulus_s: float | None = None
-        self._not_before_ns = 0
+        self._pauses = Pauses(clock)
         self._watch = Watch(self.disarm, self.unasked)
         self._polling: asyncio.Task[None] | None = None
 
@@ -184,19 +178,7 @@ class MagstimAdapter:
         return identity
 
     async def _take_control(self, talk: Conversation) -> None:
-        code = "" if self._unlock_code is None else self._unlock_code.get_secret_value()
-        try:
-            await talk.link.ask(say.take_control(code))
-        except UnknownCommand as error:
-            raise RefusedByDevice(
-                "The device does not understand the request for control; software before 9 takes no unlock code. "
-                "Leave it out of the room's settings, or look at the cable."
-            ) from error
-        except LinkLost as error:
-            raise RefusedByDevice(
-                "The device answers, but gives no remote control: a Rapid² of software 9 and up is silent without its "
-                f"unlock code, or with a wrong one ({'one was' if code else 'none was'} given). Ask Magstim for it."
-            ) from error
+        await talk.take_control("" if self._unlock_code is None else self._unlock_code.get_secret_value())
 
     async def close(self) -> None:
         """Disarm if the link is alive, give control back, and close it. Never raises."""
@@ -220,7 +202,7 @@ class MagstimAdapter:
         unanswered = 0
         while True:
             talk = self._connected()
-            await asyncio.sleep(max(_FASTEST_STEP_S, talk.link.written_s + self._poll_s - time.monotonic()))
+            await asyncio.sleep(max(FASTEST_STEP_S, talk.link.written_s + self._poll_s - time.monotonic()))
             if time.monotonic() < talk.link.written_s + self._poll_s:
                 continue
             try:
@@ -273,7 +255,7 @@ class MagstimAdapter:
             voided = self._unstage()
             if not await talk.disarm():
                 raise RefusedByDevice("The device stays armed; settings are only written while it is disarmed.")
-            await self._rest(REST_S)
+            await self._pauses.rest()
             await self._take_control(talk)
             read_back = await talk.write(settings)
             point = self._model.set_point(settings)
@@ -296,7 +278,7 @@ class MagstimAdapter:
             self._expected = replace(expected, enabled=None)
             try:
                 await talk.arm(allowed=lambda: self._staged is staged)
-                ready = await self._until_ready(talk)
+                ready = await self._becomes_ready(talk)
             except DeviceError as error:
                 overtaken = self._staged is not staged
                 await self.disarm()
@@ -321,9 +303,9 @@ class MagstimAdapter:
         with self._alone():
             voided = self._unstage()
             try:
-                await self._rest(REST_S)
+                await self._pauses.rest()
                 read_back = await talk.write_power(settings)
-                ready = not armed or await self._until_ready(talk)
+                ready = not armed or (await self._becomes_ready(talk))
             except DeviceError:
                 await self.disarm()
                 raise
@@ -353,16 +335,22 @@ class MagstimAdapter:
             raise NotReady("These are not the settings that were staged. Stage them.")
         voided = self._voided
         with self._alone():
-            await self._keep_minimum_wait()
+            await self._pauses.next_train()
             await self._check_before_start(talk, self._expected, voided)
             heard = self._heard = Heard()
+            start = Start(talk, settings, heard, self._clock, began=lambda: self._began(settings))
             try:
-                result = await self._fire_and_follow(talk, settings, heard, voided)
+                result = await start.run(allowed=lambda: self._voided == voided)
             finally:
                 self._heard = None
+                self._pauses.end()
             if result.outcome != "complete":
                 await self.disarm()
         return result
+
+    def _began(self, settings: TrainSettings) -> None:
+        self._stimulus_s = time.monotonic()
+        self._pauses.begin(settings, self.capability.minimum_wait_s(settings))
 
     async def _check_before_start(self, talk: Conversation, expected: Expected, voided: int) -> None:
         await talk.status()
@@ -374,45 +362,6 @@ class MagstimAdapter:
                 f"{'; '.join(wrong) or 'not ready'}: changed at the device since it was armed. It was disarmed; stage "
                 "it again."
             )
-
-    async def _fire_and_follow(
-        self, talk: Conversation, settings: TrainSettings, heard: Heard, voided: int
-    ) -> TrainResult:
-        sent_utc_ns = self._clock.utc_ns()
-        try:
-            await talk.link.fire(say.FIRE, allowed=lambda: self._voided == voided)
-        except NotReady:
-            raise
-        except RefusedByDevice as error:
-            return refused(error.detail)
-        except DeviceError as error:
-            self._wait_after(settings)
-            return train_result(settings, heard, sent_utc_ns, f"the start was not acknowledged: {error.detail}")
-        self._stimulus_s = time.monotonic()
-        fired_utc_ns = self._clock.utc_ns()
-        self._wait_after(settings)
-        try:
-            problem = await self._follow(talk, settings, heard)
-        finally:
-            self._stimulus_s = time.monotonic()
-        return train_result(settings, heard, fired_utc_ns, problem)
-
-    async def _follow(self, talk: Conversation, settings: TrainSettings, heard: Heard) -> str:
-        """Ask again and again until the device is ready again; return why it was given up, empty if it was not."""
-        speed, started_s = self._clock.speed, time.monotonic()
-        step_s = min(_SLOWEST_STEP_S, max(_FASTEST_STEP_S, settings.duration_s / 4 / speed))
-        give_up_at = started_s + settings.duration_s / speed + END_MARGIN_S
-        failure = ""
-        while not heard.over:
-            now = time.monotonic()
-            if now >= give_up_at or (not heard.begun and now >= started_s + BEGIN_TIMEOUT_S):
-                return failure or f"the device did not show {'an end' if heard.begun else 'a beginning'} in time"
-            try:
-                await talk.status()
-            except DeviceError as error:
-                failure = error.detail
-            await asyncio.sleep(step_s)
-        return "the connection broke" if heard.lost else ""
 
     async def disarm(self) -> bool:
         """Disarm, again and again until the device says so or 2 s have passed. Never raises.
@@ -439,44 +388,8 @@ class MagstimAdapter:
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    async def _until_ready(self, talk: Conversation) -> bool:
-        """Return whether the device became ready in time; False as soon as it is not armed any more."""
-        give_up_at = time.monotonic() + READY_TIMEOUT_S
-        while time.monotonic() < give_up_at:
-            await talk.status()
-            if self._view.ready or not self._view.enabled:
-                return self._view.ready
-            await asyncio.sleep(_SLOWEST_STEP_S / self._clock.speed)
-        return False
-
-    async def _keep_minimum_wait(self) -> None:
-        """Wait for the rest of the pause after the last train, if little is left of it.
-
-        Raises:
-            NotReady: more is left: the next train was planned too early, and the unit would be damaged.
-        """
-        left_s = (self._not_before_ns - self._clock.monotonic_ns()) / NS_PER_S
-        if left_s > WAITED_AT_MOST_S:
-            raise NotReady(f"The device may give its next train in {left_s:.1f} s; sooner would damage it.")
-        await sleep_s(self._clock, max(0.0, left_s))
-
-    def _wait_after(self, settings: TrainSettings) -> None:
-        """Note when the next train may begin at the earliest, if one of these settings began now.
-
-        The energy behind the pause is reckoned from a train of n periods, one more than lie between its pulses.
-        """
-        wait_s = self.capability.minimum_wait_s(settings)
-        periods = settings.stimuli if wait_s > REST_S and settings.stimuli > 1 else settings.stimuli - 1
-        after_s = max(settings.duration_s, periods / settings.rate_hz) + wait_s
-        self._not_before_ns = self._clock.monotonic_ns() + round(after_s * NS_PER_S)
-
-    async def _rest(self, rest_s: float) -> None:
-        """Wait while no setting is taken after a train."""
-        await sleep_s(self._clock, 0.0 if self._stimulus_s is None else self._rest_left_s(rest_s))
-
-    def _rest_left_s(self, rest_s: float) -> float:
-        since_s = (time.monotonic() - (self._stimulus_s or 0.0)) * self._clock.speed
-        return max(0.0, rest_s - since_s)
+    async def _becomes_ready(self, talk: Conversation) -> bool:
+        return await talk.until(lambda: self._view.ready or not self._view.enabled) and self._view.ready
 
     def _refuse_if_interlocked(self) -> None:
         open_ones = self._view.interlocks()

@@ -10,13 +10,23 @@ from collections.abc import Callable
 from typing import Protocol
 
 from spoel_common.clock import Clock, sleep_s
-from spoel_stimulation.devices.adapter import BadChecksum, DeviceError, LinkLost, NotSupported, Setting, TrainSettings
+from spoel_stimulation.devices.adapter import (
+    BadChecksum,
+    DeviceError,
+    LinkLost,
+    NotSupported,
+    RefusedByDevice,
+    Setting,
+    TrainSettings,
+)
 from spoel_stimulation.devices.magstim import messages as say
 from spoel_stimulation.devices.magstim.capability import MagstimCapability, rapid_capability, single_capability
 from spoel_stimulation.devices.magstim.codec import Version
 from spoel_stimulation.devices.magstim.link import MagstimLink, UnknownCommand
 from spoel_stimulation.devices.magstim.staging import Pair, RapidTrain, of_pair, of_rapid, settle_s
 
+READY_TIMEOUT_S = 4.0
+READY_STEP_S = 0.05
 DISARM_TIMEOUT_S = 2.0
 DISARM_ATTEMPT_S = 0.3
 DISARM_STEP_S = 0.05
@@ -213,6 +223,35 @@ class Conversation:
         except UnknownCommand:
             return None
         return answer.serial if isinstance(answer, say.SerialAnswer) else None
+
+    async def take_control(self, code: str) -> None:
+        """Take remote control, with the unlock code of a Rapid² of software 9 and up.
+
+        Raises:
+            RefusedByDevice: it gives none; the code is not repeated.
+        """
+        try:
+            await self.link.ask(say.take_control(code))
+        except UnknownCommand as error:
+            raise RefusedByDevice(
+                "The device does not understand the request for control; software before 9 takes no unlock code. "
+                "Leave it out of the room's settings, or look at the cable."
+            ) from error
+        except LinkLost as error:
+            raise RefusedByDevice(
+                "The device answers, but gives no remote control: a Rapid² of software 9 and up is silent without its "
+                f"unlock code, or with a wrong one ({'one was' if code else 'none was'} given). Ask Magstim for it."
+            ) from error
+
+    async def until(self, condition: Callable[[], bool]) -> bool:
+        """Ask the state again and again until the condition holds of what is heard; False if it does not in time."""
+        give_up_at = time.monotonic() + READY_TIMEOUT_S
+        while time.monotonic() < give_up_at:
+            await self.status()
+            if condition():
+                return True
+            await asyncio.sleep(READY_STEP_S / self._clock.speed)
+        return False
 
     async def status(self) -> say.Answer:
         """Ask the question that keeps control; its answer tells the state now."""

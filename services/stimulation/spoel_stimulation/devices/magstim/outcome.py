@@ -1,10 +1,10 @@
 """How one start command ended, from the device's word alone: it counts no pulses. Pure."""
 
+from spoel_common.clock import NS_PER_S
 from spoel_stimulation.devices.adapter import TrainResult, TrainSettings
 from spoel_stimulation.devices.magstim.view import Heard
 
 _TOO_EARLY_S = 0.1
-NS_PER_S = 1_000_000_000
 
 
 def train_result(settings: TrainSettings, heard: Heard, fired_utc_ns: int, problem: str = "") -> TrainResult:
