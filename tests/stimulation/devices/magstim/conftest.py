@@ -17,7 +17,7 @@ from spoel_stimulation.devices.simulation.ports import on_pty, on_tcp
 from spoel_stimulation.devices.simulators import Wanted, simulate
 
 INVENTED_CODE = "1a2b-3c4d5e6f-70"
-SPEED = 30.0
+SPEED = 20.0
 NAMES = {"rapid2": "magstim-rapid2", "200": "magstim-200", "bistim": "magstim-bistim"}
 
 
@@ -49,6 +49,10 @@ class Room:
         """Lose every answer of which ``lost`` says so."""
         speak = self.simulator.speak
         self.simulator.speak = lambda frame: None if lost(frame) else speak(frame)
+
+    def expect_answers_within(self, timeout_s):
+        """Have each question wait no longer from now on."""
+        self.adapter._talk.link._answer_timeout_s = timeout_s
 
     async def arm(self, settings):
         read_back = await self.adapter.stage(settings)

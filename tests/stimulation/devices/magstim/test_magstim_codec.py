@@ -1,7 +1,7 @@
 """Frames and messages of the Magstim: exchanges byte by byte, lengths by version, and parsers under damage."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spoel_stimulation.devices.magstim import messages as say
@@ -170,13 +170,14 @@ def answers(major):
 
 
 MAJORS = st.sampled_from(sorted(V))
-STREAMS = MAJORS.flatmap(lambda major: st.tuples(st.just(major), st.lists(answers(major), max_size=6)))
+STREAMS = MAJORS.flatmap(lambda major: st.tuples(st.just(major), st.lists(answers(major), max_size=3)))
 
 
 def fed(cutter, data, size):
     return [frame for at in range(0, len(data), size) for frame in cutter.feed(data[at : at + size])]
 
 
+@settings(max_examples=40)
 @given(STREAMS, st.integers(1, 9))
 def test_with_the_version_known_frames_come_whole_whatever_the_pieces(stream, size):
     major, frames = stream
@@ -186,6 +187,7 @@ def test_with_the_version_known_frames_come_whole_whatever_the_pieces(stream, si
 
 
 @pytest.mark.invariant("INV-11")
+@settings(max_examples=40)
 @given(STREAMS, st.integers(1, 9))
 def test_without_the_version_each_answer_comes_whole_at_the_latest_after_a_pause(stream, size):
     _, frames = stream
@@ -195,6 +197,7 @@ def test_without_the_version_each_answer_comes_whole_at_the_latest_after_a_pause
     assert (cutter.pending, cutter.bad_frames) == (False, 0)
 
 
+@settings(max_examples=40)
 @given(STREAMS, st.data())
 def test_a_damaged_bit_never_makes_a_frame_of_the_same_letter(stream, data):
     major, frames = stream
@@ -211,6 +214,7 @@ def test_a_damaged_bit_never_makes_a_frame_of_the_same_letter(stream, data):
     assert not cutter.pending
 
 
+@settings(max_examples=40)
 @given(st.binary(max_size=60), STREAMS)
 def test_garbage_hangs_nothing_and_what_comes_after_a_pause_is_understood(garbage, stream):
     major, frames = stream
@@ -224,6 +228,7 @@ def test_garbage_hangs_nothing_and_what_comes_after_a_pause_is_understood(garbag
             assert cutter.feed(frame) + cutter.give_up_pending() == [frame]
 
 
+@settings(max_examples=40)
 @given(STREAMS, st.data())
 def test_a_frame_cut_short_is_given_up_at_the_pause_and_hides_nothing(stream, data):
     major, frames = stream
@@ -235,6 +240,7 @@ def test_a_frame_cut_short_is_given_up_at_the_pause_and_hides_nothing(stream, da
     assert fed(cutter, b"".join(frames), 5) == frames
 
 
+@settings(max_examples=40)
 @given(st.binary(max_size=40))
 def test_any_bytes_can_be_read_as_an_answer_or_are_none(data):
     message = say.decode_answer(data)
@@ -261,6 +267,7 @@ HOST = [
 ]
 
 
+@settings(max_examples=40)
 @given(
     st.lists(st.sampled_from(HOST), max_size=6), MAJORS, st.integers(0, 99_99), st.integers(0, 999), st.integers(1, 9)
 )

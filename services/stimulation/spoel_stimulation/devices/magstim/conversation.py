@@ -289,7 +289,7 @@ class Conversation:
         give_up_at = time.monotonic() + DISARM_TIMEOUT_S
         while self.link.lost is None:
             try:
-                await self.link.disarm(DISARM_ATTEMPT_S)
+                await self.link.disarm()
                 answer = await self.link.urgent(say.ASK_TEMPERATURE, DISARM_ATTEMPT_S)
                 if isinstance(answer, say.Answer) and not answer.instrument.enabled:
                     return True

@@ -116,8 +116,8 @@ class MagstimLink:
                 raise NotReady("The start was held back: the device was disarmed in the meantime.")
             return await self._exchange(frame, None)
 
-    async def disarm(self, timeout_s: float) -> None:
-        """Write the disarm at once, before whatever waits for its turn; return after its answer, or without it.
+    async def disarm(self) -> None:
+        """Write the disarm at once, before whatever waits for its turn. Its answer is not waited for: it tells nothing.
 
         What else waits for an answer under the same letter, a start, gets none: it could not be told from this one.
 
@@ -127,11 +127,7 @@ class MagstimLink:
         for waiter in self._waiters:
             if waiter.letter == "E" and not waiter.answer.done():
                 waiter.answer.set_result(None)
-        try:
-            await self._exchange(DISARM, timeout_s)
-        except (BadChecksum, RefusedByDevice, LinkLost):
-            if self._lost is not None:
-                raise LinkLost(self._lost.detail) from None
+        await self._write(DISARM)
 
     async def urgent(self, frame: bytes, timeout_s: float) -> Message:
         """Ask without waiting for one's turn; raises as ``ask`` does."""
