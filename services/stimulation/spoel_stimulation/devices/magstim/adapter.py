@@ -199,9 +199,8 @@ class MagstimAdapter:
             await talk.link.close()
 
     async def _poll(self) -> None:
-        unanswered = 0
-        while True:
-            talk = self._connected()
+        talk, unanswered = self._connected(), 0
+        while talk.link.lost is None:
             await asyncio.sleep(max(FASTEST_STEP_S, talk.link.written_s + self._poll_s - time.monotonic()))
             if time.monotonic() < talk.link.written_s + self._poll_s:
                 continue
@@ -226,6 +225,8 @@ class MagstimAdapter:
         expected, armed = self._expected, self._armed
         for difference in () if expected is None else expected.differences(self._view, settings):
             self._notice(Unasked(kind="change", detail=difference))
+        if self._view.running:
+            self._stimulus_s = time.monotonic()
         if self._heard is not None:
             self._heard.take(self._view, self._clock.utc_ns())
         elif self._view.running or (armed and was_ready and self._view.enabled and not self._view.ready):
