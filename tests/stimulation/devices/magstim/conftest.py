@@ -18,6 +18,7 @@ from spoel_stimulation.devices.simulators import Wanted, simulate
 
 INVENTED_CODE = "1a2b-3c4d5e6f-70"
 SPEED = 20.0
+PATIENT_S = 2.0
 NAMES = {"rapid2": "magstim-rapid2", "200": "magstim-200", "bistim": "magstim-bistim"}
 
 
@@ -99,8 +100,8 @@ def hurried(monkeypatch):
     monkeypatch.setattr(following, "BEGIN_TIMEOUT_S", 0.3)
     monkeypatch.setattr(following, "END_MARGIN_S", 0.8)
     monkeypatch.setattr(conversation, "READY_TIMEOUT_S", 0.8)
-    monkeypatch.setattr(conversation, "DISARM_TIMEOUT_S", 0.4)
-    monkeypatch.setattr(conversation, "DISARM_ATTEMPT_S", 0.1)
+    monkeypatch.setattr(conversation, "DISARM_TIMEOUT_S", 0.8)
+    monkeypatch.setattr(conversation, "DISARM_ATTEMPT_S", 0.3)
 
 
 @pytest.fixture
@@ -115,6 +116,7 @@ def open_room(tmp_path):
         simulator = simulate(NAMES[kind], wanted)
         options.setdefault("unlock_code", None if code is None else unlock_code(code))
         options.setdefault("kind", kind)
+        options.setdefault("answer_timeout_s", PATIENT_S)
         try:
             async with on_pty(simulator) if pty else on_tcp(simulator) as address:
                 if pty:

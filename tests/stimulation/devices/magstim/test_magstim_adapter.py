@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from itertools import pairwise
 
 import pytest
 
@@ -155,7 +156,7 @@ def test_an_unlock_code_is_shown_nowhere(tmp_path):
 )
 async def test_another_model_than_was_said_is_refused(open_room, there, said):
     async with open_room(there) as room:
-        adapter = MagstimAdapter(room.adapter.address, room.clock, kind=said, answer_timeout_s=0.3)
+        adapter = MagstimAdapter(room.adapter.address, room.clock, kind=said, answer_timeout_s=2.0)
         with pytest.raises(NotSupported, match="Look at the room's settings"):
             await adapter.connect()
         await adapter.close()
@@ -164,13 +165,13 @@ async def test_another_model_than_was_said_is_refused(open_room, there, said):
 @pytest.mark.hazard("HZ-04")
 async def test_a_bistim_is_not_taken_for_a_200_nor_the_other_way_round(open_room, one_mono):
     async with open_room("bistim") as room:
-        adapter = MagstimAdapter(room.adapter.address, room.clock, kind="200")
+        adapter = MagstimAdapter(room.adapter.address, room.clock, kind="200", answer_timeout_s=2.0)
         await adapter.connect()
         with pytest.raises(SettingNotTaken, match="interval reads 10 instead of 0"):
             await adapter.stage(one_mono)
         await adapter.close()
     async with open_room("200") as room:
-        adapter = MagstimAdapter(room.adapter.address, room.clock, kind="bistim")
+        adapter = MagstimAdapter(room.adapter.address, room.clock, kind="bistim", answer_timeout_s=2.0)
         await adapter.connect()
         with pytest.raises(NotSupported, match="no BiStim"):
             await adapter.stage(one_mono)
@@ -321,6 +322,18 @@ async def test_another_intensity_is_written_settles_and_is_given(open_room, one_
             await asyncio.sleep(0.1)
             assert (await room.adapter.run_train(settings)).outcome == "complete"
         assert [percent for _, percent in room.simulator.given] == [60, 35]
+
+
+@pytest.mark.hazard("HZ-11")
+async def test_starts_are_never_so_close_that_the_device_would_lose_one(open_room, one_pulse):
+    async with open_room(speed=10.0) as room:
+        await room.adapter.connect()
+        await room.arm(one_pulse)
+        for done in (1, 2, 3):
+            assert (await room.adapter.run_train(one_pulse)).outcome == "complete"
+            assert room.simulator.total_pulses == room.starts() == done
+        moments = [utc_ns for utc_ns, _ in room.simulator.given]
+        assert all(after - before >= 1_000_000_000 for before, after in pairwise(moments))
 
 
 @pytest.mark.hazard("HZ-12")

@@ -114,6 +114,7 @@ async def test_a_train_that_a_fault_ends_is_unknown_since_nobody_counts(open_roo
     async with open_room(speed=10.0) as room:
         await room.adapter.connect()
         await room.arm(ten_hz)
+        room.expect_answers_within(0.3)
         train = asyncio.create_task(room.adapter.run_train(ten_hz))
         await until(lambda: room.simulator.total_pulses >= 3)
         room.simulator.faults.set(fault)

@@ -16,7 +16,9 @@ from spoel_stimulation.devices.magstim.codec import BAUDRATE, FrameCutter, Versi
 from spoel_stimulation.devices.magstim.messages import DISARM, Message, NotUnderstood, Refused, decode_answer
 from spoel_stimulation.devices.transport import Transport
 
-ANSWER_TIMEOUT_S = 0.6
+ANSWER_TIMEOUT_S = 0.4
+"""Short enough that a keep-alive that was lost is repeated before a device drops control."""
+
 PIECE_TIMEOUT_S = 0.1
 KEEP_ALIVE_GAP_S = 0.03
 
