@@ -148,6 +148,18 @@ async def test_from_software_9_up_it_is_silent_without_control_but_for_four_ques
     assert unit.ask(say.ASK_VERSION) == b"NV11.0.0\x00"
 
 
+async def test_an_unlock_code_is_not_written_down(device, tmp_path):
+    log = tmp_path / "sim.jsonl"
+    unit = device(unlock_code=CODE, log_path=log)
+    unit.ask(say.take_control(OTHER_CODE))
+    unit.ask(say.take_control(CODE))
+    assert unit.simulator.controlled
+    text = log.read_text()
+    assert text.count('"in"') == 2
+    assert CODE.encode().hex() not in text
+    assert OTHER_CODE.encode().hex() not in text
+
+
 async def test_before_software_9_commands_without_control_conflict(device):
     unit = device(version="8.0.0")
     assert unit.ask(say.ARM) == b"ES"

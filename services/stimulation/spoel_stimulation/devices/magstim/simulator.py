@@ -27,7 +27,7 @@ from spoel_stimulation.devices.magstim.codec import (
     encode_frame,
     is_whole,
 )
-from spoel_stimulation.devices.magstim.messages import Instrument
+from spoel_stimulation.devices.magstim.messages import DISARM, Instrument
 from spoel_stimulation.devices.magstim.simulator_state import HOT_C, NS_PER_S, Coil, Power, Shot
 from spoel_stimulation.devices.simulation.faults import Fault, Faults
 from spoel_stimulation.devices.simulation.log import SimulatorLog, last_total
@@ -229,7 +229,7 @@ class MagstimSimulator:
 
     def take(self, frame: bytes) -> None:
         """Take one frame, or damaged piece, from the host, and answer."""
-        self._log.frame(self.clock.utc_ns(), "in", frame.hex())
+        self._log.frame(self.clock.utc_ns(), "in", _without_code(frame).hex())
         self._advance()
         answer = self._answer(frame[:1], frame[1:-1]) if is_whole(frame) else NOT_UNDERSTOOD
         if answer is not None:
@@ -425,6 +425,11 @@ class MagstimSimulator:
         elif present:
             self._advance()
         self._log.flush()
+
+
+def _without_code(frame: bytes) -> bytes:
+    """Return a frame as it may be written down: an unlock code, and the checksum that follows from it, never are."""
+    return b"Q" + b"*" * (len(frame) - 1) if frame[:1] == b"Q" and len(frame) > len(DISARM) else frame
 
 
 def _unknown(_data: bytes) -> bytes:
