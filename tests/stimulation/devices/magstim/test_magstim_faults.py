@@ -286,6 +286,23 @@ async def test_a_cut_cable_makes_the_outcome_unknown_and_the_device_ends_it_with
         assert room.starts() == 1
 
 
+@pytest.mark.hazard("HZ-09")
+async def test_a_train_whose_follower_is_cancelled_is_stopped_and_told(open_room, until, ten_hz):
+    async with open_room(speed=4.0, poll_s=0.05) as room:
+        await room.adapter.connect()
+        await room.arm(ten_hz)
+        train = asyncio.create_task(room.adapter.run_train(ten_hz))
+        await until(lambda: room.simulator.total_pulses >= 2)
+        train.cancel()
+        unasked = await room.unasked("pulse")
+        assert unasked.disarmed
+        assert not room.simulator.armed
+        assert room.simulator.total_pulses < ten_hz.pulses
+        with pytest.raises(NotReady):
+            await room.adapter.run_train(ten_hz)
+        assert room.starts() == 1
+
+
 # --- other answers --------------------------------------------------------------------------------------------------
 
 

@@ -306,7 +306,7 @@ class MagstimAdapter:
             try:
                 await self._pauses.rest()
                 read_back = await talk.write_power(settings)
-                ready = not armed or (await self._becomes_ready(talk))
+                ready = not armed or await self._becomes_ready(talk)
             except DeviceError:
                 await self.disarm()
                 raise
