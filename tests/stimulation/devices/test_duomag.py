@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 
 import pytest
@@ -223,11 +223,11 @@ def open_duomag(tmp_path):
     async def opened(*, kind=DuoMagSimulator, speed=20.0, port=on_tcp, clinical=False, **options):
         clock, log_path = ScaledClock.starting_now(speed), tmp_path / "duomag.jsonl"
         device = kind(clock, log_path=log_path, **options)
-        async with port(device) as address:
-            adapter = DuoMagAdapter(address, clock, clinical=clinical)
-            yield Room(device, adapter, log_path)
-            await adapter.close()
-        device.close()
+        with closing(device):
+            async with port(device) as address:
+                adapter = DuoMagAdapter(address, clock, clinical=clinical)
+                yield Room(device, adapter, log_path)
+                await adapter.close()
 
     return opened
 

@@ -8,6 +8,7 @@ from spoel_common.clock import Clock
 from spoel_stimulation.devices.duomag.simulator import DuoMagSimulator
 from spoel_stimulation.devices.magpro.simulator import MagProSimulator
 from spoel_stimulation.devices.magpro.values import Model
+from spoel_stimulation.devices.manual.simulator import TriggerBoxSimulator
 from spoel_stimulation.devices.simulation.device import SimulatedDevice
 from spoel_stimulation.devices.simulation.faults import Faults
 
@@ -57,10 +58,15 @@ def _duomag(wanted: Wanted) -> SimulatedDevice:
     return DuoMagSimulator(wanted.clock, number=wanted.number, log_path=wanted.log_path, faults=wanted.faults)
 
 
+def _trigger_box(wanted: Wanted) -> SimulatedDevice:
+    return TriggerBoxSimulator(wanted.clock, number=wanted.number, log_path=wanted.log_path, faults=wanted.faults)
+
+
 SIMULATORS: dict[str, Simulator] = {
     "duomag": Simulator(_duomag),
     "magpro-r30": _magpro(Model.R30, Model.R30_OPTION),
     "magpro-x100": _magpro(Model.X100, Model.X100_OPTION),
+    "trigger-box": Simulator(_trigger_box),
 }
 
 
