@@ -33,6 +33,8 @@ async def test_trains_are_delivered_as_ordered(open_room, request, pattern, pty)
         assert identity.simulated
         read_back = await room.arm(settings)
         assert read_back.set_point == read_back.read_back
+        named = {"page", "mode", "waveform", "current_direction", "pulses_per_burst", "rate_hz", "stimuli"}
+        assert named | {"trains", "percent_mso", "coil_model"} <= set(read_back.read_back)
         for done in (1, 2, 3):
             result = await room.adapter.run_train(settings)
             assert (result.outcome, result.pulses) == ("complete", settings.pulses)
