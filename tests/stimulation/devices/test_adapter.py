@@ -52,6 +52,26 @@ async def test_trains_are_delivered_as_ordered(open_room, request, pattern, pty)
         assert room.adapter.unasked.empty()
 
 
+@pytest.mark.requirement("ST-08")
+async def test_pairs_of_two_intensities_are_delivered_and_counted(open_room):
+    settings = TrainSettings(
+        rate_hz=5.0, stimuli=10, percent_mso=40, pulses_per_burst=2, pulse_interval_s=0.003, second_percent_mso=60
+    )
+    async with open_room() as room:
+        await room.adapter.connect()
+        read_back = await room.arm(settings)
+        expected = {"mode": "dual", "pulses_per_burst": 2, "pulse_interval_ms": 3.0, "second_percent_mso": 60}
+        assert expected.items() <= read_back.read_back.items()
+        result = await room.adapter.run_train(settings)
+        assert (result.outcome, result.pulses, result.evidence) == ("complete", 20, "frames-and-counter")
+        assert room.simulator.total_pulses == 20
+        with pytest.raises(NotReady, match="two intensities"):
+            await room.adapter.change_percent_mso(39)
+        assert room.adapter.unasked.empty()
+        room.simulator.settings = replace(room.simulator.settings, amplitude_b=90)
+        assert "second amplitude 90 % instead of 60 %" in (await room.unasked()).detail
+
+
 @pytest.mark.invariant("INV-11")
 async def test_every_start_is_of_one_train_of_the_device(room, ten_hz, itbs):
     for settings in (ten_hz, itbs):

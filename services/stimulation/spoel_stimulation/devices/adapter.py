@@ -128,6 +128,7 @@ class TrainSettings(_Model):
         rate_hz: bursts, or single pulses, a second.
         stimuli: bursts, or single pulses, in the train.
         percent_mso: percent of maximum stimulator output.
+        second_percent_mso: of the second pulse of a pair, where it has an intensity of its own; None: the same.
     """
 
     waveform: Waveform = "biphasic"
@@ -137,9 +138,12 @@ class TrainSettings(_Model):
     rate_hz: float = Field(gt=0)
     stimuli: int = Field(ge=1)
     percent_mso: int = Field(ge=0)
+    second_percent_mso: int | None = Field(default=None, ge=0)
 
     @model_validator(mode="after")
     def _check_burst(self) -> Self:
+        if self.second_percent_mso is not None and self.pulses_per_burst != 2:  # noqa: PLR2004  (a pair)
+            raise ValueError("second_percent_mso is given for pairs only: pulses_per_burst is 2")
         if (self.pulses_per_burst == 1) != (self.pulse_interval_s is None):
             raise ValueError("pulse_interval_s is given exactly where pulses_per_burst is 2 or more")
         return self

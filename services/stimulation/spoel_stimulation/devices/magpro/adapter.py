@@ -222,7 +222,14 @@ class MagProAdapter:
                 raise SettingNotTaken(f"{'; '.join(wrong)}. Look at the device's screen, then try again.", wrong=wrong)
             self._refuse_if_voided_since(voided)
         self._staged = (settings, wire)
-        self._expected = Expected(settings.percent_mso, wire.wave.wave, answers.status.coil, enabled=False)
+        self._expected = Expected(
+            settings.percent_mso,
+            settings.second_percent_mso,
+            wire.wave.mode,
+            wire.wave.wave,
+            answers.status.coil,
+            enabled=False,
+        )
         self._watch.begin(counters_of(answers.counters))
         coil: dict[str, Setting] = {"coil_model": coil_name(answers.status.coil)}
         return ReadBack(set_point=wire.set_point() | coil, read_back=read_back | coil)
@@ -264,6 +271,8 @@ class MagProAdapter:
         if self._staged is None or self._expected is None:
             raise NotReady("Nothing is staged; the intensity is part of what is staged.")
         (settings, wire), expected, armed = self._staged, self._expected, self._armed
+        if settings.second_percent_mso is not None:
+            raise NotReady("A pair has two intensities; stage both anew.")
         wire = replace(wire, amplitude=ask.SetAmplitude(percent_mso))
         with self._alone():
             voided = self._unstage()

@@ -20,14 +20,13 @@ from spoel_stimulation.devices.magpro import commands as ask
 from spoel_stimulation.devices.magpro import reports as say
 from spoel_stimulation.devices.magpro.capability import warming
 from spoel_stimulation.devices.magpro.codec import FrameParser, encode_frame
-from spoel_stimulation.devices.magpro.simulator_state import OTHER_COIL, PAGES_OF_HOST, Settings, Train
+from spoel_stimulation.devices.magpro.simulator_state import MAX_PERCENT, OTHER_COIL, PAGES_OF_HOST, Settings, Train
 from spoel_stimulation.devices.magpro.values import SIMULATOR_SERIALS_FROM, Mode, Model, Page, Wave, serial_text
 from spoel_stimulation.devices.simulation.faults import Fault, Faults
 from spoel_stimulation.devices.simulation.heat import Heat
 from spoel_stimulation.devices.simulation.log import SimulatorLog, last_total
 
 NUMBERS = 0x1000000 - SIMULATOR_SERIALS_FROM
-MAX_PERCENT = 100
 DIDT_AT_FULL_OUTPUT = 160
 TOO_HOT_BY_C = 2
 PANEL_STEP_PERCENT = 7

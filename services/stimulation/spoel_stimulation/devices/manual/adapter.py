@@ -52,6 +52,7 @@ class Shown(BaseModel):
     """What a person reads from the device.
 
     Attributes:
+        second_percent_mso: of the second pulse of a pair, where it has an intensity of its own.
         stimuli_per_trigger: pulses, or bursts, that one trigger starts: 1, or it may not be used.
         coil_model: of the coil that is plugged in.
         pulse_counter: by the device's own counter of pulses; None where it has none.
@@ -60,6 +61,7 @@ class Shown(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     percent_mso: int = Field(ge=0, le=100)
+    second_percent_mso: int | None = Field(default=None, ge=0, le=100)
     waveform: Waveform
     current_direction: CurrentDirection = "normal"
     pulses_per_burst: int = Field(default=1, ge=1)
