@@ -17,7 +17,6 @@ from spoel_stimulation.devices.magpro.values import (
 )
 
 COIL = 60
-OTHER_COIL = 72
 MAX_PERCENT = 100
 NS_PER_TENTH_S = 100_000_000
 NS_PER_TEN_S = 10_000_000_000
