@@ -21,7 +21,7 @@ class RoomSetting(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     room_id: RoomId
-    device: Literal["magpro"] = "magpro"
+    device: Literal["magpro", "duomag"] = "magpro"
     address: Annotated[str, Field(pattern=r"^(/dev/\S+|socket://\S+)$")]
 
 

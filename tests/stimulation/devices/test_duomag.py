@@ -163,7 +163,7 @@ def test_what_the_guard_knows_of_it():
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        ({"percent_mso": 0}, "percent_mso is 0"),
+        ({"percent_mso": -1}, "percent_mso is -1"),
         ({"percent_mso": 101}, "percent_mso is 101"),
         ({"rate_hz": 1.1}, "at most one in 1 s"),
         ({"rate_hz": 10.0}, "choose another stimulator"),

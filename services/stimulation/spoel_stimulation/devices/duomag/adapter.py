@@ -2,7 +2,7 @@
 
 What words mean here, since the line has little to say:
 
-- *armed* is an intensity above 0, *disarmed* intensity 0, sent until the records say so. The unit's own wheel and
+- *armed* is the staged intensity, *disarmed* intensity 0, sent until the records say so. The unit's own wheel and
   buttons stay as they are: a disarmed unit can be turned up again, which is noticed and answered like any change.
 - a *pulse* is seen when the unit says that it is not charged any more though nobody changed the intensity. It has no
   counter. A pulse that was sent and not seen is *unknown*; one that the unit counts as omitted was not given.
@@ -90,7 +90,7 @@ class DuoMagAdapter:
         self._expected: int | None = None
         self._coil: int | None = None
         self._awaiting_pulse = False
-        self._pulses_seen = 0
+        self._own_pulses = 0
         self._noticed: list[Unasked] = []
         self._answering: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -107,7 +107,7 @@ class DuoMagAdapter:
         if told is None:
             return None
         return DeviceStatus(
-            enabled=told.percent > 0,
+            enabled=self._armed or told.percent > 0,
             percent_mso=told.percent,
             coil_temperature_c=None,
             coil_model=coil_name(told),
@@ -179,11 +179,14 @@ class DuoMagAdapter:
         )
 
     async def _watch(self) -> None:
-        """Notice once when nothing believable is said any more."""
-        seen_s = self._told_at_s
-        while await self._until(lambda _told: True, SILENT_S, after_s=seen_s):
-            seen_s = self._told_at_s + SILENT_S / 4
+        """Notice when nothing believable is said any more."""
+        while await self._heard_again() or await self._heard_again():
+            pass
         self._notice(Unasked(kind="link-lost", detail=f"nothing that could be believed was said for {SILENT_S} s"))
+
+    async def _heard_again(self) -> bool:
+        """Tell whether something believable comes in time; a host that was busy itself is asked once more."""
+        return await self._until(lambda _told: True, SILENT_S, after_s=self._told_at_s + SILENT_S / 4)
 
     # --- what the link tells ----------------------------------------------------------------------------------------
 
@@ -207,9 +210,9 @@ class DuoMagAdapter:
 
     def _see_pulse(self) -> None:
         self._stimulus_s = time.monotonic()
-        self._pulses_seen += 1
         if self._awaiting_pulse:
             self._awaiting_pulse = False
+            self._own_pulses += 1
         else:
             self._notice(Unasked(kind="pulse", detail="a pulse that the host did not send", pulses=1))
 
@@ -302,10 +305,11 @@ class DuoMagAdapter:
         link = self._connected()
         if not self._armed or self._staged != settings:
             raise NotReady("Not armed with these settings, or disarmed since. Stage and arm.")
-        told = self._believed()
+        voided, seen_before, omitted_before = self._voided, self._own_pulses, self._believed().omitted
         if time.monotonic() - self._told_at_s > SILENT_S:
             raise NotReady("The device's status is too old.")
-        voided, seen_before, omitted_before = self._voided, self._pulses_seen, told.omitted
+        if not await self._until(lambda told: told.charged, CHARGE_TIMEOUT_S):
+            raise NotReady("The device is not charged.")
         first_ns: int | None = None
         problem, unseen = "", True
         with self._alone():
@@ -317,8 +321,8 @@ class DuoMagAdapter:
                     first_ns = first_ns or self._clock.utc_ns()
             finally:
                 unseen, self._awaiting_pulse = self._awaiting_pulse, False
-        pulses = self._pulses_seen - seen_before
-        known = not unseen or self._believed().omitted != omitted_before
+        pulses = self._own_pulses - seen_before
+        known = not unseen or self._omitted_since(omitted_before)
         if not known:
             await self.disarm()
         outcome = "complete" if pulses >= settings.pulses else "partial" if pulses else "none"
@@ -336,20 +340,23 @@ class DuoMagAdapter:
         )
 
     async def _fire(self, link: Link, allowed: Callable[[], bool]) -> str:
-        """Send one pulse and wait until it was seen and the unit is charged again; return what went wrong."""
-        omitted, seen = self._believed().omitted, self._pulses_seen
-        if not await self._until(lambda told: told.charged, CHARGE_TIMEOUT_S):
-            return "the device was not charged in time"
+        """Send one pulse, see it given, and wait until the unit is charged again; return what went wrong."""
+        omitted, seen = 0 if self._told is None else self._told.omitted, self._own_pulses
         try:
             await link.send(FIRE, lambda: allowed() and self._await_pulse())
         except (NotReady, LinkLost) as error:
             return error.detail
-        await self._until(lambda told: self._pulses_seen > seen or told.omitted != omitted, ANSWER_TIMEOUT_S)
-        if self._pulses_seen > seen:
-            return ""
-        if self._believed().omitted != omitted:
-            return "the device omitted the pulse"
-        return f"no pulse was seen within {ANSWER_TIMEOUT_S} s after it was sent"
+        await self._until(lambda _told: self._own_pulses > seen or self._omitted_since(omitted), ANSWER_TIMEOUT_S)
+        if self._own_pulses == seen:
+            omission = "the device omitted the pulse"
+            unseen = f"no pulse was seen within {ANSWER_TIMEOUT_S} s after it was sent"
+            return omission if self._omitted_since(omitted) else unseen
+        charged = await self._until(lambda told: told.charged, CHARGE_TIMEOUT_S)
+        return "" if charged else "the device was not charged again in time"
+
+    def _omitted_since(self, before: int) -> bool:
+        """Tell whether the device counts exactly one more omitted pulse; a reset device counts anew."""
+        return self._told is not None and self._told.omitted == before + 1
 
     def _await_pulse(self) -> bool:
         self._awaiting_pulse = True
