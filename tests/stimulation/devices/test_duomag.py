@@ -22,6 +22,7 @@ from spoel_stimulation.devices.adapter import (
     TrainSettings,
 )
 from spoel_stimulation.devices.duomag import adapter as adapter_module
+from spoel_stimulation.devices.duomag import talk as talk_module
 from spoel_stimulation.devices.duomag.adapter import DuoMagAdapter
 from spoel_stimulation.devices.duomag.capability import assumed, capability
 from spoel_stimulation.devices.duomag.codec import (
@@ -243,7 +244,7 @@ async def duomag(open_duomag):
 def hasty(monkeypatch):
     monkeypatch.setattr(adapter_module, "ANSWER_TIMEOUT_S", 0.3)
     monkeypatch.setattr(adapter_module, "CHARGE_TIMEOUT_S", 0.5)
-    monkeypatch.setattr(adapter_module, "DISARM_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(talk_module, "DISARM_TIMEOUT_S", 0.5)
 
 
 @pytest.mark.requirement("ST-06")
