@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from spoel_stimulation.devices.adapter import (
+    InterlockOpen,
     LinkLost,
     NotAllowed,
     NotReady,
@@ -54,15 +55,12 @@ async def test_trains_are_delivered_as_ordered(open_room, request, pattern, pty)
 
 @pytest.mark.requirement("ST-08")
 async def test_pairs_of_two_intensities_are_delivered_and_counted(open_room):
-    settings = TrainSettings(
-        rate_hz=5.0, stimuli=10, percent_mso=40, pulses_per_burst=2, pulse_interval_s=0.003, second_percent_mso=60
-    )
     async with open_room() as room:
         await room.adapter.connect()
-        read_back = await room.arm(settings)
+        read_back = await room.arm(PAIR)
         expected = {"mode": "dual", "pulses_per_burst": 2, "pulse_interval_ms": 3.0, "second_percent_mso": 60}
         assert expected.items() <= read_back.read_back.items()
-        result = await room.adapter.run_train(settings)
+        result = await room.adapter.run_train(PAIR)
         assert (result.outcome, result.pulses, result.evidence) == ("complete", 20, "frames-and-counter")
         assert room.simulator.total_pulses == 20
         with pytest.raises(NotReady, match="two intensities"):
@@ -88,6 +86,8 @@ def left_over(seed):
     settings = Settings(
         page=chance.choice([Page.MAIN, Page.TIMING, Page.PROTOCOL, Page.MEP]),
         amplitude_a=chance.randrange(101),
+        amplitude_b=chance.randrange(101),
+        coil=chance.choice([60, 60, 72, 0]),
         mode=chance.choice([Mode.STANDARD, Mode.POWER, Mode.TWIN, Mode.DUAL]),
         direction=chance.choice(list(Direction)),
         wave=chance.choice(list(Wave)),
@@ -107,12 +107,24 @@ def left_over(seed):
     return replace(settings, timing=timing, delays=replace(settings.delays, charge_ms=chance.choice([0, 4000])))
 
 
+PAIR = TrainSettings(
+    rate_hz=5.0, stimuli=10, percent_mso=40, pulses_per_burst=2, pulse_interval_s=0.003, second_percent_mso=60
+)
+
+
 @pytest.mark.hazard("HZ-07")
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(12))
 async def test_what_was_left_set_on_the_device_does_not_change_the_dose(open_room, itbs, ten_hz, seed):
-    settings = itbs if seed % 2 else ten_hz
+    settings = (itbs, ten_hz, PAIR)[seed % 3]
     async with open_room(settings=left_over(seed)) as room:
+        if seed % 2:
+            room.simulator.panel_enable(enabled=True)
         await room.adapter.connect()
+        if room.simulator.settings.coil == 0:
+            with pytest.raises(InterlockOpen):
+                await room.arm(settings)
+            assert (room.starts(), room.simulator.total_pulses) == (0, 0)
+            return
         await room.arm(settings)
         result = await room.adapter.run_train(settings)
         assert (result.outcome, result.pulses) == ("complete", settings.pulses)
