@@ -460,6 +460,7 @@ async def test_a_pulse_that_is_sent_and_not_seen_is_unknown_and_never_sent_again
     assert (result.outcome, result.pulses, duomag.fired()) == ("unknown", None, 1)
     assert (await duomag.unasked("link-lost")).kind == "link-lost"
     assert duomag.device.percent == 0
+    duomag.device.faults.clear(Fault.GO_SILENT)
 
 
 @pytest.mark.hazard("HZ-11")
