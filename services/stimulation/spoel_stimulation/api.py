@@ -27,6 +27,7 @@ from spoel_stimulation.notes import NoteAnswer, NotesView, read_notes, write_not
 from spoel_stimulation.runner import Room
 from spoel_stimulation.runner.delivery import RoomFault
 from spoel_stimulation.runner.room import ARMED_PHASES
+from spoel_stimulation.shown import ShownAnswer, confirm_device
 
 EMERGENCY_STOP_PATHS = r"/rooms/[^/]+/emergency-stop"
 """Paths that nothing is asked of: no token, no key, no body (INV-8)."""
@@ -157,6 +158,13 @@ async def post_reset(room_id: PathId, command: asked.ResetRoom, call: CommandDep
     """Release a latched room, after looking at device and patient."""
     room = node.room(room_id)
     return await call.run(lambda work: handlers.reset_room(work, command, room.look), 200)
+
+
+@router.post("/rooms/{room_id}/device-shown", response_model=ShownAnswer, tags=["rooms"])
+async def post_device_shown(room_id: PathId, command: asked.ConfirmDevice, call: CommandDep, node: NodeDep) -> Response:
+    """Say what a device that is set by hand shows: settings, coil, and its counter of pulses."""
+    room = node.room(room_id)
+    return await call.run(lambda work: confirm_device(work, command, room), 200)
 
 
 @router.post("/rooms/{room_id}/emergency-stop", tags=["rooms"])

@@ -14,7 +14,9 @@ from spoel_common.events import Envelope, EventData, ForeignEvent
 from spoel_common.messaging import BrokerAway, Bucket, Projection
 from spoel_common.runtime import Runtime, Unavailable
 from spoel_stimulation import foreign_events, projections
+from spoel_stimulation.devices.duomag.adapter import DuoMagAdapter
 from spoel_stimulation.devices.magpro.adapter import MagProAdapter
+from spoel_stimulation.devices.manual.adapter import ManualAdapter
 from spoel_stimulation.domain.conditions import NEEDED_SERVICES, Limits
 from spoel_stimulation.events import ErasureCompleted, Known
 from spoel_stimulation.handlers import SESSION
@@ -23,6 +25,7 @@ from spoel_stimulation.runner.link import RoomDevice
 from spoel_stimulation.settings import RoomSetting, StimulationSettings, cleared_list
 from spoel_stimulation.strips import STRIP_TTL_S, Strips, bucket_name, room_key
 
+_ADAPTERS: dict[str, type[MagProAdapter | DuoMagAdapter]] = {"magpro": MagProAdapter, "duomag": DuoMagAdapter}
 Knowledge = Callable[[], tuple[Known, ...]]
 
 _log = structlog.get_logger(__name__)
@@ -165,7 +168,12 @@ class Node:
         )
 
     def _device(self, runtime: Runtime, setting: RoomSetting) -> RoomDevice:
-        return MagProAdapter(setting.address, runtime.clock, clinical=self.settings.clinical)
+        clinical = self.settings.clinical
+        if setting.device == "manual":
+            return ManualAdapter(
+                setting.address, runtime.clock, clinical=clinical, model=setting.model, serial=setting.serial
+            )
+        return _ADAPTERS[setting.device](setting.address, runtime.clock, clinical=clinical)
 
     def _fetch_from(self, runtime: Runtime) -> Callable[[str], Awaitable[bytes | None]]:
         async def fetch(key: str) -> bytes | None:

@@ -18,13 +18,16 @@ class RoomSetting(BaseModel):
         room_id: its name, for example ``room-1``.
         device: which adapter speaks with its device.
         address: of the device: a serial port's path, or ``socket://host:port``.
+        model: of a stimulator that does not say what it is (``manual``), as the site names it; ``serial`` likewise.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     room_id: RoomId
-    device: Literal["magpro"] = "magpro"
+    device: Literal["magpro", "duomag", "manual"] = "magpro"
     address: Annotated[str, Field(pattern=r"^(/dev/\S+|socket://\S+)$")]
+    model: Annotated[str, Field(min_length=1, max_length=40)] = "set by hand"
+    serial: Annotated[str, Field(min_length=1, max_length=40)] = "not-told"
 
 
 class StimulationSettings(Settings):

@@ -255,7 +255,7 @@ class TrainResult(_Model):
         pulses: delivered; None where unknown.
         counters_before: None on a device without counters, as is ``counters_after``.
         evidence: what the number rests on; None where unknown. ``status`` is the device's word that it began and ended
-            the train, without a counter to compare with.
+            the train, without a counter to compare with; ``operator`` a person's reading of the device's own counter.
         reason: why it is not complete, in words.
         first_onset_utc_ns: clock time at which the first stimulus was heard of.
         ended_utc_ns: clock time at which the end was heard of.
@@ -266,7 +266,7 @@ class TrainResult(_Model):
     pulses: int | None
     counters_before: Counters | None
     counters_after: Counters | None
-    evidence: Literal["frames-and-counter", "counter", "status"] | None
+    evidence: Literal["frames-and-counter", "counter", "status", "operator"] | None
     reason: str = ""
     first_onset_utc_ns: int | None = None
     ended_utc_ns: int | None = None

@@ -13,6 +13,7 @@ from spoel_stimulation.devices.magstim.simulator import MagstimSimulator, Part
 from spoel_stimulation.devices.magstim.simulator_rapid import DEFAULT_VERSION, RapidPart
 from spoel_stimulation.devices.magstim.simulator_single import SinglePart
 from spoel_stimulation.devices.magstim.unlocking import unlock_code
+from spoel_stimulation.devices.manual.simulator import TriggerBoxSimulator
 from spoel_stimulation.devices.simulation.device import SimulatedDevice
 from spoel_stimulation.devices.simulation.faults import Faults
 
@@ -78,6 +79,10 @@ def _duomag(wanted: Wanted) -> SimulatedDevice:
     return DuoMagSimulator(wanted.clock, number=wanted.number, log_path=wanted.log_path, faults=wanted.faults)
 
 
+def _trigger_box(wanted: Wanted) -> SimulatedDevice:
+    return TriggerBoxSimulator(wanted.clock, number=wanted.number, log_path=wanted.log_path, faults=wanted.faults)
+
+
 SIMULATORS: dict[str, Simulator] = {
     "duomag": Simulator(_duomag),
     "magpro-r30": _magpro(Model.R30, Model.R30_OPTION),
@@ -85,6 +90,7 @@ SIMULATORS: dict[str, Simulator] = {
     "magstim-rapid2": _magstim(_rapid, frozenset({"version", "unlock_code"})),
     "magstim-200": _magstim(lambda _wanted: SinglePart(bistim=False)),
     "magstim-bistim": _magstim(lambda _wanted: SinglePart(bistim=True)),
+    "trigger-box": Simulator(_trigger_box),
 }
 
 

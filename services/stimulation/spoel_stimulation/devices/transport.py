@@ -1,17 +1,17 @@
 """One way to a device for serial ports, pseudo-terminals and TCP: serialx, whose addresses are paths or ``socket://``."""
 
 import asyncio
+from typing import Literal
 from urllib.parse import urlsplit
 
 import serialx
 
 from spoel_stimulation.devices.adapter import LinkLost
-from spoel_stimulation.devices.guarding import Line
 
 CONNECT_TIMEOUT_S = 5.0
 WRITE_TIMEOUT_S = 1.0
 _READ_BYTES = 4_096
-_TWO = 2
+_STOP_BITS = {1: serialx.StopBits.ONE, 2: serialx.StopBits.TWO}
 _FAILURES = (OSError, TimeoutError, serialx.SerialException)
 _LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -28,17 +28,14 @@ class Transport:
 
     Args:
         address: a path (``/dev/ttyS0``, ``/dev/pts/3``) or ``socket://host:port``.
-        line: how a serial port is set.
+        baudrate: bits a second; 8 data bits, no parity, no flow control.
+        stop_bits: 1 or 2.
     """
 
-    def __init__(self, address: str, line: Line) -> None:
+    def __init__(self, address: str, baudrate: int, stop_bits: Literal[1, 2] = 1) -> None:
         self.address = address
         self._serial = serialx.async_serial_for_url(
-            address,
-            baudrate=line.baudrate,
-            byte_size=8,
-            parity=serialx.Parity.NONE,
-            stopbits=serialx.StopBits.TWO if line.stop_bits == _TWO else serialx.StopBits.ONE,
+            address, baudrate=baudrate, byte_size=8, parity=serialx.Parity.NONE, stopbits=_STOP_BITS[stop_bits]
         )
 
     async def open(self, timeout_s: float = CONNECT_TIMEOUT_S) -> None:
