@@ -10,7 +10,7 @@ from spoel_common.events import EventData
 from spoel_common.people import check_act
 from spoel_common.work import Aggregate, Loaded, Snapshots, Work
 from spoel_stimulation import commands as asked
-from spoel_stimulation import projections
+from spoel_stimulation import patient_days, projections
 from spoel_stimulation.domain import conditions, conduct, room, roster, session
 from spoel_stimulation.domain.conditions import DeviceFacts, Facts, Limits
 from spoel_stimulation.domain.identity import IdentityStrip
@@ -18,7 +18,7 @@ from spoel_stimulation.domain.refusals import RoomBusy
 from spoel_stimulation.domain.room import RoomState
 from spoel_stimulation.domain.roster import RosterState
 from spoel_stimulation.domain.state import Phase, SessionState, evolve
-from spoel_stimulation.domain.trains import device_pattern
+from spoel_stimulation.domain.trains import device_pattern, trains_in_force
 from spoel_stimulation.events import ROOM_EVENTS, ROSTER_EVENTS, SESSION_EVENTS, Known, SessionKind, TrainAuthorised
 from spoel_stimulation.orders import MeasurementOrder, TreatmentOrder
 
@@ -34,14 +34,22 @@ SESSION = Aggregate(
 ROSTER = Aggregate("roster", RosterState, roster.evolve, ROSTER_EVENTS)
 
 
+class Presence(NamedTuple):
+    """When presence was last confirmed, and in which session; wall seconds."""
+
+    session_id: str
+    age_s: float
+
+
 class Surroundings(NamedTuple):
-    """What a decision rests on besides the journal: this room's device, and how old the knowledge is."""
+    """What a decision rests on besides the journal: this room's device, how old the knowledge is, who is there."""
 
     site: str
     room_id: str
     device: DeviceFacts
     known: tuple[Known, ...]
     limits: Limits
+    presence: Presence | None = None
 
 
 Look = Callable[[], Surroundings]
@@ -117,7 +125,7 @@ def describe(state: SessionState, limits: Limits) -> SessionAnswer:
     opened = state.session
     order = state.order
     trains = (
-        device_pattern(order, limits.max_autonomous_s).trains
+        trains_in_force(state, device_pattern(order, limits.max_autonomous_s))
         if isinstance(order, TreatmentOrder)
         else order.max_stimuli
     )
@@ -164,6 +172,7 @@ async def gather(
         known=around.known,
         device=around.device,
         limits=around.limits,
+        presence_age_s=_presence_age_s(around, session_id),
     )
     if booking is None:
         return facts
@@ -175,8 +184,16 @@ async def gather(
             "consent": consent,
             "indication": indication,
             "order": await projections.order_of(work.conn, booking),
+            "adverse_event_ids": await patient_days.blocking(work.conn, booking.patient_id),
+            "no_session_today": await patient_days.refused_on(work.conn, booking.patient_id, facts.today),
+            "given": await patient_days.given_to(work.conn, booking.patient_id, session_id, facts.today),
         }
     )
+
+
+def _presence_age_s(around: Surroundings, session_id: str) -> float:
+    presence = around.presence
+    return float("inf") if presence is None or presence.session_id != session_id else presence.age_s
 
 
 async def append(
@@ -202,8 +219,11 @@ async def append_as(
     )
     for event in events:
         await projections.keep(work.conn, event)
-        if isinstance(event, TrainAuthorised) and isinstance(after.state.order, MeasurementOrder):
-            await projections.keep_stimulus(work.conn, event.train_id, after.state.order.order_id)
+        order = after.state.order
+        if isinstance(event, TrainAuthorised) and isinstance(order, MeasurementOrder):
+            await projections.keep_stimulus(work.conn, event.train_id, order.order_id)
+        else:
+            await patient_days.keep(work.conn, patient_days.OWN, event, conditions.local_day(work.now))
     return after
 
 
@@ -258,12 +278,12 @@ async def record_armed(
     return after.state
 
 
-async def start(work: Work, session_id: str, look: Look) -> SessionAnswer:
+async def start(work: Work, session_id: str, command: asked.Start, look: Look) -> SessionAnswer:
     """Start an armed session."""
     around = look()
     loaded = await load_opened(work, session_id)
     facts = await gather(work, around, session_id, loaded.state)
-    after = await append(work, around, session_id, loaded, session.start(loaded.state, work.actor, facts))
+    after = await append(work, around, session_id, loaded, session.start(loaded.state, command, work.actor, facts))
     return describe(after.state, around.limits)
 
 
@@ -271,7 +291,7 @@ async def pause(work: Work, session_id: str, command: asked.Pause, look: Look) -
     """Let the running train end and no other begin."""
     around = look()
     loaded = await load_opened(work, session_id)
-    after = await append(work, around, session_id, loaded, session.pause(loaded.state, command, work.actor))
+    after = await append(work, around, session_id, loaded, session.pause(loaded.state, command, work.actor, work.now))
     return describe(after.state, around.limits)
 
 

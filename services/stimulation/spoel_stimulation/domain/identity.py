@@ -73,10 +73,19 @@ def check_site(said: ConfirmIdentity, order: TreatmentOrder | MeasurementOrder) 
     Raises:
         SiteMismatch: one of them differs.
     """
-    if said.side_or_site not in (order.site, order.site.partition("-")[0]):
-        raise SiteMismatch(
-            "side_or_site is not that of the order. Look at the order and at the coil, and choose again."
-        )
+    check_side(said.side_or_site, order)
     wanted = order.protocol_id if isinstance(order, TreatmentOrder) else None
     if said.protocol_id != wanted:
         raise SiteMismatch("protocol_id is not that of the order. Look at the order and choose again.")
+
+
+def check_side(side_or_site: str, order: TreatmentOrder | MeasurementOrder) -> None:
+    """Refuse another side or site than the order's (HZ-03).
+
+    Raises:
+        SiteMismatch: it differs.
+    """
+    if side_or_site not in (order.site, order.site.partition("-")[0]):
+        raise SiteMismatch(
+            "side_or_site is not that of the order. Look at the order and at the coil, and choose again."
+        )

@@ -19,9 +19,6 @@ from spoel_stimulation.orders import MeasurementOrder, TreatmentOrder
 SINGLE_PULSE_INTERVAL_S = 1.0
 """What a device is told for a train of one pulse; it has no effect on it."""
 
-SLOWEST_TRAIN_INTERVAL_S = 300.0
-"""Longest pause that an operator may choose: with more, the session is stopped and booked again."""
-
 
 class NextTrain(BaseModel):
     """One train as it would leave the host now.
@@ -75,7 +72,7 @@ def next_train(state: SessionState, pattern: engine.Pattern) -> NextTrain | None
     An interrupted train counts as used: it is never repeated or completed (INV-7).
     """
     index = len(state.trains)
-    if index >= pattern.trains:
+    if index >= trains_in_force(state, pattern):
         return None
     return NextTrain(
         index=index,
@@ -86,6 +83,11 @@ def next_train(state: SessionState, pattern: engine.Pattern) -> NextTrain | None
         pulse_interval_s=pattern.pulse_interval_s,
         due_at=_due_at(state, pattern),
     )
+
+
+def trains_in_force(state: SessionState, pattern: engine.Pattern) -> int:
+    """Return how many trains the session has: as signed, or the fewer that the operator chose."""
+    return pattern.trains if state.most_trains is None else min(pattern.trains, state.most_trains)
 
 
 def _due_at(state: SessionState, pattern: engine.Pattern) -> datetime | None:
@@ -175,22 +177,6 @@ def check_percent_mso(order: TreatmentOrder | MeasurementOrder, percent_mso: int
         raise BeyondSignedBand(
             f"{percent_mso} % of output is outside the signed {floor} to {order.ceiling_percent_mso} %. "
             "Stay within, or have a new version signed."
-        )
-
-
-def check_train_interval(order: TreatmentOrder, pattern: engine.Pattern, interval_s: float) -> None:
-    """Refuse a pause that is shorter than signed, or one between trains that have none.
-
-    Raises:
-        BeyondSignedBand: not allowed.
-    """
-    if order.pattern.trains == 1 or pattern.trains != order.pattern.trains:
-        raise BeyondSignedBand("This order has no pause between trains that could be made longer. Pause the session.")
-    signed = order.pattern.train_interval_s
-    if not signed <= interval_s <= SLOWEST_TRAIN_INTERVAL_S:
-        raise BeyondSignedBand(
-            f"train_interval_s {interval_s:g} is outside {signed:g} (signed) to {SLOWEST_TRAIN_INTERVAL_S:g}. "
-            "More pause is allowed, less is not."
         )
 
 

@@ -27,12 +27,12 @@ from spoel_stimulation.devices.adapter import (
     NotSupported,
     Unasked,
 )
-from spoel_stimulation.domain.conditions import Limits
-from spoel_stimulation.domain.refusals import BeyondDeviceCapability, RoomRefusal
+from spoel_stimulation.domain.conditions import Limits, is_too_hot
+from spoel_stimulation.domain.refusals import BeyondDeviceCapability, RoomRefusal, StatusTooOld
 from spoel_stimulation.domain.room import check_not_latched
 from spoel_stimulation.domain.state import Act, Phase, SessionState
 from spoel_stimulation.events import DeviceSettings, InterlockReason, Known, StopOutcome
-from spoel_stimulation.handlers import ROOM, SESSION, Surroundings, record_armed
+from spoel_stimulation.handlers import ROOM, SESSION, Presence, Surroundings, record_armed
 from spoel_stimulation.runner.conductor import Conductor
 from spoel_stimulation.runner.delivery import Accounted, Delivery, RoomFault, UnaccountedPulses
 from spoel_stimulation.runner.journal import Journal, interlock_of
@@ -45,6 +45,7 @@ COUNT_TIMEOUT_S = 5.0
 QUIET_S = 0.5
 RECHECK_PAUSE_S = 0.5
 CLOSE_TIMEOUT_S = 1.0
+LOOK_S = 0.5
 EXPLANATION_S = 1.5
 EXPLANATION_STEP_S = 0.05
 FAILURES_KEPT = 100
@@ -99,6 +100,8 @@ class Room:
         self._conductor = Conductor(self, clock)
         self._first_answer = True
         self._recheck = asyncio.Event()
+        self._presence: tuple[str, float] | None = None
+        self._armed_coil: str | None = None
         self._background: set[asyncio.Task[None]] = set()
         self.arming: set[str] = set()
         self.failures: OrderedDict[str, Failure] = OrderedDict()
@@ -115,6 +118,7 @@ class Room:
             tasks.create_task(self.link.run(self), name=f"{self.room_id} link")
             tasks.create_task(self._conductor.run(), name=f"{self.room_id} conductor")
             tasks.create_task(self._watch_interlocks(), name=f"{self.room_id} interlocks")
+            tasks.create_task(self._look_now_and_then(), name=f"{self.room_id} look")
 
     async def close(self) -> None:
         """Disarm and let go of the device; what is open is closed at the next start."""
@@ -138,7 +142,17 @@ class Room:
         if self.holds and device.ready:
             problem = "The room is being stopped. Wait until that is recorded, and look at the room."
             device = device.model_copy(update={"ready": False, "problem": problem})
-        return Surroundings(self.site, self.room_id, device, self._knowledge(), self.limits)
+        return Surroundings(self.site, self.room_id, device, self._knowledge(), self.limits, self._present())
+
+    def present(self, session_id: str, *, awake: bool) -> None:
+        """Remember that presence was confirmed just now; a patient who is not awake is as good as nobody there."""
+        self._presence = (session_id, time.monotonic()) if awake else None
+
+    def _present(self) -> Presence | None:
+        if self._presence is None:
+            return None
+        session_id, since_s = self._presence
+        return Presence(session_id, time.monotonic() - since_s)
 
     # --- asked by people, after the conditions were checked in a unit of work
 
@@ -196,6 +210,7 @@ class Room:
             return
         settings = device_settings(state, self.limits.max_autonomous_s)
         found = await self.delivery.stage_and_arm(settings, bars)
+        self._armed_coil = self.link.facts(None).coil_model
         command = asked.RecordArmed(
             settings=DeviceSettings.model_validate({"set": found.set_point, "read_back": found.read_back}),
             coil_model=self.look().device.coil_model,
@@ -262,19 +277,22 @@ class Room:
 
     # --- the emergency stop
 
-    async def emergency_stop(self, person: Callable[[], Awaitable[str]]) -> StopOutcome:
+    async def emergency_stop(self, person: Callable[[], Awaitable[str]], lost: str | None = None) -> StopOutcome:
         """Disarm first; then see whether it holds; the record follows in the background (INV-8).
 
         Args:
             person: says who asked, if anybody signed in; awaited only after the device was disarmed.
+            lost: session whose patient lost consciousness, if that is why.
         """
         self.holds += 1
         self.delivery.bar()
         told: asyncio.Future[StopOutcome] = asyncio.get_running_loop().create_future()
-        self._spawn(self._emergency(told, person), "emergency stop")
+        self._spawn(self._emergency(told, person, lost), "emergency stop")
         return await asyncio.shield(told)
 
-    async def _emergency(self, told: asyncio.Future[StopOutcome], person: Callable[[], Awaitable[str]]) -> None:
+    async def _emergency(
+        self, told: asyncio.Future[StopOutcome], person: Callable[[], Awaitable[str]], lost: str | None
+    ) -> None:
         """Stop, tell the outcome, and then record it; goes on also where nobody waits for the outcome any more."""
         outcome: StopOutcome = "not-confirmed"
         try:
@@ -284,7 +302,7 @@ class Room:
                 told.set_result(outcome)
             name = await _name_of(person)
             await self.delivery.idle(HALT_TIMEOUT_S)
-            await self.journal.persist(lambda: self.journal.emergency(outcome, name))
+            await self.journal.persist(lambda: self.journal.emergency(outcome, name, lost))
         finally:
             self.holds -= 1
             self.wake()
@@ -320,13 +338,18 @@ class Room:
     async def suspect(self, fault: RoomFault) -> None:
         """Disarm, and record a fault unless the link tells within a moment what it comes from."""
         await self.stop_device()
+        if not await self._explained():
+            await self.fault(fault)
+
+    async def _explained(self) -> bool:
+        """Wait a moment for somebody else to record why the room was stopped; False if nobody did."""
         give_up_at_s = time.monotonic() + EXPLANATION_S
         while time.monotonic() < give_up_at_s:
             state = await self.journal.persist(self.journal.open_session)
             if state is None or state.phase not in ARMED_PHASES:
-                return
+                return True
             await asyncio.sleep(EXPLANATION_STEP_S)
-        await self.fault(fault)
+        return False
 
     async def unaccounted(self, found: UnaccountedPulses) -> None:
         """Disarm, then record pulses that no train accounts for, latch the room and interrupt its session.
@@ -413,7 +436,31 @@ class Room:
             await self.journal.check_going_on(state)
         except SpoelError as refusal:
             async with self.halted():
-                await self.interlock(state, refusal)
+                if not isinstance(refusal, StatusTooOld) or not await self._explained():
+                    await self.interlock(state, refusal)
+
+    async def _look_now_and_then(self) -> None:
+        """Have the interlocks looked at when something speaks against going on that changes by itself (wall time)."""
+        seen: frozenset[str] = frozenset()
+        while True:
+            await asyncio.sleep(LOOK_S)
+            found = self._alarming()
+            if found - seen:
+                self.look_again()
+            seen = found
+
+    def _alarming(self) -> frozenset[str]:
+        """Return what speaks against going on, without asking the journal; nothing while no train may leave anyway."""
+        device, presence = self.link.facts(None), self._present()
+        if not device.ready or self.delivery.barred:
+            return frozenset()
+        found = {
+            "presence": presence is None or presence.age_s > self.limits.max_presence_age_s,
+            "status": device.status_age_s > self.limits.max_status_age_s,
+            "temperature": is_too_hot(device),
+            "coil": device.coil_model != self._armed_coil,
+        }
+        return frozenset(name for name, alarming in found.items() if alarming)
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=f"{self.room_id} {name}")
