@@ -237,17 +237,22 @@ class Clinic:
     async def arm(self, session_id, by=OPERATOR):
         return await self.ask(session_id, "arm", by, ear_protection=True)
 
-    async def armed(self, session_id, by=OPERATOR, **body):
-        """Lead a booked session to armed."""
+    async def seated(self, session_id, by=OPERATOR, **body):
+        """Lead a booked session to where only the device is left to be armed."""
         protocol = {"protocol_id": None} if await self._is_measurement(session_id) else {}
         for response in (
             await self.open(session_id, by, **body),
             await self.identify(session_id, by, **protocol),
             await self.check_patient(session_id, by),
             await self.present(session_id, by),
-            await self.arm(session_id, by),
         ):
             assert response.is_success, response.text
+        return session_id
+
+    async def armed(self, session_id, by=OPERATOR, **body):
+        """Lead a booked session to armed."""
+        await self.seated(session_id, by, **body)
+        response = await self.arm(session_id, by)
         assert response.json()["outcome"] == "done", response.text
         return session_id
 
