@@ -83,7 +83,10 @@ MISSING = {
     "lost consciousness": ({"adverse_event_ids": ("adverse-1",)}, refusals.PatientBlocked),
     "an answer of today": ({"no_session_today": True}, refusals.NoSessionToday),
     "enough for today": ({"given": Given(pulses_today=1)}, refusals.DailyMaximumReached),
-    "too soon": ({"given": Given(last_at=NOW - timedelta(hours=4) + timedelta(seconds=1))}, refusals.TooSoonAfterSession),
+    "too soon": (
+        {"given": Given(last_at=NOW - timedelta(hours=4) + timedelta(seconds=1))},
+        refusals.TooSoonAfterSession,
+    ),
     "knows nothing": ({"known": ()}, refusals.StaleKnowledge),
     "never heard of planning": ({"known": known()[:1]}, refusals.StaleKnowledge),
     "old intake": ({"known": known(intake_s=60.1)}, refusals.StaleKnowledge),

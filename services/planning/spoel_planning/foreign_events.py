@@ -148,6 +148,7 @@ class SessionClosed(StimulationEvent):
     """A session is over; its room is free from then on."""
 
     event_name: ClassVar[str] = "session-closed"
+    event_version: ClassVar[int] = 2
 
     session_id: str
     case_id: str
@@ -168,7 +169,8 @@ FOREIGN_EVENTS: Catalogue[ForeignEvent] = Catalogue(
         StimulusAnswered,
         SessionOpened,
         SessionClosed,
-    ]
+    ],
+    {("stimulation", "session-closed", 1): dict},
 )
 """Every foreign event from which planning knows cases, staff, rooms and sessions."""
 
