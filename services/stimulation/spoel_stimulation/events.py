@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, JsonValue, StringConstraints, model_validator
 
 from spoel_common.events import Catalogue, EventData, UtcTime, gap_detected, parked_event_discarded
-from spoel_stimulation.orders import MeasurementOrder, Part, TreatmentOrder
+from spoel_stimulation.orders import MeasurementOrder, Part, Site, TreatmentOrder
 
 SessionKind = Literal["measurement", "treatment"]
 Response = Literal["yes", "no", "repeat"]
@@ -255,6 +255,7 @@ class SessionOpened(SessionEvent):
     """
 
     event_name: ClassVar[str] = "session-opened"
+    event_version: ClassVar[int] = 2
 
     kind: SessionKind
     operator_id: str
@@ -321,14 +322,22 @@ class PresenceConfirmed(SessionEvent):
 
 
 class SessionArmed(SessionEvent):
-    """Every setting was written and read back, and the device is enabled."""
+    """Every setting was written and read back, and the device is enabled.
+
+    Attributes:
+        settings: empty in a blinded session.
+        percent_mso: None in a blinded session.
+        sealed_output: in a blinded session what could tell the condition, sealed to the patient (ST-09).
+    """
 
     event_name: ClassVar[str] = "session-armed"
+    event_version: ClassVar[int] = 2
 
     ear_protection: Literal[True]
     settings: DeviceSettings
     coil_model: str
-    percent_mso: int
+    percent_mso: int | None
+    sealed_output: str | None = None
 
 
 class SessionStarted(SessionEvent):
@@ -375,6 +384,8 @@ class TrainAuthorised(SessionEvent):
         planned_onset_at: clock time at which the train was due.
         device_total_pulses_before: the device's counter, to close the gap with after a crash; None on a device without.
         block: which block of the order, from 0.
+        percent_mso: None in a blinded session.
+        sealed_output: in a blinded session what could tell the condition, sealed to the patient (ST-09).
     """
 
     event_name: ClassVar[str] = "train-authorised"
@@ -383,7 +394,7 @@ class TrainAuthorised(SessionEvent):
     train_id: str
     train_index: int = Field(ge=0)
     pulses: int = Field(ge=1)
-    percent_mso: int = Field(ge=0, le=100)
+    percent_mso: int | None = Field(ge=0, le=100)
     bursts: int = Field(ge=1)
     pulses_per_burst: int = Field(ge=1)
     burst_interval_s: float
@@ -392,6 +403,7 @@ class TrainAuthorised(SessionEvent):
     device_total_pulses_before: int | None = Field(ge=0)
     known: tuple[Known, ...]
     block: int = Field(default=0, ge=0)
+    sealed_output: str | None = None
 
 
 class TrainDelivered(SessionEvent):
@@ -399,11 +411,12 @@ class TrainDelivered(SessionEvent):
 
     Attributes:
         pulses: pulses that were delivered.
-        percent_mso: the set point, which was read back before the start.
+        percent_mso: the set point, which was read back before the start; None in a blinded session.
         device_total_pulses_after: the device's counter; None on a device without one.
         evidence: from the device's frames and counter, from the counter alone, or from what its status said.
         first_onset_at: clock time of the first pulse; None if there was none or it was not seen.
-        realised: what the device says that it gave; None where it does not tell.
+        realised: what the device says that it gave; None where it does not tell, and in a blinded session.
+        sealed_output: in a blinded session what could tell the condition, sealed to the patient (ST-09).
     """
 
     event_name: ClassVar[str] = "train-delivered"
@@ -413,12 +426,13 @@ class TrainDelivered(SessionEvent):
     train_index: int
     outcome: TrainOutcome
     pulses: int = Field(ge=0)
-    percent_mso: int
+    percent_mso: int | None
     device_total_pulses_after: int | None
     evidence: Evidence
     first_onset_at: UtcTime | None = None
     ended_at: UtcTime
     realised: Realised | None = None
+    sealed_output: str | None = None
 
 
 class TrainOutcomeUnknown(SessionEvent):
@@ -438,6 +452,8 @@ class ParameterChanged(SessionEvent):
     Attributes:
         parameter: one of ``Parameter``; the coil's shift from the target in mm, its turn from the prescribed angle in
             degrees.
+        from_percent_mso: for an intensity, the output before; ``to_percent_mso`` after. None in a blinded session.
+        sealed_output: in a blinded session what could tell the condition, sealed to the patient (ST-09).
     """
 
     event_name: ClassVar[str] = "parameter-changed"
@@ -450,6 +466,31 @@ class ParameterChanged(SessionEvent):
     to_percent_mso: int | None = None
     reason: ChangeReason
     from_train_index: int
+    sealed_output: str | None = None
+
+
+class CoilAwaited(SessionEvent):
+    """A block ended and the next is at another site: disarmed, until the coil is placed there (HZ-03).
+
+    Attributes:
+        block: the block that is waited for, from 0.
+        site: where it is.
+    """
+
+    event_name: ClassVar[str] = "coil-awaited"
+
+    block: int = Field(ge=1)
+    site: Site
+
+
+class CoilPlaced(SessionEvent):
+    """The operator chose the side, or site, at which the coil was placed, and it is the block's."""
+
+    event_name: ClassVar[str] = "coil-placed"
+
+    block: int = Field(ge=1)
+    site: Site
+    ear_protection: Literal[True]
 
 
 class StimulusAnswered(SessionEvent):
@@ -636,10 +677,14 @@ SESSION_EVENTS: Catalogue[EventData] = Catalogue(
         TrainDelivered,
         TrainOutcomeUnknown,
         ParameterChanged,
+        CoilAwaited,
+        CoilPlaced,
         StimulusAnswered,
         SessionClosed,
     ],
     {
+        ("stimulation", "session-opened", 1): dict,
+        ("stimulation", "session-armed", 1): dict,
         ("stimulation", "train-authorised", 1): dict,
         ("stimulation", "train-delivered", 1): dict,
         ("stimulation", "session-paused", 1): dict,

@@ -8,11 +8,32 @@ from pydantic import ConfigDict
 from spoel_common.events import Catalogue, ForeignEvent, UtcTime
 from spoel_common.people import Profession
 from spoel_stimulation.events import DailyOutcome, SessionKind
-from spoel_stimulation.orders import MeasurementOrder, Pattern, ThresholdKey, TreatmentOrder
+from spoel_stimulation.orders import Blinding, Block, MeasurementOrder, Pattern, RampUp, ThresholdKey, TreatmentOrder
 
 
 class SignedPattern(Pattern):
     """A pattern as planning wrote it."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class SignedRampUp(RampUp):
+    """A ramp-up as planning wrote it."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class SignedBlock(Block):
+    """A block as planning wrote it."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    pattern: SignedPattern
+    ramp_up: SignedRampUp | None = None
+
+
+class SignedBlinding(Blinding):
+    """A blinding as planning wrote it."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -23,6 +44,9 @@ class SignedTreatmentOrder(TreatmentOrder):
     model_config = ConfigDict(extra="ignore")
 
     pattern: SignedPattern
+    ramp_up: SignedRampUp | None = None
+    further_blocks: tuple[SignedBlock, ...] = ()
+    blinding: SignedBlinding | None = None
 
 
 class SignedMeasurementOrder(MeasurementOrder):
@@ -138,6 +162,7 @@ class PrescriptionSigned(PlanningEvent):
     """A version of a prescription holds; it supersedes every lower one."""
 
     event_name: ClassVar[str] = "prescription-signed"
+    event_version: ClassVar[int] = 2
 
     prescription_id: str
     version: int
@@ -195,6 +220,7 @@ class SessionOpened(RoomEvent):
     """A session was taken into its room."""
 
     event_name: ClassVar[str] = "session-opened"
+    event_version: ClassVar[int] = 2
 
     session_id: str
     kind: SessionKind
@@ -274,7 +300,8 @@ CATALOGUE: Catalogue[ForeignEvent] = Catalogue(
         PrescriptionWithdrawn,
         SessionBooked,
         SessionBookingCancelled,
-    ]
+    ],
+    {("planning", "prescription-signed", 1): dict},
 )
 """Every event of other services that a room reads, in the newest version that it knows."""
 
@@ -288,6 +315,6 @@ ROOMS: Catalogue[ForeignEvent] = Catalogue(
         AdverseEventReported,
         PatientReleased,
     ],
-    {("stimulation", "train-authorised", 1): dict, ("stimulation", "train-delivered", 1): dict},
+    {("stimulation", name, 1): dict for name in ("session-opened", "train-authorised", "train-delivered")},
 )
 """Every event of other nodes of stimulation that a room reads."""

@@ -42,7 +42,7 @@ def check_day(facts: Facts, order: TreatmentOrder | MeasurementOrder) -> None:
     if isinstance(order, MeasurementOrder):
         return
     _check_pulses(facts, order, order.pulses)
-    limit_s = maximum_of(order.protocol_id).min_pause_between_sessions_s
+    limit_s = maximum_of(order).min_pause_between_sessions_s
     last_at = facts.given.last_at
     if last_at is not None and facts.now < last_at + timedelta(seconds=limit_s):
         free_at = last_at + timedelta(seconds=limit_s)
@@ -66,7 +66,7 @@ def check_train_fits(state: SessionState, facts: Facts, pulses: int) -> None:
 
 
 def _check_pulses(facts: Facts, order: TreatmentOrder, pulses: int) -> None:
-    limit = maximum_of(order.protocol_id).max_pulses_per_day
+    limit = maximum_of(order).max_pulses_per_day
     elsewhere = facts.given.pulses_today
     if elsewhere + pulses > limit:
         raise DailyMaximumReached(

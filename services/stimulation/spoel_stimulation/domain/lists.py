@@ -13,6 +13,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from spoel_stimulation.events import AlarmClass, DailyOutcome, Decider, SideEffect
+from spoel_stimulation.orders import TreatmentOrder
 
 PACKAGE = "spoel_stimulation"
 
@@ -128,7 +129,7 @@ class PauseRule(Sourced):
 
 
 class CoilRule(Sourced):
-    """Highest temperature of a coil at the patient, in °C, where the device's record gives none."""
+    """Highest temperature of a coil at the patient, in °C; a device's own may be lower."""
 
     max_temperature_c: float
 
@@ -222,10 +223,12 @@ def _maxima() -> _Maxima:
     return _Maxima.model_validate(_read("maxima.toml"))
 
 
-def maximum_of(protocol_id: str) -> Maximum:
-    """Return the limits of a protocol over a day; the strictest standard ones where it has no row of its own."""
+def maximum_of(order: TreatmentOrder) -> Maximum:
+    """Return an order's limits over a day: its own where it carries them, else those of its protocol's row."""
     maxima = _maxima()
-    return next((row for row in maxima.protocol if row.id == protocol_id), maxima.default)
+    listed: Maximum = next((row for row in maxima.protocol if row.id == order.protocol_id), maxima.default)
+    own = {name: getattr(order, name) for name in ("max_pulses_per_day", "min_pause_between_sessions_s")}
+    return listed.model_copy(update={name: value for name, value in own.items() if value is not None})
 
 
 @cache

@@ -11,7 +11,7 @@ from spoel_stimulation.domain.refusals import BeyondSignedBand
 from spoel_stimulation.domain.state import SessionState
 from spoel_stimulation.domain.trains import trains_in_force
 from spoel_stimulation.events import Parameter
-from spoel_stimulation.orders import TreatmentOrder
+from spoel_stimulation.orders import Dose
 
 SLOWEST_TRAIN_INTERVAL_S = 300.0
 """Longest pause that an operator may choose: with more, the session is stopped and booked again."""
@@ -32,9 +32,7 @@ def in_force(state: SessionState, parameter: Parameter, pattern: engine.Pattern)
     return value
 
 
-def check_parameter(
-    state: SessionState, order: TreatmentOrder, pattern: engine.Pattern, command: ChangeParameter
-) -> None:
+def check_parameter(state: SessionState, dose: Dose, pattern: engine.Pattern, command: ChangeParameter) -> None:
     """Refuse a change of anything but the intensity that goes beyond the signed plan.
 
     Raises:
@@ -42,7 +40,7 @@ def check_parameter(
     """
     match command.parameter:
         case "train_interval_s":
-            check_train_interval(order, pattern, command.value)
+            check_train_interval(dose, pattern, command.value)
         case "trains":
             _check_trains(state, pattern, round(command.value))
         case "coil_shift_mm":
@@ -53,7 +51,7 @@ def check_parameter(
 
 
 def _check_trains(state: SessionState, pattern: engine.Pattern, trains: int) -> None:
-    least = max(1, len(state.trains))
+    least = max(1, len(state.trains_of_block))
     if not least <= trains <= pattern.trains:
         raise BeyondSignedBand(
             f"trains {trains} is outside {least} (given so far, at least one) to {pattern.trains} (signed). Fewer "
@@ -69,15 +67,15 @@ def _check_within(command: ChangeParameter, lowest: float, highest: float) -> No
         )
 
 
-def check_train_interval(order: TreatmentOrder, pattern: engine.Pattern, interval_s: float) -> None:
+def check_train_interval(dose: Dose, pattern: engine.Pattern, interval_s: float) -> None:
     """Refuse a pause that is shorter than signed, or one between trains that have none.
 
     Raises:
         BeyondSignedBand: not allowed.
     """
-    if order.pattern.trains == 1 or pattern.trains != order.pattern.trains:
+    if dose.pattern.trains == 1 or pattern.trains != dose.pattern.trains:
         raise BeyondSignedBand("This order has no pause between trains that could be made longer. Pause the session.")
-    signed = order.pattern.train_interval_s
+    signed = dose.pattern.train_interval_s
     if not signed <= interval_s <= SLOWEST_TRAIN_INTERVAL_S:
         raise BeyondSignedBand(
             f"train_interval_s {interval_s:g} is outside {signed:g} (signed) to {SLOWEST_TRAIN_INTERVAL_S:g}. "

@@ -7,9 +7,10 @@ from spoel_common.events import EventData
 from spoel_common.people import Actor, acts
 from spoel_stimulation import commands as asked
 from spoel_stimulation.domain import conditions
+from spoel_stimulation.domain.blinding import check_code
 from spoel_stimulation.domain.conditions import Facts
 from spoel_stimulation.domain.conduct import authorised, check_running, closing, ids_of
-from spoel_stimulation.domain.identity import IdentityStrip, check_identity, check_side, check_site
+from spoel_stimulation.domain.identity import IdentityStrip, check_identity, check_placed, check_site
 from spoel_stimulation.domain.lists import rules
 from spoel_stimulation.domain.parameters import check_parameter, in_force
 from spoel_stimulation.domain.refusals import (
@@ -21,10 +22,11 @@ from spoel_stimulation.domain.refusals import (
     TrainUnderWay,
     TransitionNotAllowed,
 )
-from spoel_stimulation.domain.start import Situation, Stage, check_operator, check_start
-from spoel_stimulation.domain.state import Act, Phase, SessionState
+from spoel_stimulation.domain.start import Situation, Stage, blinding_of, check_operator, check_start
+from spoel_stimulation.domain.state import Act, SessionState
 from spoel_stimulation.domain.trains import check_percent_mso, device_pattern, next_stimulus, percent_mso_for
 from spoel_stimulation.events import (
+    CoilPlaced,
     IdentityConfirmed,
     ParameterChanged,
     SessionArmed,
@@ -102,6 +104,7 @@ def check_arm(state: SessionState, command: asked.Arm, by: Actor, facts: Facts) 
     state.require(Act.ARM)
     _check_ears(ear_protection=command.ear_protection)
     _check_start(state, by, facts, "arm")
+    check_code(blinding_of(state.order), command.blind_code)
 
 
 def record_armed(state: SessionState, command: asked.RecordArmed) -> list[EventData]:
@@ -111,7 +114,7 @@ def record_armed(state: SessionState, command: asked.RecordArmed) -> list[EventD
         TransitionNotAllowed: the session changed in the meantime.
     """
     state.require(Act.ARM)
-    check_percent_mso(state.order, command.percent_mso)
+    check_percent_mso(state.block or state.order, command.percent_mso)
     return [
         SessionArmed(
             **ids_of(state),
@@ -158,6 +161,22 @@ def resume(state: SessionState, command: asked.Resume, by: Actor, facts: Facts) 
     return [SessionResumed(**ids_of(state), ear_protection=True, site_confirmed=confirmed)]
 
 
+def place_coil(state: SessionState, command: asked.PlaceCoil, by: Actor, facts: Facts) -> list[EventData]:
+    """Take the operator's word of where the coil is for the next block; arming and resuming follow (HZ-03).
+
+    Raises:
+        SiteMismatch: another side or site; nothing is recorded of it.
+        EarProtectionMissing, NotTheOperator: as they say.
+    """
+    state.require(Act.PLACE_COIL)
+    check_operator(state, by, facts)
+    block = state.block
+    assert block is not None  # noqa: S101 - only a treatment waits for its coil
+    check_placed(command.side_or_site, block.site)
+    _check_ears(ear_protection=command.ear_protection)
+    return [CoilPlaced(**ids_of(state), block=state.block_index, site=block.site, ear_protection=True)]
+
+
 def stop(state: SessionState, command: asked.Stop, by: Actor) -> list[EventData]:
     """Close the session for a person; the device is disarmed already."""
     check_may_halt(by)
@@ -173,10 +192,10 @@ def change_parameter(state: SessionState, command: asked.ChangeParameter, by: Ac
     """
     state.require(Act.CHANGE_PARAMETER)
     check_operator(state, by, facts)
-    order = state.order
-    if isinstance(order, MeasurementOrder):
+    block = state.block
+    if block is None:
         raise TransitionNotAllowed("A measurement has no parameters to change: each stimulus names its intensity.")
-    pattern = device_pattern(order, facts.limits.max_autonomous_s)
+    pattern = device_pattern(block, facts.limits.max_autonomous_s)
     changed = ParameterChanged(
         **ids_of(state),
         parameter=command.parameter,
@@ -186,9 +205,9 @@ def change_parameter(state: SessionState, command: asked.ChangeParameter, by: Ac
         from_train_index=len(state.trains),
     )
     if command.parameter == "percent_rmt":
-        update = {"from_percent_mso": state.percent_mso, "to_percent_mso": percent_mso_for(order, command.value)}
+        update = {"from_percent_mso": state.percent_mso, "to_percent_mso": percent_mso_for(block, command.value)}
         return [changed.model_copy(update=update)]
-    check_parameter(state, order, pattern, command)
+    check_parameter(state, block, pattern, command)
     return [changed]
 
 
@@ -219,7 +238,8 @@ def answer_stimulus(
     check_operator(state, by, facts)
     train = state.train(train_id)
     order = state.order
-    if train is None or not isinstance(order, MeasurementOrder) or train.outcome != "complete":
+    delivered = train is not None and train.outcome == "complete"
+    if train is None or not isinstance(order, MeasurementOrder) or not delivered or train.percent_mso is None:
         raise StimulusNotDelivered(
             f"Stimulus {train_id} of this session was not delivered, or that is not known. Only what was delivered "
             "has an answer."
@@ -272,10 +292,10 @@ def _check_site_again(state: SessionState, side_or_site: str | None, facts: Fact
         SiteMismatch: another one was.
     """
     if side_or_site is not None:
-        check_side(side_or_site, state.order)
+        check_placed(side_or_site, (state.block or state.order).site)
         return
     long_s, paused_at = rules().pause.long_s, state.paused_at
-    waited = state.phase is Phase.PAUSED and (paused_at is None or facts.now - paused_at >= timedelta(seconds=long_s))
+    waited = paused_at is not None and facts.now - paused_at >= timedelta(seconds=long_s)
     if waited or state.site_unsure:
         raise SiteConfirmationMissing(
             f"The session was paused for {long_s / 60:g} minutes or more, or the coil may have moved. Look at ears, "

@@ -9,11 +9,12 @@ from typing import Literal, NamedTuple
 from spoel_common.errors import SpoelError
 from spoel_common.people import Actor
 from spoel_stimulation.domain import checks, conditions, day
+from spoel_stimulation.domain.blinding import check_equipment
 from spoel_stimulation.domain.conditions import Booking, Facts
 from spoel_stimulation.domain.refusals import DeviceNotReady, NotTheOperator, TransitionNotAllowed
 from spoel_stimulation.domain.state import Phase, SessionState
 from spoel_stimulation.domain.trains import check_consistent, check_percent_mso, device_pattern
-from spoel_stimulation.orders import MeasurementOrder, TreatmentOrder
+from spoel_stimulation.orders import Blinding, MeasurementOrder, TreatmentOrder
 
 Stage = Literal["open", "arm", "start"]
 STAGES: tuple[Stage, ...] = ("open", "arm", "start")
@@ -86,10 +87,16 @@ def _order(its: Situation) -> None:
         conditions.check_signed(its.facts, its.booking)
     order = its.order
     check_consistent(order)
+    check_equipment(blinding_of(order), its.facts.device.model, its.facts.device.coil_model)
     conditions.check_threshold_key(its.facts, order)
-    if isinstance(order, TreatmentOrder):
-        check_percent_mso(order, order.percent_mso)
-        device_pattern(order, its.facts.limits.max_autonomous_s)
+    for block in order.blocks if isinstance(order, TreatmentOrder) else ():
+        check_percent_mso(block, block.percent_mso)
+        device_pattern(block, its.facts.limits.max_autonomous_s)
+
+
+def blinding_of(order: TreatmentOrder | MeasurementOrder) -> Blinding | None:
+    """Return how an order is blinded; None outside trials."""
+    return order.blinding if isinstance(order, TreatmentOrder) else None
 
 
 def _people(its: Situation) -> None:

@@ -17,6 +17,7 @@ from spoel_stimulation.devices.adapter import (
     TrainSettings,
     Unasked,
 )
+from spoel_stimulation.devices.record import CapabilityRecord
 from spoel_stimulation.domain.conditions import DeviceFacts
 
 FIRST_PAUSE_S = 0.3
@@ -27,6 +28,10 @@ _log = structlog.get_logger(__name__)
 
 class Capability(Protocol):
     """What a connected device may be asked for."""
+
+    @property
+    def record(self) -> CapabilityRecord:
+        """The record of its model."""
 
     def check(self, settings: TrainSettings) -> None:
         """Refuse settings beyond it; nothing is sent.
@@ -158,6 +163,7 @@ class DeviceLink:
             raise LinkLost("The device does not read back as disabled. Press its own stop, then look at its cable.")
         counters = await self.device.counters()
         self.counts = counters is not None
+        self.max_coil_temperature_c = self.device.capability.record.max_coil_temperature_c
         await listener.device_answered(identity, counters)
         self.up = self.accepted = True
         _log.info("link.up", room=self._room_id, serial=identity.serial, model=identity.model)
