@@ -151,19 +151,21 @@ def test_suicidal_thoughts_alarm_the_supervisor_at_once():
 
 
 @pytest.mark.hazard("HZ-16")
-@pytest.mark.parametrize("phase", ["checked", "armed", "running", "paused"])
-def test_a_blocked_patient_is_neither_armed_nor_given_another_train(phase):
+@pytest.mark.parametrize("phase", ["armed", "running", "paused"])
+def test_a_session_of_a_blocked_patient_stops(phase):
     story = getattr(Story(), phase)()
-    around = story.armed_facts(adverse_event_ids=("adverse-1",))
+    with pytest.raises(refusals.PatientBlocked) as caught:
+        conduct.check_going_on(story.state, story.armed_facts(adverse_event_ids=("adverse-1",)))
+    assert caught.value.interlock == "patient-blocked"
+
+
+@pytest.mark.hazard("HZ-16")
+def test_a_blocked_patient_is_neither_armed_nor_given_another_train():
+    around = Story().armed_facts(adverse_event_ids=("adverse-1",))
     with pytest.raises(refusals.PatientBlocked):
-        if phase == "checked":
-            session.check_arm(story.state, asked.Arm(ear_protection=True), OPERATOR, around)
-        else:
-            conduct.check_going_on(story.state, around)
-    if phase == "running":
-        with pytest.raises(refusals.PatientBlocked) as caught:
-            story.authorise("t", around)
-        assert caught.value.interlock == "patient-blocked"
+        session.check_arm(Story().checked().state, asked.Arm(ear_protection=True), OPERATOR, around)
+    with pytest.raises(refusals.PatientBlocked):
+        Story().running().authorise("t", around)
 
 
 @pytest.mark.hazard("HZ-16")
@@ -197,6 +199,6 @@ def test_the_patients_state_is_said_once_at_the_stop_or_afterwards():
 
 @pytest.mark.hazard("HZ-19")
 def test_a_hot_coil_refuses_to_start():
+    hot = Story().facts(device=device(enabled=True, coil_temperature_c=43.0))
     with pytest.raises(refusals.CoilTooHot):
-        hot = device(enabled=True, coil_temperature_c=43.0)
-        session.start(Story().armed().state, asked.Start(), OPERATOR, Story().facts(device=hot))
+        session.start(Story().armed().state, asked.Start(), OPERATOR, hot)
