@@ -160,7 +160,7 @@ async def test_a_loss_in_room_a_stops_room_b_and_a_room_that_was_offline_hears_o
                 answer = await c.open(await c.book())
                 return answer.status_code == status and (of_kind is None or slug(answer) == of_kind)
 
-            await eventually(lambda: answers(409, "patient-blocked"))
+            await eventually(lambda: answers(409, "patient-blocked"), 30.0)
             released = await a.post("/patients/patient-1/release", {"reason": "seizure-excluded"}, PHYSICIAN)
             assert released.status_code == 201
-            await eventually(lambda: answers(201))
+            await eventually(lambda: answers(201), 30.0)

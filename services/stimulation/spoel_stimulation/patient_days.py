@@ -5,7 +5,7 @@ their own, because the second kind can be rebuilt from the streams; questions ar
 """
 
 from datetime import date
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -94,41 +94,56 @@ async def _refuse_day(conn: AsyncConnection, book: Book, session_id: str, patien
     await upsert(conn, book.refused_days, [{"session_id": session_id, "patient_id": patient_id, "day": day}])
 
 
-# --- questions
+# --- questions, made once: a train waits for the answers
+
+_BOTH = (OWN, KNOWN)
+_PATIENT: sa.BindParameter[str] = sa.bindparam("patient_id", type_=sa.String())
+_SESSION: sa.BindParameter[str] = sa.bindparam("session_id", type_=sa.String())
+_TODAY: sa.BindParameter[date] = sa.bindparam("today", type_=sa.Date())
+
+
+def _given() -> sa.Select[Any]:
+    trains = sa.union_all(*(sa.select(book.given).where(book.given.c.patient_id == _PATIENT) for book in _BOTH))
+    both = trains.subquery()
+    of_today = sa.func.coalesce(sa.func.sum(sa.case((both.c.day == _TODAY, both.c.pulses), else_=0)), 0)
+    totals = sa.select(of_today.label("pulses"), sa.func.max(both.c.last_at).label("last_at"))
+    return totals.where(both.c.session_id != _SESSION)
+
+
+def _blocking() -> sa.Select[Any]:
+    happened = sa.union(
+        *(
+            sa.select(book.adverse_events.c.adverse_event_id).where(book.adverse_events.c.patient_id == _PATIENT)
+            for book in _BOTH
+        )
+    ).subquery()
+    released = sa.union(*(sa.select(book.releases.c.adverse_event_id) for book in _BOTH))
+    unreleased = sa.select(happened.c.adverse_event_id).where(happened.c.adverse_event_id.not_in(released))
+    return unreleased.order_by(happened.c.adverse_event_id)
+
+
+def _refused() -> sa.CompoundSelect[Any]:
+    days = [book.refused_days.c for book in _BOTH]
+    return sa.union_all(
+        *(sa.select(its.session_id).where(its.patient_id == _PATIENT, its.day == _TODAY) for its in days)
+    )
+
+
+_GIVEN, _BLOCKING, _REFUSED = _given(), _blocking(), _refused()
 
 
 async def given_to(conn: AsyncConnection, patient_id: str, session_id: str, today: date) -> Given:
     """Return what a patient was given in other sessions than this one."""
-    both = sa.union_all(
-        *(sa.select(book.given).where(book.given.c.patient_id == patient_id) for book in (OWN, KNOWN))
-    ).subquery()
-    of_today = sa.func.coalesce(sa.func.sum(sa.case((both.c.day == today, both.c.pulses), else_=0)), 0)
-    query = sa.select(of_today.label("pulses"), sa.func.max(both.c.last_at).label("last_at"))
-    row = (await conn.execute(query.where(both.c.session_id != session_id))).one()
+    values = {"patient_id": patient_id, "session_id": session_id, "today": today}
+    row = (await conn.execute(_GIVEN, values)).one()
     return Given(pulses_today=row.pulses, last_at=row.last_at)
 
 
 async def blocking(conn: AsyncConnection, patient_id: str) -> tuple[str, ...]:
     """Return the adverse events, of any room, that no physician has decided on yet."""
-    happened = sa.union(
-        *(
-            sa.select(book.adverse_events.c.adverse_event_id).where(book.adverse_events.c.patient_id == patient_id)
-            for book in (OWN, KNOWN)
-        )
-    ).subquery()
-    released = sa.union(*(sa.select(book.releases.c.adverse_event_id) for book in (OWN, KNOWN)))
-    query = sa.select(happened.c.adverse_event_id).where(happened.c.adverse_event_id.not_in(released))
-    return tuple((await conn.execute(query.order_by(happened.c.adverse_event_id))).scalars())
+    return tuple((await conn.execute(_BLOCKING, {"patient_id": patient_id})).scalars())
 
 
 async def refused_on(conn: AsyncConnection, patient_id: str, today: date) -> bool:
     """Tell whether an answer of the day ruled out every session of a patient."""
-    both = sa.union_all(
-        *(
-            sa.select(book.refused_days.c.session_id).where(
-                book.refused_days.c.patient_id == patient_id, book.refused_days.c.day == today
-            )
-            for book in (OWN, KNOWN)
-        )
-    )
-    return (await conn.execute(both.limit(1))).first() is not None
+    return (await conn.execute(_REFUSED, {"patient_id": patient_id, "today": today})).first() is not None
