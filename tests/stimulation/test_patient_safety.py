@@ -238,6 +238,8 @@ async def test_a_moving_limb_disarms_in_mid_train_and_pauses(slow_clinic, effect
 async def test_side_effects_and_the_patients_state_are_recorded_after_the_session_too(clinic):
     session_id = await clinic.started(await clinic.prepare(treatment_order(SHORT)))
     assert slug(await clinic.ask(session_id, "after", patient_state="well")) == "transition-not-allowed"
+    listed = (await clinic.get("/side-effects")).json()["effects"]
+    assert {"headache", "suicidal-thoughts", "hand-movement"} < {row["id"] for row in listed}
     answer = await clinic.ask(session_id, "side-effects", effect="headache", severity="mild")
     assert (answer.status_code, answer.json()["paused"]) == (201, False)
     await clinic.until_state(session_id, "closed")
@@ -268,6 +270,7 @@ async def test_one_button_stops_latches_blocks_alarms_and_shows_the_card(tmp_pat
         answer = (await clinic.client.post(f"/sessions/{session_id}/loss-of-consciousness")).json()
         assert answer["outcome"] == "confirmed"
         assert any("112" in step["nl"] for step in answer["first_aid"]["steps"])
+        assert (await clinic.get("/first-aid")).json() == answer["first_aid"]
         assert not clinic.simulator.enabled
         await clinic.until_latched("emergency-stop")
         session = await clinic.session(session_id)

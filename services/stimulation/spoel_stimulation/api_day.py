@@ -201,6 +201,13 @@ async def get_side_effects(actor: ActorDep) -> lists.SideEffects:
     return lists.side_effects()
 
 
+@router.get("/first-aid", tags=["sessions"])
+async def get_first_aid(actor: ActorDep) -> lists.FirstAid:
+    """Show the first-aid card for any loss of consciousness."""
+    check_role("read-room", actor)
+    return lists.first_aid()
+
+
 @router.post("/sessions/{session_id}/side-effects", status_code=201, response_model=SideEffectAnswer, tags=["sessions"])
 async def post_side_effect(command: asked.ReportSideEffect, its: SessionDep) -> Response:
     """Record a side effect as it happens, or afterwards; movement of a limb disarms at once and pauses."""
