@@ -233,6 +233,22 @@ async def test_a_moving_limb_disarms_in_mid_train_and_pauses(slow_clinic, effect
     assert (await clinic.events("side-effect-reported"))[0]["effect"] == effect
 
 
+@pytest.mark.invariant("INV-8")
+async def test_a_report_that_is_sent_again_after_resuming_stops_again_and_says_so(clinic):
+    session_id = await in_a_train(clinic)
+    report = {"key": "report", "effect": "arm-movement", "severity": "mild"}
+    first = await clinic.ask(session_id, "side-effects", **report)
+    assert (await clinic.arm(session_id)).json()["outcome"] == "done"
+    assert (await clinic.ask(session_id, "resume", **AGAIN)).json()["state"] == "running"
+    again = await clinic.ask(session_id, "side-effects", **report)
+    assert (again.json(), again.headers["idempotency-replayed"]) == (first.json(), "true")
+    assert (await clinic.session(session_id))["state"] == "interrupted"
+    assert not clinic.simulator.enabled
+    assert [event["reason"] for event in await clinic.events("session-paused")] == ["limb-movement"] * 2
+    assert len(await clinic.events("side-effect-reported")) == 1
+    assert (await clinic.room_view())["latch"] is None
+
+
 @pytest.mark.requirement("ST-07")
 @pytest.mark.requirement("ST-12")
 async def test_side_effects_and_the_patients_state_are_recorded_after_the_session_too(clinic):

@@ -5,6 +5,8 @@ Stopping comes first here too: what disarms does so before anything is written d
 # ruff: noqa: FAST003 - ``SessionDep`` takes the session's id from the path
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import date
 from typing import Any
 
@@ -20,16 +22,17 @@ from spoel_common.work import Work
 from spoel_stimulation import adverse, checks, handlers, views
 from spoel_stimulation import commands as asked
 from spoel_stimulation.adverse import PatientStateAnswer, ReleaseAnswer, SideEffectAnswer
-from spoel_stimulation.api import INSTRUCTIONS, EmergencyStopAnswer, NodeDep, PathId, SessionDep, person_of
+from spoel_stimulation.api import INSTRUCTIONS, EmergencyStopAnswer, NodeDep, PathId, SessionCall, SessionDep, person_of
 from spoel_stimulation.checks import DailyCheckAnswer, RoomCheckAnswer
 from spoel_stimulation.domain import conditions, lists
 from spoel_stimulation.domain.adverse import pauses
 from spoel_stimulation.domain.start import STAGES, Situation, Stage, missing
 from spoel_stimulation.domain.state import Act
-from spoel_stimulation.events import RoomChecked, StopOutcome
+from spoel_stimulation.events import InterlockReason, RoomChecked, StopOutcome
 from spoel_stimulation.handlers import SESSION, SessionAnswer
 from spoel_stimulation.node import Node
 from spoel_stimulation.runner import Room
+from spoel_stimulation.runner.delivery import RoomFault
 
 FIND_ROOM_TIMEOUT_S = 1.0
 WORST_FIRST: tuple[StopOutcome, ...] = ("not-confirmed", "sent", "confirmed")
@@ -179,7 +182,7 @@ async def post_presence(command: asked.ConfirmPresence, its: SessionDep) -> Resp
     """Show that a trained person is in the room and whether the patient is awake; one who is not is not stimulated."""
 
     async def present(_body: dict[str, Any]) -> None:
-        its.room.present(its.session_id, awake=command.awake)
+        its.room.lookout.present(its.session_id, awake=command.awake)
 
     async def confirm(work: Work) -> SessionAnswer:
         return await checks.confirm_presence(work, its.session_id, command, its.look)
@@ -187,7 +190,7 @@ async def post_presence(command: asked.ConfirmPresence, its: SessionDep) -> Resp
     check_role("watch-patient", its.call.actor)
     if command.awake or not its.state.may(Act.INTERRUPT):
         return await its.call.run(confirm, 201, effect=present)
-    async with its.room.halted():
+    async with _pausing(its, "patient-not-awake"):
         return await its.call.run(confirm, 201, effect=present)
 
 
@@ -218,8 +221,20 @@ async def post_side_effect(command: asked.ReportSideEffect, its: SessionDep) -> 
     check_role("report-side-effect", its.call.actor)
     if not pauses(command) or not its.state.may(Act.INTERRUPT):
         return await its.call.run(report, 201)
-    async with its.room.halted():
+    async with _pausing(its, "limb-movement"):
         return await its.call.run(report, 201)
+
+
+@asynccontextmanager
+async def _pausing(its: SessionCall, reason: InterlockReason) -> AsyncIterator[None]:
+    """Disarm first; whatever becomes of the command, a repeat of it too, the session is recorded as paused."""
+    async with its.room.halted() as disarmed:
+        try:
+            yield
+        finally:
+            await its.room.journal.persist(lambda: its.room.journal.interlock(its.state, reason))
+    if not disarmed:
+        await its.room.fault(RoomFault("device-fault", "disarm-not-confirmed", f"not read back as disabled: {reason}"))
 
 
 @router.post("/sessions/{session_id}/loss-of-consciousness", tags=["sessions"])

@@ -27,16 +27,17 @@ from spoel_stimulation.devices.adapter import (
     NotSupported,
     Unasked,
 )
-from spoel_stimulation.domain.conditions import Limits, is_too_hot
+from spoel_stimulation.domain.conditions import Limits
 from spoel_stimulation.domain.refusals import BeyondDeviceCapability, RoomRefusal, StatusTooOld
 from spoel_stimulation.domain.room import check_not_latched
 from spoel_stimulation.domain.state import Act, Phase, SessionState
 from spoel_stimulation.events import DeviceSettings, InterlockReason, Known, StopOutcome
-from spoel_stimulation.handlers import ROOM, SESSION, Presence, Surroundings, record_armed
+from spoel_stimulation.handlers import ROOM, SESSION, Surroundings, record_armed
 from spoel_stimulation.runner.conductor import Conductor
 from spoel_stimulation.runner.delivery import Accounted, Delivery, RoomFault, UnaccountedPulses
 from spoel_stimulation.runner.journal import Journal, interlock_of
 from spoel_stimulation.runner.link import DeviceLink, RoomDevice
+from spoel_stimulation.runner.lookout import Lookout
 from spoel_stimulation.runner.settings import device_settings
 
 HALT_TIMEOUT_S = 5.0
@@ -45,7 +46,6 @@ COUNT_TIMEOUT_S = 5.0
 QUIET_S = 0.5
 RECHECK_PAUSE_S = 0.5
 CLOSE_TIMEOUT_S = 1.0
-LOOK_S = 0.5
 EXPLANATION_S = 1.5
 EXPLANATION_STEP_S = 0.05
 FAILURES_KEPT = 100
@@ -95,13 +95,12 @@ class Room:
         self.link = DeviceLink(room_id, device)
         self.journal = Journal(units, room_id, self.look)
         self.delivery = Delivery(device, self.journal, clock)
+        self.lookout = Lookout(self.link, self.delivery, limits)
         self._units = units
         self._knowledge = knowledge
         self._conductor = Conductor(self, clock)
         self._first_answer = True
         self._recheck = asyncio.Event()
-        self._presence: tuple[str, float] | None = None
-        self._armed_coil: str | None = None
         self._background: set[asyncio.Task[None]] = set()
         self.arming: set[str] = set()
         self.failures: OrderedDict[str, Failure] = OrderedDict()
@@ -118,7 +117,7 @@ class Room:
             tasks.create_task(self.link.run(self), name=f"{self.room_id} link")
             tasks.create_task(self._conductor.run(), name=f"{self.room_id} conductor")
             tasks.create_task(self._watch_interlocks(), name=f"{self.room_id} interlocks")
-            tasks.create_task(self._look_now_and_then(), name=f"{self.room_id} look")
+            tasks.create_task(self.lookout.run(self.look_again), name=f"{self.room_id} lookout")
 
     async def close(self) -> None:
         """Disarm and let go of the device; what is open is closed at the next start."""
@@ -142,17 +141,7 @@ class Room:
         if self.holds and device.ready:
             problem = "The room is being stopped. Wait until that is recorded, and look at the room."
             device = device.model_copy(update={"ready": False, "problem": problem})
-        return Surroundings(self.site, self.room_id, device, self._knowledge(), self.limits, self._present())
-
-    def present(self, session_id: str, *, awake: bool) -> None:
-        """Remember that presence was confirmed just now; a patient who is not awake is as good as nobody there."""
-        self._presence = (session_id, time.monotonic()) if awake else None
-
-    def _present(self) -> Presence | None:
-        if self._presence is None:
-            return None
-        session_id, since_s = self._presence
-        return Presence(session_id, time.monotonic() - since_s)
+        return Surroundings(self.site, self.room_id, device, self._knowledge(), self.limits, self.lookout.presence)
 
     # --- asked by people, after the conditions were checked in a unit of work
 
@@ -210,7 +199,7 @@ class Room:
             return
         settings = device_settings(state, self.limits.max_autonomous_s)
         found = await self.delivery.stage_and_arm(settings, bars)
-        self._armed_coil = self.link.facts(None).coil_model
+        self.lookout.armed_coil = self.link.facts(None).coil_model
         command = asked.RecordArmed(
             settings=DeviceSettings.model_validate({"set": found.set_point, "read_back": found.read_back}),
             coil_model=self.look().device.coil_model,
@@ -438,29 +427,6 @@ class Room:
             async with self.halted():
                 if not isinstance(refusal, StatusTooOld) or not await self._explained():
                     await self.interlock(state, refusal)
-
-    async def _look_now_and_then(self) -> None:
-        """Have the interlocks looked at when something speaks against going on that changes by itself (wall time)."""
-        seen: frozenset[str] = frozenset()
-        while True:
-            await asyncio.sleep(LOOK_S)
-            found = self._alarming()
-            if found - seen:
-                self.look_again()
-            seen = found
-
-    def _alarming(self) -> frozenset[str]:
-        """Return what speaks against going on, without asking the journal; nothing while no train may leave anyway."""
-        device, presence = self.link.facts(None), self._present()
-        if not device.ready or self.delivery.barred:
-            return frozenset()
-        found = {
-            "presence": presence is None or presence.age_s > self.limits.max_presence_age_s,
-            "status": device.status_age_s > self.limits.max_status_age_s,
-            "temperature": is_too_hot(device),
-            "coil": device.coil_model != self._armed_coil,
-        }
-        return frozenset(name for name, alarming in found.items() if alarming)
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=f"{self.room_id} {name}")
