@@ -10,6 +10,7 @@ from spoel_stimulation.domain import conditions
 from spoel_stimulation.domain.blinding import check_code
 from spoel_stimulation.domain.conditions import Facts
 from spoel_stimulation.domain.conduct import authorised, check_running, closing, ids_of
+from spoel_stimulation.domain.envelope import check_dose
 from spoel_stimulation.domain.identity import IdentityStrip, check_identity, check_placed, check_site
 from spoel_stimulation.domain.lists import rules
 from spoel_stimulation.domain.parameters import check_parameter, in_force
@@ -189,6 +190,7 @@ def change_parameter(state: SessionState, command: asked.ChangeParameter, by: Ac
 
     Raises:
         BeyondSignedBand: outside the band, or there is nothing to change.
+        BeyondHardLimits, NotOnClearedList: nobody may deliver it.
     """
     state.require(Act.CHANGE_PARAMETER)
     check_operator(state, by, facts)
@@ -205,9 +207,13 @@ def change_parameter(state: SessionState, command: asked.ChangeParameter, by: Ac
         from_train_index=len(state.trains),
     )
     if command.parameter == "percent_rmt":
-        update = {"from_percent_mso": state.percent_mso, "to_percent_mso": percent_mso_for(block, command.value)}
+        percent_mso = percent_mso_for(block, command.value)
+        check_dose(block, percent_mso, state.train_interval_s or block.pattern.train_interval_s, facts.limits.cleared)
+        update = {"from_percent_mso": state.percent_mso, "to_percent_mso": percent_mso}
         return [changed.model_copy(update=update)]
     check_parameter(state, block, pattern, command)
+    if command.parameter == "train_interval_s":
+        check_dose(block, state.percent_mso, command.value, facts.limits.cleared)
     return [changed]
 
 

@@ -11,6 +11,7 @@ from spoel_common.people import Actor
 from spoel_stimulation.domain import checks, conditions, day
 from spoel_stimulation.domain.blinding import check_equipment
 from spoel_stimulation.domain.conditions import Booking, Facts
+from spoel_stimulation.domain.envelope import check_order_dose
 from spoel_stimulation.domain.refusals import DeviceNotReady, NotTheOperator, TransitionNotAllowed
 from spoel_stimulation.domain.state import Phase, SessionState
 from spoel_stimulation.domain.trains import check_consistent, check_percent_mso, device_pattern
@@ -89,9 +90,12 @@ def _order(its: Situation) -> None:
     check_consistent(order)
     check_equipment(blinding_of(order), its.facts.device.model, its.facts.device.coil_model)
     conditions.check_threshold_key(its.facts, order)
-    for block in order.blocks if isinstance(order, TreatmentOrder) else ():
+    if not isinstance(order, TreatmentOrder):
+        return
+    for block in order.blocks:
         check_percent_mso(block, block.percent_mso)
         device_pattern(block, its.facts.limits.max_autonomous_s)
+    check_order_dose(order, its.facts.limits.cleared)
 
 
 def blinding_of(order: TreatmentOrder | MeasurementOrder) -> Blinding | None:
