@@ -42,6 +42,7 @@ class SessionClosed(ForeignEvent):
 
     service: ClassVar[str] = "stimulation"
     event_name: ClassVar[str] = "session-closed"
+    event_version: ClassVar[int] = 2
 
     session_id: str
 
@@ -77,4 +78,7 @@ class AuditCleared(Cleared):
 
 ANSWER_EVENTS: Catalogue[ForeignEvent] = Catalogue([PlanningCleared, StimulationCleared, AuditCleared])
 
-STRIP_EVENTS: Catalogue[ForeignEvent] = Catalogue([SessionBooked, SessionBookingCancelled, RoomOpened, SessionClosed])
+STRIP_EVENTS: Catalogue[ForeignEvent] = Catalogue(
+    [SessionBooked, SessionBookingCancelled, RoomOpened, SessionClosed],
+    {("stimulation", "session-closed", 1): dict},
+)

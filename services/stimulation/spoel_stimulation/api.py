@@ -29,7 +29,7 @@ from spoel_stimulation.runner.delivery import RoomFault
 from spoel_stimulation.runner.room import ARMED_PHASES
 from spoel_stimulation.shown import ShownAnswer, confirm_device
 
-EMERGENCY_STOP_PATHS = r"/rooms/[^/]+/emergency-stop"
+EMERGENCY_STOP_PATHS = r"/rooms/[^/]+/emergency-stop|/sessions/[^/]+/loss-of-consciousness"
 """Paths that nothing is asked of: no token, no key, no body (INV-8)."""
 
 STIMULUS_WAIT_S = 1.5
@@ -171,11 +171,11 @@ async def post_device_shown(room_id: PathId, command: asked.ConfirmDevice, call:
 async def post_emergency_stop(room_id: PathId, request: Request, node: NodeDep) -> EmergencyStopAnswer:
     """Disarm now. Needs no token, no body and no key; served by this process until the room has its guard."""
     room = node.room(room_id)
-    outcome = await room.emergency_stop(lambda: _person_of(request))
+    outcome = await room.emergency_stop(lambda: person_of(request))
     return EmergencyStopAnswer(room_id=room_id, outcome=outcome, instruction=INSTRUCTIONS[outcome])
 
 
-async def _person_of(request: Request) -> str:
+async def person_of(request: Request) -> str:
     """Return who pressed the emergency stop, ``unverified`` unless a valid token says so."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
@@ -261,10 +261,10 @@ async def post_arm(command: asked.Arm, its: SessionDep) -> Response:
 
 
 @router.post("/sessions/{session_id}/start", response_model=SessionAnswer, tags=["sessions"])
-async def post_start(_command: asked.Start, its: SessionDep) -> Response:
+async def post_start(command: asked.Start, its: SessionDep) -> Response:
     """Start an armed session: a treatment's trains begin, a measurement takes stimuli."""
     await its.room.freshen()
-    return await its.run(lambda work: handlers.start(work, its.session_id, its.look), wake=True)
+    return await its.run(lambda work: handlers.start(work, its.session_id, command, its.look), wake=True)
 
 
 @router.post("/sessions/{session_id}/pause", response_model=SessionAnswer, tags=["sessions"])

@@ -13,11 +13,13 @@ from spoel_common.errors import NotFound
 from spoel_common.events import Envelope, EventData, ForeignEvent
 from spoel_common.messaging import BrokerAway, Bucket, Projection
 from spoel_common.runtime import Runtime, Unavailable
-from spoel_stimulation import foreign_events, projections
+from spoel_common.store import StoreName
+from spoel_stimulation import foreign_events, patient_days, projections
 from spoel_stimulation.devices.duomag.adapter import DuoMagAdapter
 from spoel_stimulation.devices.magpro.adapter import MagProAdapter
 from spoel_stimulation.devices.manual.adapter import ManualAdapter
-from spoel_stimulation.domain.conditions import NEEDED_SERVICES, Limits
+from spoel_stimulation.domain.conditions import NEEDED_SERVICES, Limits, local_day
+from spoel_stimulation.domain.lists import rules
 from spoel_stimulation.events import ErasureCompleted, Known
 from spoel_stimulation.handlers import SESSION
 from spoel_stimulation.runner import Room
@@ -27,6 +29,7 @@ from spoel_stimulation.strips import STRIP_TTL_S, Strips, bucket_name, room_key
 
 _ADAPTERS: dict[str, type[MagProAdapter | DuoMagAdapter]] = {"magpro": MagProAdapter, "duomag": DuoMagAdapter}
 Knowledge = Callable[[], tuple[Known, ...]]
+_BLOCKS = f".{foreign_events.AdverseEventReported.event_name}.v"
 
 _log = structlog.get_logger(__name__)
 
@@ -59,6 +62,7 @@ class Node:
         self._knowledge = knowledge
         self._fetch = fetch_strip
         self._bucket: Bucket | None = None
+        self._source = StoreName(site=settings.site, service="stimulation", store=settings.store).source
         self.erasures = ErasureAnswers(ErasureCompleted, self._clear_strips)
 
     @property
@@ -77,6 +81,18 @@ class Node:
             apply=self._apply,
             after_commit=self._applied,
             tables=projections.KNOWN_TABLES,
+        )
+
+    def projection_of_rooms(self) -> Projection:
+        """Return the read model of what other nodes of stimulation gave to a patient, and what blocks one (HZ-16)."""
+        return Projection(
+            name="rooms",
+            version=1,
+            services=("stimulation",),
+            catalogue=foreign_events.ROOMS,
+            apply=self._apply_rooms,
+            after_commit=self._applied_rooms,
+            tables=patient_days.KNOWN_TABLES,
         )
 
     @asynccontextmanager
@@ -118,6 +134,17 @@ class Node:
             raise NotFound(f"Session {session_id[:64]!r} was not opened on this node. Open it in its room first.")
         return self.rooms[opened.room_id]
 
+    async def room_for(self, runtime: Runtime, session_id: str) -> Room:
+        """Return the room in which a session was opened, or for which it is booked.
+
+        Raises:
+            NotFound: neither, as far as this node knows.
+        """
+        async with runtime.database.read() as conn:
+            booking = await projections.booking_of(conn, session_id)
+        room = None if booking is None else self.rooms.get(booking.room_id)
+        return room or await self.room_of(runtime, session_id)
+
     def look_again(self) -> None:
         """Have every room look at its interlocks: something that is known has changed."""
         for room in self.rooms.values():
@@ -131,6 +158,17 @@ class Node:
             await self.erasures.note(conn, envelope, event.patient_id, cleared)
         else:
             await projections.apply(conn, envelope, event, raw)
+
+    async def _apply_rooms(
+        self, conn: AsyncConnection, envelope: Envelope, event: EventData | ForeignEvent | None, raw: bytes
+    ) -> None:
+        del raw
+        if envelope.source != self._source:  # its own events are kept in the transaction of their append
+            await patient_days.keep_known(conn, event, local_day(envelope.time))
+
+    async def _applied_rooms(self, envelopes: list[Envelope]) -> None:
+        if any(envelope.source != self._source and _BLOCKS in envelope.type for envelope in envelopes):
+            self.look_again()
 
     async def _applied(self, envelopes: list[Envelope]) -> None:
         self.look_again()
@@ -154,6 +192,7 @@ class Node:
             max_knowledge_age_s=settings.max_knowledge_age_s,
             max_status_age_s=settings.max_status_age_s,
             max_autonomous_s=settings.max_autonomous_s,
+            max_presence_age_s=settings.max_presence_age_s or rules().presence.every_s,
             cleared=self._cleared,
         )
         return Room(

@@ -37,6 +37,7 @@ class StimulationSettings(Settings):
         rooms: its rooms, as a JSON list.
         max_knowledge_age_s: oldest knowledge of intake and planning on which a session may start, in wall seconds.
         max_status_age_s: oldest status of the device on which a train may start, in wall seconds.
+        max_presence_age_s: how often somebody confirms presence in the room, in wall seconds; None: as ``rules.toml``.
         max_autonomous_s: longest that a device may run on its own after one start command.
         cleared_list_file: the clinic's own signed list of cleared protocols, the same file as planning's; without one
             the packaged example holds, and at a clinical site nothing is cleared (HZ-13).
@@ -49,6 +50,7 @@ class StimulationSettings(Settings):
     rooms: tuple[RoomSetting, ...] = ()
     max_knowledge_age_s: float = Field(default=60.0, gt=0, le=3_600)
     max_status_age_s: float = Field(default=2.0, gt=0, le=10)
+    max_presence_age_s: float | None = Field(default=None, gt=0, le=900)
     max_autonomous_s: float = Field(default=10.0, gt=0, le=60)
     cleared_list_file: Path | None = None
 
