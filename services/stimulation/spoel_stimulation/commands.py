@@ -11,6 +11,7 @@ from spoel_stimulation.events import (
     ChangeReason,
     DeviceSettings,
     Evidence,
+    GrantRevocationReason,
     InterlockReason,
     Parameter,
     PauseReason,
@@ -35,10 +36,12 @@ class OpenSession(Command):
 
     Attributes:
         supervisor_id: for a technician or trainee, the supervisor on duty under whom the session is run.
+        consent_asked_again: the patient was asked for consent again; needed where the room is cut off.
     """
 
     session_id: Id
     supervisor_id: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+    consent_asked_again: Annotated[bool, Field(strict=True)] = False
 
 
 class ConfirmIdentity(Command):
@@ -61,13 +64,21 @@ class Arm(Command):
 
     Attributes:
         ear_protection: everyone in the room, patient and operator, wears ear protection.
+        consent_asked_again: the patient was asked for consent again; needed where the room is cut off.
     """
 
     ear_protection: Annotated[bool, Field(strict=True)] = False
+    consent_asked_again: Annotated[bool, Field(strict=True)] = False
 
 
 class Start(Command):
-    """Start the session."""
+    """Start the session.
+
+    Attributes:
+        consent_asked_again: the patient was asked for consent again; needed where the room is cut off.
+    """
+
+    consent_asked_again: Annotated[bool, Field(strict=True)] = False
 
 
 class Pause(Command):
@@ -81,9 +92,11 @@ class Resume(Command):
 
     Attributes:
         ear_protection: everyone in the room, patient and operator, wears ear protection.
+        consent_asked_again: the patient was asked for consent again; needed where the room is cut off.
     """
 
     ear_protection: Annotated[bool, Field(strict=True)] = False
+    consent_asked_again: Annotated[bool, Field(strict=True)] = False
 
 
 class Stop(Command):
@@ -110,6 +123,16 @@ class AnswerStimulus(Command):
     """Say what was seen after a stimulus: a twitch, none, or that it must be repeated."""
 
     response: Response
+
+
+class WithdrawConsent(Command):
+    """The patient withdraws consent; nobody has to say why."""
+
+
+class RevokeGrant(Command):
+    """End the grant under which somebody runs a session."""
+
+    reason: GrantRevocationReason
 
 
 class ResetRoom(Command):
@@ -145,6 +168,7 @@ class RecordArmed(Command):
     settings: DeviceSettings
     coil_model: str
     percent_mso: int
+    consent_asked_again: bool = False
 
 
 class AuthoriseTrain(Command):

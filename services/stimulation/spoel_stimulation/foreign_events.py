@@ -1,4 +1,7 @@
-"""What a room reads of the events of intake and planning: only the fields that it uses; others are ignored."""
+"""What a room reads of others' events: only the fields that it uses; others are ignored.
+
+Of stimulation it reads what the other nodes of the site publish, never its own.
+"""
 
 from datetime import date
 from typing import ClassVar, Literal
@@ -72,6 +75,7 @@ class ConsentWithdrawn(IntakeEvent):
     case_id: str
     patient_id: str
     withdrawn_at: UtcTime
+    room_event_id: str | None = None
 
 
 class IndicationDecided(IntakeEvent):
@@ -197,4 +201,87 @@ CATALOGUE: Catalogue[ForeignEvent] = Catalogue(
         SessionBookingCancelled,
     ]
 )
-"""Every event of others that a room reads, in the newest version that it knows."""
+"""Every event of intake and planning that a room reads, in the newest version that it knows."""
+
+
+class ElsewhereEvent(ForeignEvent):
+    """An event of another node of the site."""
+
+    service: ClassVar[str] = "stimulation"
+
+
+class RoomOpenedElsewhere(ElsewhereEvent):
+    """A device answered in a room."""
+
+    event_name: ClassVar[str] = "room-opened"
+
+    room_id: str
+    stimulator_model: str
+    stimulator_serial: str
+    coil_model: str
+
+
+class RoomLatchedElsewhere(ElsewhereEvent):
+    """A room is latched."""
+
+    event_name: ClassVar[str] = "room-latched"
+
+    room_id: str
+    reason: str
+
+
+class RoomResetElsewhere(ElsewhereEvent):
+    """A room was released."""
+
+    event_name: ClassVar[str] = "room-reset"
+
+    room_id: str
+
+
+class SessionOpenedElsewhere(ElsewhereEvent):
+    """A session was taken into a room."""
+
+    event_name: ClassVar[str] = "session-opened"
+
+    session_id: str
+    room_id: str
+    case_id: str
+    patient_id: str
+
+
+class SessionClosedElsewhere(ElsewhereEvent):
+    """A session is over."""
+
+    event_name: ClassVar[str] = "session-closed"
+
+    session_id: str
+
+
+class LeaseReleasedElsewhere(ElsewhereEvent):
+    """A room gave a booking back."""
+
+    event_name: ClassVar[str] = "lease-released"
+
+    session_id: str
+
+
+class ConsentWithdrawnElsewhere(ElsewhereEvent):
+    """A patient withdrew consent in a room."""
+
+    event_name: ClassVar[str] = "consent-withdrawn-in-room"
+
+    case_id: str
+
+
+SITE_CATALOGUE: Catalogue[ForeignEvent] = Catalogue(
+    [
+        RoomOpenedElsewhere,
+        RoomLatchedElsewhere,
+        RoomResetElsewhere,
+        SessionOpenedElsewhere,
+        SessionClosedElsewhere,
+        LeaseReleasedElsewhere,
+        ConsentWithdrawnElsewhere,
+    ]
+)
+"""Every event of other nodes that a room reads."""

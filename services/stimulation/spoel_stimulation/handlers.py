@@ -10,10 +10,11 @@ from spoel_common.events import EventData
 from spoel_common.people import check_act
 from spoel_common.work import Aggregate, Loaded, Snapshots, Work
 from spoel_stimulation import commands as asked
-from spoel_stimulation import projections
-from spoel_stimulation.domain import conditions, conduct, room, roster, session
-from spoel_stimulation.domain.conditions import DeviceFacts, Facts, Limits
+from spoel_stimulation import projections, site
+from spoel_stimulation.domain import conditions, conduct, grant, room, roster, session
+from spoel_stimulation.domain.conditions import Booking, DeviceFacts, Facts, Limits
 from spoel_stimulation.domain.identity import IdentityStrip
+from spoel_stimulation.domain.reach import Reach
 from spoel_stimulation.domain.refusals import RoomBusy
 from spoel_stimulation.domain.room import RoomState
 from spoel_stimulation.domain.roster import RosterState
@@ -42,6 +43,7 @@ class Surroundings(NamedTuple):
     device: DeviceFacts
     known: tuple[Known, ...]
     limits: Limits
+    reach: Reach = Reach()
 
 
 Look = Callable[[], Surroundings]
@@ -164,19 +166,34 @@ async def gather(
         known=around.known,
         device=around.device,
         limits=around.limits,
+        reach=around.reach,
     )
     if booking is None:
         return facts
     consent, indication = await projections.case_of(work.conn, booking.case_id)
+    if await site.withdrawn_in_a_room(work.conn, booking.case_id):
+        consent = "withdrawn"
     return Facts.model_validate(
         {
             **{name: getattr(facts, name) for name in Facts.model_fields},
-            "patient_busy_in": await projections.room_of_patient(work.conn, booking.patient_id),
             "consent": consent,
             "indication": indication,
             "order": await projections.order_of(work.conn, booking),
+            **(await _for_a_start(work, around, booking) if not state.trains else {}),
         }
     )
+
+
+async def _for_a_start(work: Work, around: Surroundings, booking: Booking) -> dict[str, object]:
+    """Return what only the beginning of a session asks for: where else the patient is, or may be."""
+    conn, patient_id = work.conn, booking.patient_id
+    busy_in = await projections.room_of_patient(conn, patient_id)
+    return {
+        "patient_busy_in": busy_in or await site.room_of_patient_elsewhere(conn, patient_id, work.now),
+        "released": await site.is_released(conn, booking.session_id),
+        "elsewhere": await site.bookings_elsewhere(conn, booking, work.now, around.reach),
+        "other_treatments_that_day": await site.other_treatments_that_day(conn, booking),
+    }
 
 
 async def append(
@@ -258,12 +275,12 @@ async def record_armed(
     return after.state
 
 
-async def start(work: Work, session_id: str, look: Look) -> SessionAnswer:
+async def start(work: Work, session_id: str, command: asked.Start, look: Look) -> SessionAnswer:
     """Start an armed session."""
     around = look()
     loaded = await load_opened(work, session_id)
     facts = await gather(work, around, session_id, loaded.state)
-    after = await append(work, around, session_id, loaded, session.start(loaded.state, work.actor, facts))
+    after = await append(work, around, session_id, loaded, session.start(loaded.state, command, work.actor, facts))
     return describe(after.state, around.limits)
 
 
@@ -326,6 +343,16 @@ async def answer_stimulus(
     facts = await gather(work, around, session_id, loaded.state)
     events = session.answer_stimulus(loaded.state, train_id, command, work.actor, facts)
     after = await append(work, around, session_id, loaded, events)
+    return describe(after.state, around.limits)
+
+
+async def revoke_grant(work: Work, session_id: str, command: asked.RevokeGrant, look: Look) -> SessionAnswer:
+    """End the grant of a session; the room's interlock interrupts it after the commit."""
+    around = look()
+    people = await projections.registrations_of(work.conn, {work.actor.person_id})
+    check_act("supervise", work.actor, people.get(work.actor.person_id), conditions.local_day(work.now))
+    loaded = await load_opened(work, session_id)
+    after = await append(work, around, session_id, loaded, grant.revoke(loaded.state, command))
     return describe(after.state, around.limits)
 
 

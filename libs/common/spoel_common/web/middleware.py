@@ -46,7 +46,16 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 _NUL_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _QUIET_ROUTES = frozenset({"/health/live", "/health/ready", "/metrics"})
 _WRITTEN_TYPES = frozenset(
-    {"*/*", "application/*", "text/*", "application/octet-stream", "application/jose", "text/plain", "text/html"}
+    {
+        "*/*",
+        "application/*",
+        "text/*",
+        "application/octet-stream",
+        "application/jose",
+        "text/plain",
+        "text/html",
+        "text/event-stream",
+    }
 )
 
 _log = structlog.get_logger("spoel.http")

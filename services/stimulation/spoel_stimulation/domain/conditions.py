@@ -6,12 +6,12 @@ Everything that a condition rests on is in ``Facts``, gathered by the caller in 
 from collections.abc import Iterable
 from datetime import date, datetime
 from typing import Literal
-from zoneinfo import ZoneInfo
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from spoel_common.errors import BigNumberInvalid, ProfessionNotAllowed, RegistrationNotVerified
 from spoel_common.people import Actor, Registration, Role, acts, check_act, check_role
+from spoel_stimulation.domain.reach import LOCAL_ZONE, OtherBooking, Reach
 from spoel_stimulation.domain.refusals import (
     BookedForAnotherDay,
     BookingCancelled,
@@ -20,6 +20,7 @@ from spoel_stimulation.domain.refusals import (
     ConsentWithdrawn,
     DeviceNotAccepted,
     DeviceNotReady,
+    GrantEnded,
     IndicationMissing,
     MeasurementOrderExpired,
     OperatorRegistrationEnded,
@@ -27,7 +28,6 @@ from spoel_stimulation.domain.refusals import (
     OrderSuperseded,
     OrderWithdrawn,
     RoomBusy,
-    StaleKnowledge,
     SupervisionMissing,
     ThresholdKeyMismatch,
     WrongRoom,
@@ -37,7 +37,6 @@ from spoel_stimulation.domain.roster import RosterState
 from spoel_stimulation.events import Known, SessionKind
 from spoel_stimulation.orders import MeasurementOrder, ThresholdKey, TreatmentOrder
 
-LOCAL_ZONE = ZoneInfo("Europe/Amsterdam")
 NEEDED_SERVICES = ("intake", "planning")
 
 
@@ -106,9 +105,11 @@ class DeviceFacts(_Fact):
 
 
 class Limits(_Fact):
-    """Limits of this node; ages in wall seconds."""
+    """Limits of this node; ages in wall seconds, the length of a session's grant in seconds of clock time."""
 
     max_knowledge_age_s: float = 60.0
+    max_offline_age_s: float = 3_600.0
+    grant_s: float = 14_400.0
     max_status_age_s: float = 2.0
     max_autonomous_s: float = 10.0
 
@@ -122,6 +123,10 @@ class Facts(_Fact):
         patient_busy_in: another room in which this patient has an open session.
         registrations: verified registrations that have not ended, by person.
         known: age of each feed.
+        released: this room has given the booking back.
+        elsewhere: bookings of this patient in rooms of other nodes, while their leases last.
+        other_treatments_that_day: other treatments of this patient on the booking's local day, in all rooms.
+        reach: what the node has of the world outside.
     """
 
     now: datetime
@@ -138,6 +143,10 @@ class Facts(_Fact):
     known: tuple[Known, ...] = ()
     device: DeviceFacts = DeviceFacts()
     limits: Limits = Limits()
+    released: bool = False
+    elsewhere: tuple[OtherBooking, ...] = ()
+    other_treatments_that_day: int = 0
+    reach: Reach = Reach()
 
     @property
     def today(self) -> date:
@@ -220,24 +229,6 @@ def check_standing(facts: Facts, kind: SessionKind, booked_version: int | None) 
         )
 
 
-def check_knowledge(facts: Facts) -> None:
-    """Refuse to start on old knowledge of a service that a start needs.
-
-    Raises:
-        StaleKnowledge: names the service, the age and the limit.
-    """
-    for service in NEEDED_SERVICES:
-        ages = [known.age_s for known in facts.known if known.source.split("/")[3:4] == [service]]
-        oldest_s = max(ages, default=float("inf"))
-        if oldest_s > facts.limits.max_knowledge_age_s:
-            age = f"{oldest_s:.0f} s old" if ages and oldest_s < 1e9 else "not there yet"  # noqa: PLR2004 - "never"
-            raise StaleKnowledge(
-                f"What this room knows of {service} is {age}; {facts.limits.max_knowledge_age_s:g} s is the limit for "
-                f"a start. Check the network and {service}, and try again.",
-                service=service,
-            )
-
-
 def check_complete(facts: Facts, booking: Booking) -> TreatmentOrder | MeasurementOrder:
     """Return the signed order of a booking whose patient consents and is indicated (ST-02).
 
@@ -303,13 +294,24 @@ def _supervises(facts: Facts, person_id: str) -> bool:
     return facts.roster.on_duty(person_id, facts.now)
 
 
-def check_grant(facts: Facts, operator: Actor) -> None:
-    """Refuse when the grant of a running session is known to have ended (INV-4).
+def check_grant(facts: Facts, operator: Actor, until: datetime | None, *, revoked: bool) -> None:
+    """Refuse when the grant of a session has ended (INV-4).
+
+    Args:
+        facts: what is known.
+        operator: whose grant it is.
+        until: its end; None for none.
+        revoked: a supervisor ended it.
 
     Raises:
+        GrantEnded: it was revoked, or its time is over.
         SupervisionMissing: the supervisor is off duty.
         OperatorRegistrationEnded: the operator's registration ended.
     """
+    if revoked:
+        raise GrantEnded("A supervisor ended the grant of this session. Stop it; somebody else may open a new booking.")
+    if until is not None and facts.now >= until:
+        raise GrantEnded(f"The grant of this session ended at {until.isoformat()}. Stop it, and book a new one.")
     try:
         check_people(facts, operator, operator.supervisor_id)
     except (RegistrationNotVerified, ProfessionNotAllowed, BigNumberInvalid) as error:

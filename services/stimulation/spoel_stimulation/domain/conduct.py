@@ -121,7 +121,7 @@ def check_running(state: SessionState, facts: Facts) -> None:
         raise TrainUnderWay("The last train has not ended yet.")
     opened = state.session
     conditions.check_standing(facts, opened.kind, opened.prescription_version)
-    conditions.check_grant(facts, state.operator)
+    check_grant(state, facts)
     conditions.check_room(facts)
     conditions.check_device(facts, state.order, enabled=True)
 
@@ -136,7 +136,16 @@ def check_going_on(state: SessionState, facts: Facts) -> None:
         return
     opened = state.session
     conditions.check_standing(facts, opened.kind, opened.prescription_version)
-    conditions.check_grant(facts, state.operator)
+    check_grant(state, facts)
+
+
+def check_grant(state: SessionState, facts: Facts) -> None:
+    """Refuse when the grant under which the session is run has ended.
+
+    Raises:
+        RoomRefusal: with its ``interlock``.
+    """
+    conditions.check_grant(facts, state.operator, state.session.grant_until, revoked=state.grant_revoked)
 
 
 def authorised(state: SessionState, train: NextTrain, train_id: str, facts: Facts) -> TrainAuthorised:

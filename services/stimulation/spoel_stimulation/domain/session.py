@@ -4,9 +4,10 @@ from spoel_common.errors import NotAllowed
 from spoel_common.events import EventData
 from spoel_common.people import Actor, acts
 from spoel_stimulation import commands as asked
-from spoel_stimulation.domain import conditions
+from spoel_stimulation.domain import conditions, offline
 from spoel_stimulation.domain.conditions import Facts
-from spoel_stimulation.domain.conduct import authorised, check_running, closing, ids_of
+from spoel_stimulation.domain.conduct import authorised, check_grant, check_running, closing, ids_of
+from spoel_stimulation.domain.grant import grant_until
 from spoel_stimulation.domain.identity import IdentityStrip, check_identity, check_site
 from spoel_stimulation.domain.refusals import (
     EarProtectionMissing,
@@ -54,7 +55,8 @@ def open_session(state: SessionState, command: asked.OpenSession, by: Actor, fac
     booking = conditions.check_booking(facts, command.session_id)
     conditions.check_booked_for_today(facts, booking)
     conditions.check_standing(facts, booking.kind, booking.prescription_version)
-    conditions.check_knowledge(facts)
+    reach = offline.check_reach(facts, booking, asked_again=command.consent_asked_again)
+    offline.check_lease(facts, booking)
     order = conditions.check_complete(facts, booking)
     role = conditions.check_people(facts, by, command.supervisor_id)
     conditions.check_room(facts)
@@ -80,6 +82,9 @@ def open_session(state: SessionState, command: asked.OpenSession, by: Actor, fac
             prescription_version=booking.prescription_version if treatment else None,
             measurement_order_id=booking.measurement_order_id if measurement else None,
             known=conditions.ages_for_record(facts.known),
+            grant_until=grant_until(facts.now, facts.limits),
+            offline=reach.offline,
+            consent_asked_again=reach.consent_asked_again,
         )
     ]
 
@@ -117,7 +122,7 @@ def check_arm(state: SessionState, command: asked.Arm, by: Actor, facts: Facts) 
     """
     state.require(Act.ARM)
     _check_ears(ear_protection=command.ear_protection)
-    _check_start(state, by, facts)
+    _check_start(state, by, facts, asked_again=command.consent_asked_again)
     _check_order(facts, state.order)
 
 
@@ -136,19 +141,21 @@ def record_armed(state: SessionState, command: asked.RecordArmed) -> list[EventD
             settings=command.settings,
             coil_model=command.coil_model,
             percent_mso=command.percent_mso,
+            consent_asked_again=command.consent_asked_again,
         )
     ]
 
 
-def start(state: SessionState, by: Actor, facts: Facts) -> list[EventData]:
+def start(state: SessionState, command: asked.Start, by: Actor, facts: Facts) -> list[EventData]:
     """Start an armed session.
 
     Raises:
         SpoelError: a start condition does not hold.
     """
     state.require(Act.START)
-    _check_start(state, by, facts, enabled=True)
-    return [SessionStarted(**ids_of(state))]
+    asked_again = command.consent_asked_again
+    reach = _check_start(state, by, facts, enabled=True, asked_again=asked_again)
+    return [SessionStarted(**ids_of(state), offline=reach.offline, consent_asked_again=asked_again)]
 
 
 def pause(state: SessionState, command: asked.Pause, by: Actor) -> list[EventData]:
@@ -166,10 +173,11 @@ def resume(state: SessionState, command: asked.Resume, by: Actor, facts: Facts) 
     """
     state.require(Act.RESUME)
     _check_ears(ear_protection=command.ear_protection)
-    _check_start(state, by, facts, enabled=True)
+    _check_start(state, by, facts, enabled=True, asked_again=command.consent_asked_again)
     if state.open_train is not None:
         raise TrainUnderWay("The last train has not ended yet. Try again in a moment.")
-    return [SessionResumed(**ids_of(state), ear_protection=True)]
+    again = command.consent_asked_again
+    return [SessionResumed(**ids_of(state), ear_protection=True, consent_asked_again=again)]
 
 
 def stop(state: SessionState, command: asked.Stop, by: Actor) -> list[EventData]:
@@ -277,6 +285,7 @@ def _check_operator(state: SessionState, by: Actor, facts: Facts) -> None:
     opened = state.session
     if by.person_id != opened.operator_id:
         raise NotTheOperator("Another person opened this session and runs it. Stop it, or ask them.")
+    check_grant(state, facts)
     conditions.check_people(facts, by, opened.supervisor_id)
 
 
@@ -287,12 +296,17 @@ def _check_ears(*, ear_protection: bool) -> None:
         )
 
 
-def _check_start(state: SessionState, by: Actor, facts: Facts, *, enabled: bool = False) -> None:
+def _check_start(
+    state: SessionState, by: Actor, facts: Facts, *, asked_again: bool, enabled: bool = False
+) -> offline.Start:
+    """Look at every start condition again; a session that began before the room was cut off goes on as one."""
     opened = state.session
     booking = conditions.check_booking(facts, opened.session_id)
     conditions.check_standing(facts, opened.kind, opened.prescription_version)
-    conditions.check_knowledge(facts)
+    asked_again = asked_again or state.consent_asked_again
+    reach = offline.check_reach(facts, booking, asked_again=asked_again, new=not state.trains)
     conditions.check_complete(facts, booking)
     _check_operator(state, by, facts)
     conditions.check_room(facts)
     conditions.check_device(facts, state.order, enabled=enabled)
+    return reach

@@ -16,6 +16,7 @@ from spoel_stimulation.events import (
     Response,
     SessionArmed,
     SessionClosed,
+    SessionGrantRevoked,
     SessionOpened,
     SessionPaused,
     SessionResumed,
@@ -146,6 +147,8 @@ class SessionState(BaseModel):
         train_interval_s: onset to onset in force; None in a measurement.
         trains: authorised trains in their order.
         reason: of the last pause or of the end.
+        consent_asked_again: the patient was asked again in this session, the room being cut off.
+        grant_revoked: a supervisor ended the grant under which it is run.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -157,6 +160,8 @@ class SessionState(BaseModel):
     train_interval_s: float | None = None
     trains: tuple[Train, ...] = ()
     reason: str | None = None
+    consent_asked_again: bool = False
+    grant_revoked: bool = False
 
     @property
     def session(self) -> SessionOpened:
@@ -259,14 +264,17 @@ def evolve(state: SessionState, event: EventData) -> SessionState:  # noqa: C901
         case IdentityConfirmed():
             return _moved(state, Act.CONFIRM_IDENTITY)
         case SessionArmed():
-            return _moved(state, Act.ARM)
+            return _asked_again(_moved(state, Act.ARM), event.consent_asked_again)
         case SessionStarted():
-            return _moved(state, Act.START)
+            return _asked_again(_moved(state, Act.START), event.consent_asked_again)
         case SessionPaused(by=by, reason=reason):
             act = Act.PAUSE if by == "operator" else Act.INTERRUPT
             return _moved(state, act).model_copy(update={"reason": reason})
         case SessionResumed():
-            return _moved(state, Act.RESUME).model_copy(update={"reason": None})
+            resumed = _moved(state, Act.RESUME).model_copy(update={"reason": None})
+            return _asked_again(resumed, event.consent_asked_again)
+        case SessionGrantRevoked():
+            return state.model_copy(update={"grant_revoked": True})
         case TrainAuthorised():
             return _authorised(state, event)
         case TrainDelivered():
@@ -283,12 +291,17 @@ def evolve(state: SessionState, event: EventData) -> SessionState:  # noqa: C901
             return state
 
 
+def _asked_again(state: SessionState, asked: bool) -> SessionState:  # noqa: FBT001 - a fact of the event
+    return state.model_copy(update={"consent_asked_again": state.consent_asked_again or asked})
+
+
 def _moved(state: SessionState, act: Act) -> SessionState:
     return state.model_copy(update={"phase": TRANSITIONS[state.phase][act]})
 
 
 def _opened(state: SessionState, event: SessionOpened) -> SessionState:
-    opened = _moved(state, Act.OPEN).model_copy(update={"opened": event})
+    update = {"opened": event, "consent_asked_again": event.consent_asked_again}
+    opened = _moved(state, Act.OPEN).model_copy(update=update)
     order = event.treatment_order
     if order is None:
         return opened
