@@ -280,7 +280,8 @@ async def start(work: Work, session_id: str, command: asked.Start, look: Look) -
     around = look()
     loaded = await load_opened(work, session_id)
     facts = await gather(work, around, session_id, loaded.state)
-    after = await append(work, around, session_id, loaded, session.start(loaded.state, command, work.actor, facts))
+    events = session.start(loaded.state, work.actor, facts, asked_again=command.consent_asked_again)
+    after = await append(work, around, session_id, loaded, events)
     return describe(after.state, around.limits)
 
 

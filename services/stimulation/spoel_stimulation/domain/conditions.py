@@ -294,24 +294,30 @@ def _supervises(facts: Facts, person_id: str) -> bool:
     return facts.roster.on_duty(person_id, facts.now)
 
 
-def check_grant(facts: Facts, operator: Actor, until: datetime | None, *, revoked: bool) -> None:
-    """Refuse when the grant of a session has ended (INV-4).
+def check_grant_lasts(facts: Facts, until: datetime | None, *, revoked: bool) -> None:
+    """Refuse when the grant of a session has ended by itself or by a supervisor (INV-4).
 
     Args:
         facts: what is known.
-        operator: whose grant it is.
         until: its end; None for none.
         revoked: a supervisor ended it.
 
     Raises:
         GrantEnded: it was revoked, or its time is over.
-        SupervisionMissing: the supervisor is off duty.
-        OperatorRegistrationEnded: the operator's registration ended.
     """
     if revoked:
         raise GrantEnded("A supervisor ended the grant of this session. Stop it; somebody else may open a new booking.")
     if until is not None and facts.now >= until:
         raise GrantEnded(f"The grant of this session ended at {until.isoformat()}. Stop it, and book a new one.")
+
+
+def check_grant(facts: Facts, operator: Actor) -> None:
+    """Refuse when what the grant of a running session rests on is known to have ended (INV-4).
+
+    Raises:
+        SupervisionMissing: the supervisor is off duty.
+        OperatorRegistrationEnded: the operator's registration ended.
+    """
     try:
         check_people(facts, operator, operator.supervisor_id)
     except (RegistrationNotVerified, ProfessionNotAllowed, BigNumberInvalid) as error:

@@ -145,7 +145,17 @@ def check_grant(state: SessionState, facts: Facts) -> None:
     Raises:
         RoomRefusal: with its ``interlock``.
     """
-    conditions.check_grant(facts, state.operator, state.session.grant_until, revoked=state.grant_revoked)
+    check_grant_lasts(state, facts)
+    conditions.check_grant(facts, state.operator)
+
+
+def check_grant_lasts(state: SessionState, facts: Facts) -> None:
+    """Refuse when the grant was revoked or its time is over.
+
+    Raises:
+        GrantEnded: as it says.
+    """
+    conditions.check_grant_lasts(facts, state.session.grant_until, revoked=state.grant_revoked)
 
 
 def authorised(state: SessionState, train: NextTrain, train_id: str, facts: Facts) -> TrainAuthorised:

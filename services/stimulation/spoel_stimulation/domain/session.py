@@ -6,7 +6,7 @@ from spoel_common.people import Actor, acts
 from spoel_stimulation import commands as asked
 from spoel_stimulation.domain import conditions, offline
 from spoel_stimulation.domain.conditions import Facts
-from spoel_stimulation.domain.conduct import authorised, check_grant, check_running, closing, ids_of
+from spoel_stimulation.domain.conduct import authorised, check_grant_lasts, check_running, closing, ids_of
 from spoel_stimulation.domain.grant import grant_until
 from spoel_stimulation.domain.identity import IdentityStrip, check_identity, check_site
 from spoel_stimulation.domain.refusals import (
@@ -146,14 +146,13 @@ def record_armed(state: SessionState, command: asked.RecordArmed) -> list[EventD
     ]
 
 
-def start(state: SessionState, command: asked.Start, by: Actor, facts: Facts) -> list[EventData]:
+def start(state: SessionState, by: Actor, facts: Facts, *, asked_again: bool = False) -> list[EventData]:
     """Start an armed session.
 
     Raises:
         SpoelError: a start condition does not hold.
     """
     state.require(Act.START)
-    asked_again = command.consent_asked_again
     reach = _check_start(state, by, facts, enabled=True, asked_again=asked_again)
     return [SessionStarted(**ids_of(state), offline=reach.offline, consent_asked_again=asked_again)]
 
@@ -285,7 +284,7 @@ def _check_operator(state: SessionState, by: Actor, facts: Facts) -> None:
     opened = state.session
     if by.person_id != opened.operator_id:
         raise NotTheOperator("Another person opened this session and runs it. Stop it, or ask them.")
-    check_grant(state, facts)
+    check_grant_lasts(state, facts)
     conditions.check_people(facts, by, opened.supervisor_id)
 
 
