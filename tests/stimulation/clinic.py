@@ -76,11 +76,12 @@ class Clinic:
         self.clock = clock
         self.strips = {}
         self.knowledge_age_s = 0.5
+        self.verifier = Tokens()
 
     @asynccontextmanager
     async def opened(self):
         self.node = self.make_node()
-        self.app = build_app(self.settings, verifier=Tokens(), node=self.node)
+        self.app = build_app(self.settings, verifier=self.verifier, node=self.node)
         async with self.app.router.lifespan_context(self.app):
             transport = httpx.ASGITransport(self.app)
             async with httpx.AsyncClient(transport=transport, base_url="http://test", timeout=WAIT_S) as self.client:

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -30,8 +31,11 @@ from spoel_stimulation.strips import STRIP_TTL_S, Strips, bucket_name, room_key
 
 Knowledge = Callable[[], tuple[Known, ...]]
 
-STRIPS_EVERY_S = 10.0
-"""How often a room looks for the strips of its day: of one that is booked later, the room may be cut off before."""
+STRIPS_EVERY_S = 2.0
+"""How often a room looks for strips of its day that it has not yet: it may be cut off at any moment."""
+
+STRIPS_ANEW_EVERY = 15
+"""At every so manieth look the others are fetched again too: they may have been deleted."""
 
 _log = structlog.get_logger(__name__)
 
@@ -111,12 +115,14 @@ class Node:
 
     async def keep_strips(self, runtime: Runtime) -> None:
         """Keep the sealed strips of the day's bookings at hand, for as long as they can be had."""
-        while True:
+        for look in itertools.count():
+            anew = look % STRIPS_ANEW_EVERY == 0
             async with runtime.database.read() as conn:
                 booked = await site.bookings_of_the_day(conn, self.own_rooms, utc_now(runtime.clock))
             for room_id, strips in self.strips.items():
                 try:
-                    await strips.keep([booking.session_id for booking in booked if booking.room_id == room_id])
+                    of_room = [booking.session_id for booking in booked if booking.room_id == room_id]
+                    await strips.keep(of_room, anew=anew)
                 except SpoelError as error:
                     _log.debug("strips.not-kept", room=room_id, reason=error.detail)
             await asyncio.sleep(STRIPS_EVERY_S)

@@ -76,10 +76,14 @@ class Strips:
         self._fetch = fetch
         self._kept: dict[str, bytes] = {}
 
-    async def keep(self, session_ids: Collection[str]) -> None:
+    async def keep(self, session_ids: Collection[str], *, anew: bool) -> None:
         """Fetch the strips of these bookings of the day while they can be had, and drop all others.
 
         They stay as they came, sealed, and in memory: for a session that begins while the room is cut off.
+
+        Args:
+            session_ids: the bookings.
+            anew: fetch those again that are kept already: they may have been changed or deleted.
 
         Raises:
             SpoelError: the bucket is not reached.
@@ -87,15 +91,18 @@ class Strips:
         for session_id in set(self._kept) - set(session_ids):
             self.drop(session_id)
         for session_id in session_ids:
-            sealed = await self._fetch(self._at(session_id))
-            if sealed is not None:
-                self._kept[session_id] = sealed
-            else:
-                self.drop(session_id)
+            if anew or session_id not in self._kept:
+                self._note(session_id, await self._fetch(self._at(session_id)))
 
     def drop(self, session_id: str) -> None:
         """Keep the strip of a session no longer."""
         self._kept.pop(session_id, None)
+
+    def _note(self, session_id: str, sealed: bytes | None) -> None:
+        if sealed is None:
+            self.drop(session_id)
+        else:
+            self._kept[session_id] = sealed
 
     def _at(self, session_id: str) -> str:
         return f"{self._room_id}.{session_id}"

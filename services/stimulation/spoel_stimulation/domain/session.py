@@ -56,11 +56,11 @@ def open_session(state: SessionState, command: asked.OpenSession, by: Actor, fac
     conditions.check_booked_for_today(facts, booking)
     conditions.check_standing(facts, booking.kind, booking.prescription_version)
     reach = offline.check_reach(facts, booking, asked_again=command.consent_asked_again)
-    offline.check_lease(facts, booking)
     order = conditions.check_complete(facts, booking)
     role = conditions.check_people(facts, by, command.supervisor_id)
     conditions.check_room(facts)
     conditions.check_free(facts)
+    offline.check_lease(facts, booking)
     conditions.check_device(facts, order)
     _check_order(facts, order)
     treatment = order if isinstance(order, TreatmentOrder) else None
