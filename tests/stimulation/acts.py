@@ -40,6 +40,9 @@ ASK = {
     Act.RESUME: lambda its: session.resume(
         its.state, asked.Resume(ear_protection=True), OPERATOR, around(its, enabled=True)
     ),
+    Act.PLACE_COIL: lambda its: session.place_coil(
+        its.state, asked.PlaceCoil(side_or_site="left", ear_protection=True), OPERATOR, around(its)
+    ),
     Act.STOP: lambda its: session.stop(its.state, asked.Stop(reason="other"), OPERATOR),
     Act.CHANGE_PARAMETER: changed,
     Act.STIMULATE: lambda its: session.stimulate(
@@ -49,6 +52,7 @@ ASK = {
         its.state, "t", asked.AnswerStimulus(response="yes"), OPERATOR, around(its)
     ),
     Act.AUTHORISE_TRAIN: lambda its: its.authorise("t", around(its, enabled=True)),
+    Act.AWAIT_COIL: lambda its: conduct.await_coil(its.state),
     Act.INTERRUPT: lambda its: conduct.interrupt(its.state, asked.Interrupt(reason="link-lost")),
     Act.CLOSE: lambda its: conduct.close(its.state, asked.Close(reason="consent-withdrawn")),
 }

@@ -10,8 +10,9 @@ from spoel_stimulation.domain.conditions import Booking, DeviceFacts, Facts, Ord
 from spoel_stimulation.domain.identity import IdentityStrip
 from spoel_stimulation.domain.roster import RosterState
 from spoel_stimulation.domain.state import SessionState, evolve
+from spoel_stimulation.domain.trains import device_pattern, next_train
 from spoel_stimulation.events import DeviceSettings, Known
-from spoel_stimulation.orders import MeasurementOrder, Pattern, TreatmentOrder
+from spoel_stimulation.orders import Block, MeasurementOrder, Pattern, TreatmentOrder
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 TODAY = date(2026, 11, 22)
@@ -91,6 +92,34 @@ def treatment_order(pattern=PATTERN_10HZ, threshold=50, percent=120.0, floor=80.
             **changes,
         }
     )
+
+
+def block(site="left-dlpfc", pattern=PATTERN_ITBS, threshold=40, percent=100.0, **changes):
+    """Return a further block: by default theta burst on the left, with a threshold of its own."""
+    return Block.model_validate(
+        {
+            "site": site,
+            "muscle": "right-apb",
+            "pattern": pattern.model_dump(),
+            "percent_rmt": percent,
+            "floor_percent_rmt": 80.0,
+            "ceiling_percent_rmt": 120.0,
+            "threshold_id": "threshold-2",
+            "threshold_percent_mso": threshold,
+            "percent_mso": set_percent_mso(percent, threshold),
+            "floor_percent_mso": set_percent_mso(80.0, threshold),
+            "ceiling_percent_mso": set_percent_mso(120.0, threshold),
+            **changes,
+        }
+    )
+
+
+def bilateral_order(first=PATTERN_1HZ, second=None):
+    """Return an order of two blocks: the right side first, then the left."""
+    second = second or block(pattern=PATTERN_ITBS.model_copy(update={"trains": 2}))
+    pulses = first.pulses + second.pattern.pulses
+    changes = {"site": "right-dlpfc", "pulses": pulses, "muscle": "left-apb", "further_blocks": [second.model_dump()]}
+    return treatment_order(first, **changes)
 
 
 def measurement_order(**changes):
@@ -201,8 +230,10 @@ class Story:
         return self.then(session.open_session(self.state, command, self.by, self.facts()))
 
     def identified(self):
-        said = SAID if self.kind == "treatment" else SAID.model_copy(update={"protocol_id": None})
-        return self.opened().then(session.confirm_identity(self.state, said, self.by, self.facts(), STRIP))
+        self.opened()
+        protocol_id = SAID.protocol_id if self.kind == "treatment" else None
+        said = SAID.model_copy(update={"protocol_id": protocol_id, "side_or_site": self.state.order.site})
+        return self.then(session.confirm_identity(self.state, said, self.by, self.facts(), STRIP))
 
     def armed(self):
         self.identified()
@@ -218,13 +249,29 @@ class Story:
     def interrupted(self):
         return self.running().then(conduct.interrupt(self.state, asked.Interrupt(reason="device-fault")))
 
+    def through_block(self):
+        """Deliver every train of the block that is given."""
+        pattern = device_pattern(self.state.block, 10.0)
+        for train in range(pattern.trains):
+            self.train(f"train-{self.state.block_index}-{train}", total=1000 + self.state.pulses_delivered)
+        return self
+
+    def awaiting_coil(self):
+        return self.running().through_block().then(conduct.await_coil(self.state))
+
     def closed(self):
         return self.opened().then(session.stop(self.state, asked.Stop(reason="technical"), self.by))
 
     def authorise(self, train_id, around=None):
         """Return the events of authorising the next train at the intensity in force."""
-        command = asked.AuthoriseTrain(train_id=train_id, percent_mso=self.state.percent_mso)
+        command = asked.AuthoriseTrain(train_id=train_id, percent_mso=self.next_percent_mso())
         return conduct.authorise_train(self.state, command, around or self.armed_facts())
+
+    def next_percent_mso(self):
+        """Return the intensity of the next train; that in force where there is none."""
+        block = self.state.block if self.state.opened else None
+        train = None if block is None else next_train(self.state, device_pattern(block, 10.0))
+        return self.state.percent_mso if train is None else train.percent_mso
 
     def train(self, train_id="train-1", outcome="complete", pulses=None, total=1000):
         """Authorise the next train and record its end."""
@@ -233,7 +280,7 @@ class Story:
         around = self.armed_facts(device=device(enabled=True, total_pulses=total))
         self.then(
             conduct.authorise_train(
-                self.state, asked.AuthoriseTrain(train_id=train_id, percent_mso=self.state.percent_mso), around
+                self.state, asked.AuthoriseTrain(train_id=train_id, percent_mso=self.next_percent_mso()), around
             )
         )
         return self.ended(outcome, pulses)

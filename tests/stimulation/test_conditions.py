@@ -192,7 +192,7 @@ def test_every_field_of_the_thresholds_key_changed_in_turn_is_refused(field):
     other = "monophasic" if field == "waveform" else "reverse" if field == "current_direction" else "another"
     measured = ThresholdKey.model_validate(KEY | {field: other})
     with pytest.raises(refusals.ThresholdKeyMismatch) as caught:
-        opened(facts(order=with_order(threshold_key=measured)))
+        opened(facts(order=with_order(threshold_keys={"threshold-1": measured})))
     assert caught.value.facts["fields"] == [field]
 
 

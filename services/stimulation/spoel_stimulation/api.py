@@ -251,6 +251,12 @@ async def post_resume(command: asked.Resume, its: SessionDep) -> Response:
     return await its.run(lambda work: handlers.resume(work, its.session_id, command, its.look), wake=True)
 
 
+@router.post("/sessions/{session_id}/place-coil", response_model=SessionAnswer, tags=["sessions"])
+async def post_place_coil(command: asked.PlaceCoil, its: SessionDep) -> Response:
+    """Say at which side or site the coil was placed for the next block; then arm, and resume."""
+    return await its.run(lambda work: handlers.place_coil(work, its.session_id, command, its.look))
+
+
 @router.post("/sessions/{session_id}/stop", response_model=StopAnswer, tags=["sessions"])
 async def post_stop(command: asked.Stop, its: SessionDep) -> Response:
     """Disarm at once and close the session. The device's own stop and lifting the coil come first."""

@@ -64,10 +64,12 @@ class Arm(Command):
 
     Attributes:
         ear_protection: everyone in the room, patient and operator, wears ear protection.
+        blind_code: in a blinded trial the patient's code, as the operator entered it at the stimulator.
         consent_asked_again: the patient was asked for consent again; needed where the room is cut off.
     """
 
     ear_protection: Annotated[bool, Field(strict=True)] = False
+    blind_code: Annotated[str, Field(max_length=40)] | None = None
     consent_asked_again: Annotated[bool, Field(strict=True)] = False
 
 
@@ -97,6 +99,18 @@ class Resume(Command):
 
     ear_protection: Annotated[bool, Field(strict=True)] = False
     consent_asked_again: Annotated[bool, Field(strict=True)] = False
+
+
+class PlaceCoil(Command):
+    """Say where the coil was placed for the next block.
+
+    Attributes:
+        side_or_site: ``left`` or ``right``, or the site's full name: chosen by the operator, never filled in.
+        ear_protection: everyone in the room, patient and operator, wears ear protection.
+    """
+
+    side_or_site: Literal["left", "right"] | Site
+    ear_protection: Annotated[bool, Field(strict=True)] = False
 
 
 class Stop(Command):

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, JsonValue, model_validator
 
 from spoel_common.events import Catalogue, EventData, UtcTime, gap_detected, parked_event_discarded
-from spoel_stimulation.orders import MeasurementOrder, Part, TreatmentOrder
+from spoel_stimulation.orders import MeasurementOrder, Part, Site, TreatmentOrder
 
 SessionKind = Literal["measurement", "treatment"]
 Response = Literal["yes", "no", "repeat"]
@@ -211,6 +211,7 @@ class SessionOpened(SessionEvent):
     """
 
     event_name: ClassVar[str] = "session-opened"
+    event_version: ClassVar[int] = 2
 
     kind: SessionKind
     operator_id: str
@@ -243,14 +244,22 @@ class IdentityConfirmed(SessionEvent):
 
 
 class SessionArmed(SessionEvent):
-    """Every setting was written and read back, and the device is enabled."""
+    """Every setting was written and read back, and the device is enabled.
+
+    Attributes:
+        settings: empty in a blinded session.
+        percent_mso: None in a blinded session.
+        sealed_output: in a blinded session what could tell the condition, sealed to the patient (ST-09).
+    """
 
     event_name: ClassVar[str] = "session-armed"
+    event_version: ClassVar[int] = 2
 
     ear_protection: Literal[True]
     settings: DeviceSettings
     coil_model: str
-    percent_mso: int
+    percent_mso: int | None
+    sealed_output: str | None = None
     consent_asked_again: bool = False
 
 
@@ -308,6 +317,8 @@ class TrainAuthorised(SessionEvent):
         planned_onset_at: clock time at which the train was due.
         device_total_pulses_before: the device's counter, to close the gap with after a crash; None on a device without.
         block: which block of the order, from 0.
+        percent_mso: None in a blinded session.
+        sealed_output: in a blinded session what could tell the condition, sealed to the patient (ST-09).
     """
 
     event_name: ClassVar[str] = "train-authorised"
@@ -316,7 +327,7 @@ class TrainAuthorised(SessionEvent):
     train_id: str
     train_index: int = Field(ge=0)
     pulses: int = Field(ge=1)
-    percent_mso: int = Field(ge=0, le=100)
+    percent_mso: int | None = Field(ge=0, le=100)
     bursts: int = Field(ge=1)
     pulses_per_burst: int = Field(ge=1)
     burst_interval_s: float
@@ -325,6 +336,7 @@ class TrainAuthorised(SessionEvent):
     device_total_pulses_before: int | None = Field(ge=0)
     known: tuple[Known, ...]
     block: int = Field(default=0, ge=0)
+    sealed_output: str | None = None
 
 
 class TrainDelivered(SessionEvent):
@@ -332,11 +344,12 @@ class TrainDelivered(SessionEvent):
 
     Attributes:
         pulses: pulses that were delivered.
-        percent_mso: the set point, which was read back before the start.
+        percent_mso: the set point, which was read back before the start; None in a blinded session.
         device_total_pulses_after: the device's counter; None on a device without one.
         evidence: from the device's frames and counter, from the counter alone, or from what its status said.
         first_onset_at: clock time of the first pulse; None if there was none or it was not seen.
-        realised: what the device says that it gave; None where it does not tell.
+        realised: what the device says that it gave; None where it does not tell, and in a blinded session.
+        sealed_output: in a blinded session what could tell the condition, sealed to the patient (ST-09).
     """
 
     event_name: ClassVar[str] = "train-delivered"
@@ -346,12 +359,13 @@ class TrainDelivered(SessionEvent):
     train_index: int
     outcome: TrainOutcome
     pulses: int = Field(ge=0)
-    percent_mso: int
+    percent_mso: int | None
     device_total_pulses_after: int | None
     evidence: Evidence
     first_onset_at: UtcTime | None = None
     ended_at: UtcTime
     realised: Realised | None = None
+    sealed_output: str | None = None
 
 
 class TrainOutcomeUnknown(SessionEvent):
@@ -366,7 +380,12 @@ class TrainOutcomeUnknown(SessionEvent):
 
 
 class ParameterChanged(SessionEvent):
-    """The operator changed a parameter within the signed band (ST-05)."""
+    """The operator changed a parameter within the signed band (ST-05).
+
+    Attributes:
+        from_percent_mso: for an intensity, the output before; ``to_percent_mso`` after. None in a blinded session.
+        sealed_output: in a blinded session what could tell the condition, sealed to the patient (ST-09).
+    """
 
     event_name: ClassVar[str] = "parameter-changed"
 
@@ -377,6 +396,31 @@ class ParameterChanged(SessionEvent):
     to_percent_mso: int | None = None
     reason: ChangeReason
     from_train_index: int
+    sealed_output: str | None = None
+
+
+class CoilAwaited(SessionEvent):
+    """A block ended and the next is at another site: disarmed, until the coil is placed there (HZ-03).
+
+    Attributes:
+        block: the block that is waited for, from 0.
+        site: where it is.
+    """
+
+    event_name: ClassVar[str] = "coil-awaited"
+
+    block: int = Field(ge=1)
+    site: Site
+
+
+class CoilPlaced(SessionEvent):
+    """The operator chose the side, or site, at which the coil was placed, and it is the block's."""
+
+    event_name: ClassVar[str] = "coil-placed"
+
+    block: int = Field(ge=1)
+    site: Site
+    ear_protection: Literal[True]
 
 
 class StimulusAnswered(SessionEvent):
@@ -496,11 +540,18 @@ SESSION_EVENTS: Catalogue[EventData] = Catalogue(
         TrainDelivered,
         TrainOutcomeUnknown,
         ParameterChanged,
+        CoilAwaited,
+        CoilPlaced,
         StimulusAnswered,
         SessionClosed,
         SessionGrantRevoked,
     ],
-    {("stimulation", "train-authorised", 1): dict, ("stimulation", "train-delivered", 1): dict},
+    {
+        ("stimulation", "session-opened", 1): dict,
+        ("stimulation", "session-armed", 1): dict,
+        ("stimulation", "train-authorised", 1): dict,
+        ("stimulation", "train-delivered", 1): dict,
+    },
 )
 ROSTER_EVENTS: Catalogue[EventData] = Catalogue([SupervisionStarted, SupervisionEnded])
 LEASE_EVENTS: Catalogue[EventData] = Catalogue([LeaseReleased])

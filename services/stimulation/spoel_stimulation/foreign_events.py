@@ -11,11 +11,32 @@ from pydantic import ConfigDict
 from spoel_common.events import Catalogue, ForeignEvent, UtcTime
 from spoel_common.people import Profession
 from spoel_stimulation.events import SessionKind
-from spoel_stimulation.orders import MeasurementOrder, Pattern, ThresholdKey, TreatmentOrder
+from spoel_stimulation.orders import Blinding, Block, MeasurementOrder, Pattern, RampUp, ThresholdKey, TreatmentOrder
 
 
 class SignedPattern(Pattern):
     """A pattern as planning wrote it."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class SignedRampUp(RampUp):
+    """A ramp-up as planning wrote it."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class SignedBlock(Block):
+    """A block as planning wrote it."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    pattern: SignedPattern
+    ramp_up: SignedRampUp | None = None
+
+
+class SignedBlinding(Blinding):
+    """A blinding as planning wrote it."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -26,6 +47,9 @@ class SignedTreatmentOrder(TreatmentOrder):
     model_config = ConfigDict(extra="ignore")
 
     pattern: SignedPattern
+    ramp_up: SignedRampUp | None = None
+    further_blocks: tuple[SignedBlock, ...] = ()
+    blinding: SignedBlinding | None = None
 
 
 class SignedMeasurementOrder(MeasurementOrder):
@@ -142,6 +166,7 @@ class PrescriptionSigned(PlanningEvent):
     """A version of a prescription holds; it supersedes every lower one."""
 
     event_name: ClassVar[str] = "prescription-signed"
+    event_version: ClassVar[int] = 2
 
     prescription_id: str
     version: int
@@ -199,7 +224,8 @@ CATALOGUE: Catalogue[ForeignEvent] = Catalogue(
         PrescriptionWithdrawn,
         SessionBooked,
         SessionBookingCancelled,
-    ]
+    ],
+    {("planning", "prescription-signed", 1): dict},
 )
 """Every event of intake and planning that a room reads, in the newest version that it knows."""
 
@@ -242,6 +268,7 @@ class SessionOpenedElsewhere(ElsewhereEvent):
     """A session was taken into a room."""
 
     event_name: ClassVar[str] = "session-opened"
+    event_version: ClassVar[int] = 2
 
     session_id: str
     room_id: str
@@ -282,6 +309,7 @@ SITE_CATALOGUE: Catalogue[ForeignEvent] = Catalogue(
         SessionClosedElsewhere,
         LeaseReleasedElsewhere,
         ConsentWithdrawnElsewhere,
-    ]
+    ],
+    {("stimulation", "session-opened", 1): dict},
 )
 """Every event of other nodes that a room reads."""

@@ -8,10 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from spoel_common.errors import NotFound
 from spoel_common.events import EventData
 from spoel_common.people import check_act
+from spoel_common.sealing import seal
 from spoel_common.work import Aggregate, Loaded, Snapshots, Work
 from spoel_stimulation import commands as asked
 from spoel_stimulation import projections, site
-from spoel_stimulation.domain import conditions, conduct, grant, room, roster, session
+from spoel_stimulation.domain import blinding, conditions, conduct, grant, room, roster, session
 from spoel_stimulation.domain.conditions import Booking, DeviceFacts, Facts, Limits
 from spoel_stimulation.domain.identity import IdentityStrip
 from spoel_stimulation.domain.reach import Reach
@@ -29,7 +30,7 @@ SESSION = Aggregate(
     SessionState,
     evolve,
     SESSION_EVENTS,
-    Snapshots(SessionState, form=1, every=50),
+    Snapshots(SessionState, form=2, every=50),
     is_closed=lambda state: state.ended,
 )
 ROSTER = Aggregate("roster", RosterState, roster.evolve, ROSTER_EVENTS)
@@ -66,7 +67,12 @@ class Progress(BaseModel):
 
 
 class SessionAnswer(BaseModel):
-    """A session as it stands after a command."""
+    """A session as it stands after a command.
+
+    Attributes:
+        site: of the block that is given, or waited for.
+        block: its number, from 0, of ``blocks``.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -81,6 +87,9 @@ class SessionAnswer(BaseModel):
     operator_id: str
     supervisor_id: str | None
     progress: Progress
+    site: str
+    block: int
+    blocks: int
     percent_mso: int
     percent_rmt: float | None
     train_interval_s: float | None
@@ -118,10 +127,11 @@ def describe(state: SessionState, limits: Limits) -> SessionAnswer:
     """Return a session as answers show it."""
     opened = state.session
     order = state.order
+    blocks = order.blocks if isinstance(order, TreatmentOrder) else ()
     trains = (
-        device_pattern(order, limits.max_autonomous_s).trains
-        if isinstance(order, TreatmentOrder)
-        else order.max_stimuli
+        order.max_stimuli
+        if isinstance(order, MeasurementOrder)
+        else sum(device_pattern(block, limits.max_autonomous_s).trains for block in blocks)
     )
     return SessionAnswer(
         session_id=opened.session_id,
@@ -141,6 +151,9 @@ def describe(state: SessionState, limits: Limits) -> SessionAnswer:
             pulses_planned=state.pulses_planned,
             pulses_unknown=state.pulses_unknown,
         ),
+        site=(state.block or order).site,
+        block=state.block_index,
+        blocks=max(1, len(blocks)),
         percent_mso=state.percent_mso,
         percent_rmt=state.percent_rmt,
         train_interval_s=state.train_interval_s,
@@ -214,6 +227,11 @@ async def append_as(
     """Append a session's events under ids that were promised before."""
     simulated = around.device.simulated or None
     room_id = around.room_id
+    opened = loaded.state.opened
+    if opened is not None and loaded.state.blinded:
+        event_ids = event_ids or [work.new_event_id() for _ in events]
+        key = await projections.key_of(work.conn, opened.patient_id)
+        events = [_veiled(event, event_id, key) for event, event_id in zip(events, event_ids, strict=True)]
     after = await work.append(
         SESSION, session_id, loaded, events, event_ids=event_ids, room=room_id, simulated=simulated
     )
@@ -222,6 +240,18 @@ async def append_as(
         if isinstance(event, TrainAuthorised) and isinstance(after.state.order, MeasurementOrder):
             await projections.keep_stimulus(work.conn, event.train_id, after.state.order.order_id)
     return after
+
+
+def _veiled(event: EventData, event_id: str, patient_key: str | None) -> EventData:
+    """Return an event of a blinded session with what could tell the condition sealed to the patient (ST-09).
+
+    Of a patient who was erased there is no key any more: then it is left out, and pulses are counted all the same.
+    """
+    fields = blinding.revealing(event)
+    if not fields:
+        return event
+    sealed = None if patient_key is None else seal(blinding.text_of(fields), patient_key, event_id, event.event_type())
+    return blinding.veiled(event, sealed)
 
 
 # --- people's commands
@@ -299,6 +329,16 @@ async def resume(work: Work, session_id: str, command: asked.Resume, look: Look)
     loaded = await load_opened(work, session_id)
     facts = await gather(work, around, session_id, loaded.state)
     after = await append(work, around, session_id, loaded, session.resume(loaded.state, command, work.actor, facts))
+    return describe(after.state, around.limits)
+
+
+async def place_coil(work: Work, session_id: str, command: asked.PlaceCoil, look: Look) -> SessionAnswer:
+    """Take the operator's word of where the coil is for the next block."""
+    around = look()
+    loaded = await load_opened(work, session_id)
+    facts = await gather(work, around, session_id, loaded.state)
+    events = session.place_coil(loaded.state, command, work.actor, facts)
+    after = await append(work, around, session_id, loaded, events)
     return describe(after.state, around.limits)
 
 

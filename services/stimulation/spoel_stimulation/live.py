@@ -21,9 +21,10 @@ from spoel_common.cancellation import end
 from spoel_common.clock import Clock, utc_now
 from spoel_common.errors import SpoelError
 from spoel_common.runtime import Runtime
+from spoel_stimulation.domain.conditions import Limits
 from spoel_stimulation.domain.state import Phase, SessionState
 from spoel_stimulation.domain.trains import device_pattern, next_train
-from spoel_stimulation.orders import TreatmentOrder
+from spoel_stimulation.handlers import describe
 from spoel_stimulation.runner import Room
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class LiveRoom(_Part):
         latch: why the room is latched; null where it is not.
         train: the last train; null before the first.
         next_train_in_s: seconds of clock time until the next train is due; 0 where it is due; null where none is.
-        percent_mso: as the device tells it.
+        percent_mso: as the device tells it; null in a blinded session (ST-09).
     """
 
     room_id: str
@@ -208,15 +209,15 @@ class LiveBoard:
             "session_id": None if session is None else session.session.session_id,
             "reason": None if session is None else session.reason,
             "latch": None if latch is None else {"reason": latch.reason, "detail": latch.detail},
-            "train": None if session is None else train_of(session, around.limits.max_autonomous_s),
+            "train": None if session is None else train_of(session, around.limits),
             "pulses_delivered": None if session is None else session.pulses_delivered,
             "pulses_planned": None if session is None else session.pulses_planned,
-            "next_train_in_s": next_in_s(session, self._runtime.clock, around.limits.max_autonomous_s),
+            "next_train_in_s": next_in_s(session, self._runtime.clock, around.limits),
         }
         told_by_device = {
             "device_enabled": None if status is None else status.enabled,
             "coil_temperature_c": None if status is None else status.coil_temperature_c,
-            "percent_mso": None if status is None else status.percent_mso,
+            "percent_mso": None if status is None or (session is not None and session.blinded) else status.percent_mso,
         }
         feeds = [LiveFeed(source=known.source, age_s=round(known.age_s, 3)) for known in around.known]
         return LiveRoom.model_validate(
@@ -232,20 +233,20 @@ class LiveBoard:
         )
 
 
-def train_of(session: SessionState, max_autonomous_s: float) -> LiveTrain | None:
+def train_of(session: SessionState, limits: Limits) -> LiveTrain | None:
     """Return the last train of a session; None before the first."""
     if not session.trains:
         return None
-    order, last = session.order, session.trains[-1]
-    of = device_pattern(order, max_autonomous_s).trains if isinstance(order, TreatmentOrder) else order.max_stimuli
+    last, of = session.trains[-1], describe(session, limits).progress.trains_planned
     return LiveTrain(index=last.index, of=of, pulses=last.pulses, pulses_delivered=last.delivered, under_way=last.open)
 
 
-def next_in_s(session: SessionState | None, clock: Clock, max_autonomous_s: float) -> float | None:
+def next_in_s(session: SessionState | None, clock: Clock, limits: Limits) -> float | None:
     """Return in how many seconds of clock time the next train of a running treatment is due; None where none is."""
-    if session is None or session.phase is not Phase.RUNNING or not isinstance(session.order, TreatmentOrder):
+    block = None if session is None else session.block
+    if session is None or block is None or session.phase is not Phase.RUNNING:
         return None
-    train = next_train(session, device_pattern(session.order, max_autonomous_s))
+    train = next_train(session, device_pattern(block, limits.max_autonomous_s))
     if train is None:
         return None
     return 0.0 if train.due_at is None else max(0.0, round((train.due_at - utc_now(clock)).total_seconds(), 3))

@@ -61,20 +61,30 @@ class ThresholdKey(Part):
     muscle: str
 
 
-class TreatmentOrder(ThresholdKey):
-    """A signed prescription, as far as a room needs it.
+class RampUp(Part):
+    """The first trains of a block are weaker: in equal steps from a lower intensity to the one in force.
+
+    Attributes:
+        trains: as prescribed, before slow ones are split for the device; the first has ``from_percent_rmt``.
+        from_percent_rmt: of the first train, percent of the resting motor threshold.
+    """
+
+    trains: int = Field(ge=1)
+    from_percent_rmt: float = Field(gt=0)
+
+
+class Dose(Part):
+    """What is given at one site, and the band within which the operator may change it.
 
     Attributes:
         percent_rmt: prescribed intensity in percent of the resting motor threshold.
         floor_percent_rmt: lowest intensity that the operator may set.
         ceiling_percent_rmt: highest intensity that the operator may set.
-        threshold_percent_mso: the threshold on which the order rests.
+        threshold_percent_mso: the threshold on which the dose rests.
         percent_mso: percent_rmt of the threshold, rounded down: what the device is set to.
-        pulses: pulses of one whole session.
+        ramp_up: None where every train has the same intensity.
     """
 
-    protocol_id: str
-    protocol_version: int | str
     site: Site
     pattern: Pattern
     percent_rmt: float = Field(gt=0)
@@ -85,7 +95,56 @@ class TreatmentOrder(ThresholdKey):
     percent_mso: int = Field(ge=0)
     floor_percent_mso: int = Field(ge=0)
     ceiling_percent_mso: int = Field(ge=0)
+    ramp_up: RampUp | None = None
+
+
+class Block(Dose):
+    """One of several doses of a session, each at another site than the one before.
+
+    Attributes:
+        muscle: on which the block's threshold was measured.
+    """
+
+    muscle: str
+
+
+class Blinding(Part):
+    """That a session belongs to a blinded trial: which condition runs is not in the order (ST-09).
+
+    Attributes:
+        method: the stimulator, or its coil, chooses the condition by the code; its signs are equal in both.
+        blind_code: the patient's own code, which the operator enters at the stimulator; says nothing by itself.
+    """
+
+    trial_id: str
+    method: Literal["device-code"]
+    blind_code: str
+
+
+class TreatmentOrder(ThresholdKey, Dose):
+    """A signed prescription, as far as a room needs it; its own dose is that of the first block.
+
+    Attributes:
+        pulses: pulses of one whole session, all blocks.
+        further_blocks: what follows at other sites, in this order.
+        max_pulses_per_day: most pulses of the patient in a local day; None where only the clinic's own limits hold.
+        min_pause_between_sessions_s: from the end of one session to the start of the next.
+        blinding: None outside blinded trials.
+    """
+
+    protocol_id: str
+    protocol_version: int | str
     pulses: int = Field(ge=1)
+    further_blocks: tuple[Block, ...] = ()
+    max_pulses_per_day: int | None = None
+    min_pause_between_sessions_s: float | None = None
+    blinding: Blinding | None = None
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """Every block of the session, the first with the order's own dose."""
+        first = Block(**{name: getattr(self, name) for name in Block.model_fields})
+        return (first, *self.further_blocks)
 
 
 class MeasurementOrder(ThresholdKey):

@@ -280,14 +280,14 @@ async def _prescription(conn: AsyncConnection, booking: Booking) -> OrderFacts:
         treatment=treatment,
         newest_version=max(versions, default=None),
         withdrawn=(await conn.execute(withdrawn)).one_or_none() is not None,
-        threshold_key=None if treatment is None else await _threshold_key(conn, treatment.threshold_id),
+        threshold_keys={} if treatment is None else await _threshold_keys(conn, treatment),
     )
 
 
-async def _threshold_key(conn: AsyncConnection, threshold_id: str) -> ThresholdKey | None:
-    query = sa.select(thresholds.c.body).where(thresholds.c.threshold_id == threshold_id)
-    body = (await conn.execute(query)).scalar_one_or_none()
-    return None if body is None else ThresholdKey.model_validate_json(body)
+async def _threshold_keys(conn: AsyncConnection, order: TreatmentOrder) -> dict[str, ThresholdKey]:
+    ids = {block.threshold_id for block in order.blocks}
+    found = await conn.execute(sa.select(thresholds).where(thresholds.c.threshold_id.in_(ids)))
+    return {row.threshold_id: ThresholdKey.model_validate_json(row.body) for row in found}
 
 
 async def registrations_of(conn: AsyncConnection, people: Collection[str]) -> dict[str, Registration]:

@@ -58,7 +58,7 @@ class CapabilityRecord(_Part):
         disarms_on_lost_contact: it disables itself when its host falls silent.
         stops_in_mid_train: a disarm ends a train that is under way.
         max_autonomous_s: longest train, from first to last pulse, that it may run on its own (INV-11).
-        joules_at_full_output: energy of one pulse at 100 %; energy goes with the square of the intensity. None: unknown.
+        joules_at_full_output: energy of a pulse at 100 %, which goes with the square of the intensity; None: unknown.
         mean_power_w: highest mean power; None where unknown.
         cannot: what it cannot do and people ask for, in words.
         source: where the numbers come from.

@@ -66,7 +66,7 @@ class OrderFacts(_Fact):
         treatment: the booked version, if its signature has arrived.
         newest_version: highest signed version of the prescription.
         withdrawn: the prescription was withdrawn.
-        threshold_key: what the threshold of the order was measured with, if that has arrived.
+        threshold_keys: what the thresholds of the order were measured with, as far as that has arrived, by their ids.
         measurement: the signed measurement order.
         stimuli_used: stimuli given under the measurement order, in all sessions here.
     """
@@ -74,7 +74,7 @@ class OrderFacts(_Fact):
     treatment: TreatmentOrder | None = None
     newest_version: int | None = None
     withdrawn: bool = False
-    threshold_key: ThresholdKey | None = None
+    threshold_keys: dict[str, ThresholdKey] = {}
     measurement: MeasurementOrder | None = None
     stimuli_used: int = 0
 
@@ -351,13 +351,19 @@ def check_threshold_key(facts: Facts, order: TreatmentOrder | MeasurementOrder) 
     Raises:
         ThresholdKeyMismatch: names the field.
     """
-    measured = facts.order.threshold_key
-    if isinstance(order, TreatmentOrder) and measured is not None:
-        _check_key(measured.model_dump(), order, "The threshold was measured with")
+    for block in order.blocks if isinstance(order, TreatmentOrder) else ():
+        measured = facts.order.threshold_keys.get(block.threshold_id)
+        if measured is not None:
+            wanted = ThresholdKey.model_validate({**_key_fields(order), "muscle": block.muscle})
+            _check_key(_key_fields(measured), wanted, f"The threshold for {block.site} was measured with")
+
+
+def _key_fields(key: ThresholdKey) -> dict[str, str]:
+    return key.model_dump(include=set(ThresholdKey.model_fields))
 
 
 def _check_key(found: dict[str, str], key: ThresholdKey, where: str) -> None:
-    wanted = key.model_dump(include=set(ThresholdKey.model_fields))
+    wanted = _key_fields(key)
     differing = [field for field in found if found[field] != wanted[field]]
     if differing:
         said = ", ".join(f"{field} {found[field]!r} (order: {wanted[field]!r})" for field in differing)

@@ -10,6 +10,7 @@ from spoel_stimulation.domain.refusals import DeviceNotReady, TrainUnderWay, Tra
 from spoel_stimulation.domain.state import Act, Phase, SessionState
 from spoel_stimulation.domain.trains import NextTrain, check_percent_mso, device_pattern, next_train
 from spoel_stimulation.events import (
+    CoilAwaited,
     SessionClosed,
     SessionOutcome,
     SessionPaused,
@@ -17,7 +18,6 @@ from spoel_stimulation.events import (
     TrainDelivered,
     TrainOutcomeUnknown,
 )
-from spoel_stimulation.orders import TreatmentOrder
 
 
 class Ids(TypedDict):
@@ -45,12 +45,11 @@ def authorise_train(state: SessionState, command: asked.AuthoriseTrain, facts: F
     """
     state.require(Act.AUTHORISE_TRAIN)
     check_running(state, facts)
-    order = state.order
-    if not isinstance(order, TreatmentOrder):
+    if state.block is None:
         raise TransitionNotAllowed("A measurement delivers stimuli one by one, each asked for by a person.")
-    train = next_train(state, device_pattern(order, facts.limits.max_autonomous_s))
+    train = next_train(state, device_pattern(state.block, facts.limits.max_autonomous_s))
     if train is None:
-        raise TransitionNotAllowed("Every train of the order was authorised.")
+        raise TransitionNotAllowed("Every train of the block was authorised.")
     if train.due_at is not None and facts.now < train.due_at:
         raise TransitionNotAllowed("The next train is not due yet.")
     if train.percent_mso != command.percent_mso:
@@ -94,6 +93,16 @@ def record_train_unknown(state: SessionState, command: asked.RecordTrainUnknown)
             reason=command.reason,
         )
     ]
+
+
+def await_coil(state: SessionState) -> list[EventData]:
+    """Wait for the coil to be placed for the next block; nothing where none follows, or somebody stopped before."""
+    if not state.may(Act.AWAIT_COIL):
+        return []
+    block = state.next_block
+    if block is None:
+        return []
+    return [CoilAwaited(**ids_of(state), block=state.block_index + 1, site=block.site)]
 
 
 def interrupt(state: SessionState, command: asked.Interrupt) -> list[EventData]:
@@ -165,7 +174,7 @@ def authorised(state: SessionState, train: NextTrain, train_id: str, facts: Fact
         BeyondSignedBand: outside the signed limits.
         DeviceNotReady: the device's counter is not known.
     """
-    check_percent_mso(state.order, train.percent_mso)
+    check_percent_mso(state.block or state.order, train.percent_mso)
     counted = facts.device.total_pulses
     if counted is None and facts.device.has_counter:
         raise DeviceNotReady("The device's pulse counter could not be read. Look at the device and its cable.")
@@ -182,6 +191,7 @@ def authorised(state: SessionState, train: NextTrain, train_id: str, facts: Fact
         planned_onset_at=max(facts.now, train.due_at or facts.now),
         device_total_pulses_before=counted,
         known=conditions.ages_for_record(facts.known),
+        block=state.block_index,
     )
 
 

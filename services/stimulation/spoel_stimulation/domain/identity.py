@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 from spoel_stimulation.commands import ConfirmIdentity
 from spoel_stimulation.domain.refusals import IdentityMismatch, SiteMismatch
-from spoel_stimulation.orders import MeasurementOrder, TreatmentOrder
+from spoel_stimulation.orders import MeasurementOrder, Site, TreatmentOrder
 
 
 class IdentityStrip(BaseModel):
@@ -67,16 +67,25 @@ def check_identity(said: ConfirmIdentity, strip: IdentityStrip) -> None:
         )
 
 
+def check_placed(side_or_site: str, site: Site) -> None:
+    """Refuse another side or site than the one that is to be stimulated (HZ-03).
+
+    Raises:
+        SiteMismatch: it is another.
+    """
+    if side_or_site not in (site, site.partition("-")[0]):
+        raise SiteMismatch(
+            "side_or_site is not that of the order. Look at the order and at the coil, and choose again."
+        )
+
+
 def check_site(said: ConfirmIdentity, order: TreatmentOrder | MeasurementOrder) -> None:
     """Refuse another side, site or protocol than the order's.
 
     Raises:
         SiteMismatch: one of them differs.
     """
-    if said.side_or_site not in (order.site, order.site.partition("-")[0]):
-        raise SiteMismatch(
-            "side_or_site is not that of the order. Look at the order and at the coil, and choose again."
-        )
+    check_placed(said.side_or_site, order.site)
     wanted = order.protocol_id if isinstance(order, TreatmentOrder) else None
     if said.protocol_id != wanted:
         raise SiteMismatch("protocol_id is not that of the order. Look at the order and choose again.")

@@ -9,8 +9,11 @@ from pydantic import BaseModel, ConfigDict
 
 from spoel_common.events import EventData
 from spoel_common.people import Actor, Role
+from spoel_common.units import PercentMso, PercentRmt, set_percent_mso
 from spoel_stimulation.domain.refusals import TransitionNotAllowed
 from spoel_stimulation.events import (
+    CoilAwaited,
+    CoilPlaced,
     IdentityConfirmed,
     ParameterChanged,
     Response,
@@ -27,7 +30,7 @@ from spoel_stimulation.events import (
     TrainOutcome,
     TrainOutcomeUnknown,
 )
-from spoel_stimulation.orders import MeasurementOrder, TreatmentOrder
+from spoel_stimulation.orders import Block, MeasurementOrder, TreatmentOrder
 
 
 class Phase(StrEnum):
@@ -39,12 +42,13 @@ class Phase(StrEnum):
     ARMED = "armed"
     RUNNING = "running"
     PAUSED = "paused"
+    AWAITING_COIL = "awaiting-coil"
     INTERRUPTED = "interrupted"
     CLOSED = "closed"
 
 
 class Act(StrEnum):
-    """What can happen to a session; the last four are the room's own."""
+    """What can happen to a session; the last five are the room's own."""
 
     OPEN = "open"
     CONFIRM_IDENTITY = "confirm-identity"
@@ -52,12 +56,14 @@ class Act(StrEnum):
     START = "start"
     PAUSE = "pause"
     RESUME = "resume"
+    PLACE_COIL = "place-coil"
     STOP = "stop"
     CHANGE_PARAMETER = "change-parameter"
     STIMULATE = "stimulate"
     ANSWER = "answer"
     AUTHORISE_TRAIN = "authorise-train"
     RECORD_TRAIN = "record-train"
+    AWAIT_COIL = "await-coil"
     INTERRUPT = "interrupt"
     CLOSE = "close"
 
@@ -77,6 +83,7 @@ TRANSITIONS: Mapping[Phase, Mapping[Act, Phase]] = MappingProxyType(
             Act.ANSWER: Phase.RUNNING,
             Act.AUTHORISE_TRAIN: Phase.RUNNING,
             Act.RECORD_TRAIN: Phase.RUNNING,
+            Act.AWAIT_COIL: Phase.AWAITING_COIL,
             Act.INTERRUPT: Phase.INTERRUPTED,
             **_ALWAYS_WHILE_OPEN,
         },
@@ -88,6 +95,7 @@ TRANSITIONS: Mapping[Phase, Mapping[Act, Phase]] = MappingProxyType(
             Act.INTERRUPT: Phase.INTERRUPTED,
             **_ALWAYS_WHILE_OPEN,
         },
+        Phase.AWAITING_COIL: {Act.PLACE_COIL: Phase.INTERRUPTED, **_ALWAYS_WHILE_OPEN},
         Phase.INTERRUPTED: {
             Act.ARM: Phase.PAUSED,
             Act.ANSWER: Phase.INTERRUPTED,
@@ -100,7 +108,9 @@ TRANSITIONS: Mapping[Phase, Mapping[Act, Phase]] = MappingProxyType(
 """Phase → act → phase afterwards; what is not here is refused.
 
 An interrupted session was disarmed by an interlock: it is armed anew, is then paused, and a person resumes it. A
-session that was interrupted before its start is armed and started as any other.
+session that was interrupted before its start is armed and started as any other. Between two blocks the device is
+disarmed and the session waits for its coil; once a person has said where it was placed, it goes on as after an
+interruption (HZ-03).
 """
 
 
@@ -108,6 +118,7 @@ class Train(BaseModel):
     """One authorised train.
 
     Attributes:
+        percent_mso: None in a blinded session.
         outcome: None while it is open.
         delivered: pulses that are known to be delivered.
         onset_at: clock time of its first pulse as far as known, else when it was due.
@@ -118,13 +129,14 @@ class Train(BaseModel):
     train_id: str
     index: int
     pulses: int
-    percent_mso: int
+    percent_mso: int | None
     device_total_pulses_before: int | None
     onset_at: datetime
     outcome: TrainOutcome | None = None
     unknown: bool = False
     delivered: int = 0
     response: Response | None = None
+    block: int = 0
 
     @property
     def open(self) -> bool:
@@ -146,6 +158,7 @@ class SessionState(BaseModel):
         percent_mso: intensity in force; in a measurement that of the last stimulus, 0 before the first.
         train_interval_s: onset to onset in force; None in a measurement.
         trains: authorised trains in their order.
+        block_index: which block of a treatment is given, or waited for.
         reason: of the last pause or of the end.
         consent_asked_again: the patient was asked again in this session, the room being cut off.
         grant_revoked: a supervisor ended the grant under which it is run.
@@ -159,6 +172,7 @@ class SessionState(BaseModel):
     percent_mso: int = 0
     train_interval_s: float | None = None
     trains: tuple[Train, ...] = ()
+    block_index: int = 0
     reason: str | None = None
     consent_asked_again: bool = False
     grant_revoked: bool = False
@@ -180,6 +194,31 @@ class SessionState(BaseModel):
         order = self.session.treatment_order or self.session.measurement_order
         assert order is not None  # noqa: S101 - the event's own validator holds this
         return order
+
+    @property
+    def block(self) -> Block | None:
+        """The block of a treatment that is given, or waited for; None in a measurement."""
+        order = self.order
+        return order.blocks[self.block_index] if isinstance(order, TreatmentOrder) else None
+
+    @property
+    def blinded(self) -> bool:
+        """Whether the session belongs to a blinded trial."""
+        order = self.order
+        return isinstance(order, TreatmentOrder) and order.blinding is not None
+
+    @property
+    def next_block(self) -> Block | None:
+        """The block after this one; None where there is none."""
+        order = self.order
+        if not isinstance(order, TreatmentOrder):
+            return None
+        return next(iter(order.blocks[self.block_index + 1 :]), None)
+
+    @property
+    def trains_of_block(self) -> list[Train]:
+        """Authorised trains of the block that is given."""
+        return [train for train in self.trains if train.block == self.block_index]
 
     @property
     def operator(self) -> Actor:
@@ -252,7 +291,7 @@ class SessionState(BaseModel):
         )
 
 
-PEOPLES_ACTS = frozenset(Act) - {Act.AUTHORISE_TRAIN, Act.RECORD_TRAIN, Act.INTERRUPT, Act.CLOSE}
+PEOPLES_ACTS = frozenset(Act) - {Act.AUTHORISE_TRAIN, Act.RECORD_TRAIN, Act.AWAIT_COIL, Act.INTERRUPT, Act.CLOSE}
 """Acts that a person may ask for."""
 
 
@@ -285,6 +324,10 @@ def evolve(state: SessionState, event: EventData) -> SessionState:  # noqa: C901
             return _changed(state, event)
         case StimulusAnswered():
             return _answered(state, event)
+        case CoilAwaited(block=block):
+            return _in_force(_moved(state, Act.AWAIT_COIL).model_copy(update={"block_index": block}))
+        case CoilPlaced():
+            return _moved(state, Act.PLACE_COIL)
         case SessionClosed(reason=reason):
             return _moved(state, Act.CLOSE).model_copy(update={"reason": reason})
         case _:
@@ -301,16 +344,20 @@ def _moved(state: SessionState, act: Act) -> SessionState:
 
 def _opened(state: SessionState, event: SessionOpened) -> SessionState:
     update = {"opened": event, "consent_asked_again": event.consent_asked_again}
-    opened = _moved(state, Act.OPEN).model_copy(update=update)
-    order = event.treatment_order
-    if order is None:
-        return opened
-    in_force = {
-        "percent_rmt": order.percent_rmt,
-        "percent_mso": order.percent_mso,
-        "train_interval_s": order.pattern.train_interval_s,
+    return _in_force(_moved(state, Act.OPEN).model_copy(update=update))
+
+
+def _in_force(state: SessionState) -> SessionState:
+    """Return the state with the parameters that the block was signed with."""
+    block = state.block
+    if block is None:
+        return state
+    signed = {
+        "percent_rmt": block.percent_rmt,
+        "percent_mso": block.percent_mso,
+        "train_interval_s": block.pattern.train_interval_s,
     }
-    return opened.model_copy(update=in_force)
+    return state.model_copy(update=signed)
 
 
 def _authorised(state: SessionState, event: TrainAuthorised) -> SessionState:
@@ -321,8 +368,11 @@ def _authorised(state: SessionState, event: TrainAuthorised) -> SessionState:
         percent_mso=event.percent_mso,
         device_total_pulses_before=event.device_total_pulses_before,
         onset_at=event.planned_onset_at,
+        block=event.block,
     )
-    update = {"trains": (*state.trains, train), "percent_mso": event.percent_mso}
+    update: dict[str, object] = {"trains": (*state.trains, train)}
+    if state.session.kind == "measurement":
+        update["percent_mso"] = event.percent_mso
     return _moved(state, Act.AUTHORISE_TRAIN).model_copy(update=update)
 
 
@@ -341,7 +391,15 @@ def _with_last_train(state: SessionState, update: dict[str, object]) -> SessionS
 def _changed(state: SessionState, event: ParameterChanged) -> SessionState:
     if event.parameter == "train_interval_s":
         return state.model_copy(update={"train_interval_s": event.to_value})
-    return state.model_copy(update={"percent_rmt": event.to_value, "percent_mso": event.to_percent_mso})
+    return _at_percent_rmt(state, event.to_value)
+
+
+def _at_percent_rmt(state: SessionState, percent_rmt: float) -> SessionState:
+    """Return the state with another intensity in force; the event of a blinded session does not say the output."""
+    block = state.block
+    assert block is not None  # noqa: S101 - a measurement has no parameters
+    percent_mso = set_percent_mso(PercentRmt(percent_rmt), PercentMso(block.threshold_percent_mso))
+    return state.model_copy(update={"percent_rmt": percent_rmt, "percent_mso": percent_mso})
 
 
 def _answered(state: SessionState, event: StimulusAnswered) -> SessionState:

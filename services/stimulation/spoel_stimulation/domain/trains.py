@@ -1,6 +1,7 @@
 """Which train is next, and when: from the order, the parameters in force and the trains so far. Pure."""
 
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -14,7 +15,7 @@ from spoel_stimulation.domain.refusals import (
     TrainBeyondLimits,
 )
 from spoel_stimulation.domain.state import SessionState
-from spoel_stimulation.orders import MeasurementOrder, TreatmentOrder
+from spoel_stimulation.orders import Dose, MeasurementOrder, TreatmentOrder
 
 SINGLE_PULSE_INTERVAL_S = 1.0
 """What a device is told for a train of one pulse; it has no effect on it."""
@@ -48,18 +49,18 @@ class NextTrain(BaseModel):
         return self.bursts * self.pulses_per_burst
 
 
-def device_pattern(order: TreatmentOrder, max_autonomous_s: float) -> engine.Pattern:
-    """Return the order's pattern in trains that a device may run on its own (INV-11).
+def device_pattern(dose: Dose, max_autonomous_s: float) -> engine.Pattern:
+    """Return a dose's pattern in trains that a device may run on its own (INV-11).
 
     Raises:
         TrainBeyondLimits: a train is too long for one start command, or the pattern cannot be run at all.
     """
     try:
-        prescribed = engine.Pattern.model_validate(order.pattern.model_dump())
+        prescribed = engine.Pattern.model_validate(dose.pattern.model_dump())
         return engine.split_for_autonomy(prescribed, max_autonomous_s)
     except (engine.AutonomyExceeded, ValidationError) as error:
         raise TrainBeyondLimits(
-            f"Protocol {order.protocol_id} cannot be run here: {_first_line(error)}. Have another pattern prescribed."
+            f"The pattern for {dose.site} cannot be run here: {_first_line(error)}. Have another one prescribed."
         ) from error
 
 
@@ -70,16 +71,20 @@ def _first_line(error: Exception) -> str:
 
 
 def next_train(state: SessionState, pattern: engine.Pattern) -> NextTrain | None:
-    """Return the next train of a treatment; None when the last was authorised.
+    """Return the next train of a treatment's block; None when the block's last was authorised.
 
     An interrupted train counts as used: it is never repeated or completed (INV-7).
+
+    Args:
+        state: of the session.
+        pattern: of the block that is given, as the device runs it.
     """
-    index = len(state.trains)
+    index = len(state.trains_of_block)
     if index >= pattern.trains:
         return None
     return NextTrain(
-        index=index,
-        percent_mso=state.percent_mso,
+        index=len(state.trains),
+        percent_mso=_percent_mso_of_train(state, pattern, index),
         bursts=pattern.bursts_per_train,
         pulses_per_burst=pattern.pulses_per_burst,
         burst_interval_s=pattern.burst_interval_s,
@@ -88,8 +93,21 @@ def next_train(state: SessionState, pattern: engine.Pattern) -> NextTrain | None
     )
 
 
+def _percent_mso_of_train(state: SessionState, pattern: engine.Pattern, index: int) -> int:
+    """Return the intensity of a block's train: the one in force, or less while it ramps up."""
+    block = state.block
+    if block is None or block.ramp_up is None or state.percent_rmt is None:
+        return state.percent_mso
+    prescribed = index * block.pattern.trains // pattern.trains
+    if prescribed >= block.ramp_up.trains:
+        return state.percent_mso
+    start = block.ramp_up.from_percent_rmt
+    percent_rmt = start + (state.percent_rmt - start) * prescribed / block.ramp_up.trains
+    return min(state.percent_mso, set_percent_mso(PercentRmt(percent_rmt), PercentMso(block.threshold_percent_mso)))
+
+
 def _due_at(state: SessionState, pattern: engine.Pattern) -> datetime | None:
-    if not state.trains:
+    if not state.trains_of_block:
         return None
     return state.trains[-1].onset_at + timedelta(seconds=train_interval_s(state, pattern))
 
@@ -97,8 +115,7 @@ def _due_at(state: SessionState, pattern: engine.Pattern) -> datetime | None:
 def train_interval_s(state: SessionState, pattern: engine.Pattern) -> float:
     """Return the seconds from onset to onset of device trains in force: never less than signed."""
     signed = pattern.train_interval_s
-    order = state.session.treatment_order
-    was_split = order is None or order.pattern.trains != pattern.trains
+    was_split = state.block is None or state.block.pattern.trains != pattern.trains
     if was_split or state.train_interval_s is None:
         return signed
     return max(signed, state.train_interval_s)
@@ -148,45 +165,47 @@ def next_stimulus(state: SessionState, percent_mso: int, used: int, now: datetim
     )
 
 
-def percent_mso_for(order: TreatmentOrder, percent_rmt: float) -> int:
-    """Return what to set for ``percent_rmt`` of the order's threshold.
+def percent_mso_for(dose: Dose, percent_rmt: float) -> int:
+    """Return what to set for ``percent_rmt`` of the dose's threshold.
 
     Raises:
         BeyondSignedBand: outside the signed floor and ceiling, in either unit.
     """
-    if not order.floor_percent_rmt <= percent_rmt <= order.ceiling_percent_rmt:
+    if not dose.floor_percent_rmt <= percent_rmt <= dose.ceiling_percent_rmt:
         raise BeyondSignedBand(
-            f"percent_rmt {percent_rmt:g} is outside the signed {order.floor_percent_rmt:g} to "
-            f"{order.ceiling_percent_rmt:g}. Stay within, or have a new version signed."
+            f"percent_rmt {percent_rmt:g} is outside the signed {dose.floor_percent_rmt:g} to "
+            f"{dose.ceiling_percent_rmt:g}. Stay within, or have a new version signed."
         )
-    percent_mso = set_percent_mso(PercentRmt(percent_rmt), PercentMso(order.threshold_percent_mso))
-    check_percent_mso(order, percent_mso)
+    percent_mso = set_percent_mso(PercentRmt(percent_rmt), PercentMso(dose.threshold_percent_mso))
+    check_percent_mso(dose, percent_mso)
     return percent_mso
 
 
-def check_percent_mso(order: TreatmentOrder | MeasurementOrder, percent_mso: int) -> None:
+def check_percent_mso(limits: Dose | MeasurementOrder, percent_mso: int) -> None:
     """Refuse an output outside the signed limits (INV-2).
+
+    The floor binds what an operator may choose; the first trains of a dose that ramps up are below it as signed.
 
     Raises:
         BeyondSignedBand: above the ceiling, or below a treatment's floor.
     """
-    floor = order.floor_percent_mso if isinstance(order, TreatmentOrder) else 0
-    if not floor <= percent_mso <= order.ceiling_percent_mso:
+    floor = limits.floor_percent_mso if isinstance(limits, Dose) and limits.ramp_up is None else 0
+    if not floor <= percent_mso <= limits.ceiling_percent_mso:
         raise BeyondSignedBand(
-            f"{percent_mso} % of output is outside the signed {floor} to {order.ceiling_percent_mso} %. "
+            f"{percent_mso} % of output is outside the signed {floor} to {limits.ceiling_percent_mso} %. "
             "Stay within, or have a new version signed."
         )
 
 
-def check_train_interval(order: TreatmentOrder, pattern: engine.Pattern, interval_s: float) -> None:
+def check_train_interval(dose: Dose, pattern: engine.Pattern, interval_s: float) -> None:
     """Refuse a pause that is shorter than signed, or one between trains that have none.
 
     Raises:
         BeyondSignedBand: not allowed.
     """
-    if order.pattern.trains == 1 or pattern.trains != order.pattern.trains:
+    if dose.pattern.trains == 1 or pattern.trains != dose.pattern.trains:
         raise BeyondSignedBand("This order has no pause between trains that could be made longer. Pause the session.")
-    signed = order.pattern.train_interval_s
+    signed = dose.pattern.train_interval_s
     if not signed <= interval_s <= SLOWEST_TRAIN_INTERVAL_S:
         raise BeyondSignedBand(
             f"train_interval_s {interval_s:g} is outside {signed:g} (signed) to {SLOWEST_TRAIN_INTERVAL_S:g}. "
@@ -202,11 +221,24 @@ def check_consistent(order: TreatmentOrder | MeasurementOrder) -> None:
     """
     if isinstance(order, MeasurementOrder):
         return
-    threshold = PercentMso(order.threshold_percent_mso)
+    blocks = order.blocks
+    for block in blocks:
+        _check_dose(block)
+    if any(one.site == next_one.site for one, next_one in pairwise(blocks)):
+        raise OrderInconsistent("Two blocks at one site follow each other. Have them signed as one.")
+    pulses = sum(block.pattern.pulses for block in blocks)
+    if pulses != order.pulses:
+        raise OrderInconsistent(
+            f"The order says {order.pulses} pulses and its pattern has {pulses}. Have a correct version signed."
+        )
+
+
+def _check_dose(dose: Dose) -> None:
+    threshold = PercentMso(dose.threshold_percent_mso)
     figures = {
-        "percent": (order.percent_rmt, order.percent_mso),
-        "floor": (order.floor_percent_rmt, order.floor_percent_mso),
-        "ceiling": (order.ceiling_percent_rmt, order.ceiling_percent_mso),
+        "percent": (dose.percent_rmt, dose.percent_mso),
+        "floor": (dose.floor_percent_rmt, dose.floor_percent_mso),
+        "ceiling": (dose.ceiling_percent_rmt, dose.ceiling_percent_mso),
     }
     for name, (rmt, mso) in figures.items():
         wanted = set_percent_mso(PercentRmt(rmt), threshold)
@@ -215,10 +247,7 @@ def check_consistent(order: TreatmentOrder | MeasurementOrder) -> None:
                 f"The order's {name} is {rmt:g} % of a threshold of {threshold} %, which is {wanted} % of output, and "
                 f"it says {mso} %. Have a correct version signed."
             )
-    if not order.floor_percent_rmt <= order.percent_rmt <= order.ceiling_percent_rmt:
+    if not dose.floor_percent_rmt <= dose.percent_rmt <= dose.ceiling_percent_rmt:
         raise OrderInconsistent("The order's intensity lies outside its own band. Have a correct version signed.")
-    if order.pattern.pulses != order.pulses:
-        raise OrderInconsistent(
-            f"The order says {order.pulses} pulses and its pattern has {order.pattern.pulses}. "
-            "Have a correct version signed."
-        )
+    if dose.ramp_up is not None and dose.ramp_up.from_percent_rmt > dose.percent_rmt:
+        raise OrderInconsistent("The order ramps up from above its own intensity. Have a correct version signed.")

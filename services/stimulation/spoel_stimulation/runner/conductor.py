@@ -18,7 +18,6 @@ from spoel_stimulation.devices.adapter import DeviceError
 from spoel_stimulation.domain.refusals import DeviceNotReady, ThresholdKeyMismatch, TransitionNotAllowed
 from spoel_stimulation.domain.state import Phase, SessionState
 from spoel_stimulation.domain.trains import device_pattern, next_train
-from spoel_stimulation.orders import TreatmentOrder
 from spoel_stimulation.runner.delivery import RoomFault, UnaccountedPulses
 from spoel_stimulation.runner.settings import device_settings
 
@@ -75,9 +74,9 @@ class Conductor:
 
     async def _step(self, state: SessionState) -> bool:
         """Wait for the next train's moment and deliver it; False when somebody has to wake the conductor."""
-        order = state.order
-        assert isinstance(order, TreatmentOrder)  # noqa: S101 - a treatment's
-        train = next_train(state, device_pattern(order, self._room.limits.max_autonomous_s))
+        block = state.block
+        assert block is not None  # noqa: S101 - a treatment's
+        train = next_train(state, device_pattern(block, self._room.limits.max_autonomous_s))
         if train is None:
             await self._finish(state)
             return False
@@ -85,7 +84,7 @@ class Conductor:
             return True
         try:
             async with self._room.delivery.busy:
-                await self._authorise_and_deliver(state)
+                await self._authorise_and_deliver(state, train.percent_mso)
         except TransitionNotAllowed:
             return True
         except UnaccountedPulses as error:
@@ -100,17 +99,18 @@ class Conductor:
             await self._room.interlock(state, refusal)
         return True
 
-    async def _authorise_and_deliver(self, state: SessionState) -> None:
+    async def _authorise_and_deliver(self, state: SessionState, percent_mso: int) -> None:
         room = self._room
         await room.freshen()
-        await room.delivery.set_percent_mso(state.percent_mso)
+        await room.delivery.set_percent_mso(percent_mso)
         await room.delivery.count()
         self._attempted = new_id()
-        command = asked.AuthoriseTrain(train_id=self._attempted, percent_mso=state.percent_mso)
+        command = asked.AuthoriseTrain(train_id=self._attempted, percent_mso=percent_mso)
         with room.delivery.under_way():
             after = await room.journal.authorise(state, command)
             self._attempted = None
-            await room.delivery.deliver(after, after.trains[-1], device_settings(after, room.limits.max_autonomous_s))
+            settings = device_settings(after, room.limits.max_autonomous_s)
+            await room.delivery.deliver(after, after.trains[-1], settings.at(percent_mso))
 
     async def _discard_unsent(self, state: SessionState) -> bool:
         """Record an authorised train that was never sent, as after a commit that looked failed; else leave it."""
@@ -121,8 +121,11 @@ class Conductor:
         return True
 
     async def _finish(self, state: SessionState) -> None:
+        """Disarm after a block's last train; the session is complete, or waits for its coil at the next site."""
+        journal = self._room.journal
         disarmed = await self._room.stop_device()
-        await self._room.journal.persist(lambda: self._room.journal.complete(state))
+        record = journal.complete if state.next_block is None else journal.await_coil
+        await journal.persist(lambda: record(state))
         if not disarmed:
             fault = RoomFault("device-fault", "disarm-not-confirmed", "not read back as disabled after the last train")
             await self._room.fault(fault)
@@ -160,7 +163,7 @@ class Conductor:
         room = self._room
         state = await room.journal.persist(room.journal.open_session)
         train = None if state is None else state.open_train
-        if state is None or train is None or train.train_id != train_id:
+        if state is None or train is None or train.train_id != train_id or train.percent_mso is None:
             _log.error("conductor.stimulus-gone", room=room.room_id, session=session_id, train=train_id)
             return
         try:

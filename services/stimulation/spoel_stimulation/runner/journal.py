@@ -135,6 +135,12 @@ class Journal:
             events = conduct.close(loaded.state, asked.Close(reason="last-train-ended"))
             await append(work, self._look(), state.session.session_id, loaded, events)
 
+    async def await_coil(self, state: SessionState) -> None:
+        """Wait for the coil to be placed at the next block's site."""
+        async with self._as(self.actor, state) as work:
+            loaded = await load_opened(work, state.session.session_id)
+            await append(work, self._look(), state.session.session_id, loaded, conduct.await_coil(loaded.state))
+
     # --- the room
 
     async def fault(self, reason: LatchReason, kind: str, detail: str) -> None:

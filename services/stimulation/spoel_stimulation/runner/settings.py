@@ -3,18 +3,17 @@
 from spoel_stimulation.devices.adapter import TrainSettings
 from spoel_stimulation.domain.state import SessionState
 from spoel_stimulation.domain.trains import SINGLE_PULSE_INTERVAL_S, device_pattern
-from spoel_stimulation.orders import TreatmentOrder
 
 
 def device_settings(state: SessionState, max_autonomous_s: float) -> TrainSettings:
-    """Return the settings of one train at the intensity in force; of one pulse for a measurement.
+    """Return the settings of one train of the block at the intensity in force; of one pulse for a measurement.
 
     Raises:
         TrainBeyondLimits: a train is too long for one start command.
     """
-    order = state.order
-    if isinstance(order, TreatmentOrder):
-        pattern = device_pattern(order, max_autonomous_s)
+    order, block = state.order, state.block
+    if block is not None:
+        pattern = device_pattern(block, max_autonomous_s)
         return TrainSettings.of_pattern(pattern, state.percent_mso, order.waveform, order.current_direction)
     return TrainSettings(
         waveform=order.waveform,
