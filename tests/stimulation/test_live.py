@@ -140,6 +140,23 @@ async def _fails():
     raise TimeoutError("the journal does not answer")
 
 
+async def test_a_room_that_cannot_be_shown_ends_the_stream_rather_than_freeze_it(clinic, url, monkeypatch):
+    monkeypatch.setattr(live, "SILENT_S", 0.3)
+    look = clinic.room.look
+
+    def broken():
+        raise ArithmeticError("a fault of the code")
+
+    async with watching(url) as screen:
+        await screen.next()
+        clinic.room.look = broken
+        with pytest.raises(AssertionError, match="the stream ended"):
+            await screen.until(lambda _look: False)
+    clinic.room.look = look
+    async with watching(url) as screen:
+        await screen.next()
+
+
 async def test_nobody_works_for_a_screen_that_left(clinic, url):
     board = clinic.node.live["room-1"]
     async with watching(url) as one, watching(url) as two:
@@ -149,6 +166,10 @@ async def test_nobody_works_for_a_screen_that_left(clinic, url):
     await clinic.until(lambda: board.watchers == 0 and board._looking is None, "both gone")
     async with watching(url) as again:
         assert value(await again.next(), "state") == "free"
+    await clinic.until(lambda: board.watchers == 0, "it too")
+    shown = clinic.runtime.metrics.render().decode()
+    assert 'route="/rooms/{room_id}/live",status="200"' in shown
+    assert not [line for line in shown.splitlines() if "duration_seconds" in line and "/live" in line]
 
 
 async def test_a_screen_that_takes_nothing_is_dropped_and_the_others_go_on(clinic, monkeypatch):

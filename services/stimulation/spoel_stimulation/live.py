@@ -3,7 +3,8 @@
 It is taken from this process's memory and its journal, and needs neither NATS nor the issuer. Where the journal does
 not answer, what was read last goes on being shown, and its age says so. There is one board a room, which works only
 while somebody watches. Nothing is queued for a watcher: whoever is slow misses what lay between, and whoever takes
-nothing for ``SLOW_S`` seconds is dropped.
+nothing for ``SLOW_S`` seconds is dropped. A stream is never silent: without a look for ``SILENT_S`` seconds it ends, so
+that no screen shows a frozen room as the room.
 """
 
 import asyncio
@@ -36,6 +37,7 @@ LOOK_EVERY_S = 0.1
 SEND_EVERY_S = 1.0
 JOURNAL_WITHIN_S = 0.5
 SLOW_S = 5.0
+SILENT_S = 3.0
 
 _log = structlog.get_logger(__name__)
 
@@ -149,7 +151,7 @@ class LiveBoard:
     async def watch(self) -> AsyncIterator[LiveRoom]:
         """Yield every change, and at least one look a second, until the watcher leaves or the node closes."""
         self._watchers += 1
-        if self._looking is None:
+        if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._look(), name=f"{self._room.room_id} live")
         try:
             seen = 0
@@ -158,7 +160,10 @@ class LiveBoard:
                     seen = self._latest.number
                     yield self._latest
                 else:
-                    await self._news.wait()
+                    async with asyncio.timeout(SILENT_S):
+                        await self._news.wait()
+        except TimeoutError:
+            _log.error("live.no-look", room=self._room.room_id)
         finally:
             self._watchers -= 1
             if not self._watchers:
@@ -179,7 +184,12 @@ class LiveBoard:
         sent_at_s, told, number = 0.0, None, 0
         while True:
             await self._read_journal()
-            look = self._now(number + 1)
+            try:
+                look = self._now(number + 1)
+            except Exception:  # noqa: BLE001 - a fault is told and looked at again; meanwhile streams end by silence
+                _log.exception("live.not-shown", room=self._room.room_id)
+                await asyncio.sleep(SEND_EVERY_S)
+                continue
             if look.told() != told or time.monotonic() - sent_at_s >= SEND_EVERY_S - LOOK_EVERY_S:
                 sent_at_s, told, number = time.monotonic(), look.told(), look.number
                 self._latest = look
