@@ -49,6 +49,7 @@ class Teller:
         background(WatermarkPublisher(self.store, broker, self._clock, every_s).run())
 
 
+UNLIMITED = {"max_pulses_per_day": 100_000, "min_pause_between_sessions_s": 0.0}
 IDS = {"case_id": CASE, "patient_id": PATIENT}
 
 
@@ -78,7 +79,7 @@ async def tell_patient(clinic, intake):
 
 async def tell_prescription(planning, ids=IDS):
     """Have planning publish a signed prescription."""
-    order = treatment_order(PATTERN_10HZ).model_dump(mode="json") | {"something_new": 1}
+    order = treatment_order(PATTERN_10HZ, **UNLIMITED).model_dump(mode="json") | {"something_new": 1}
     prescription = {"prescription_id": "prescription-1", "version": 1, "course_id": "course-1"}
     about = ("plan", ids["case_id"])
     await planning.tell(about, "prescription-signed", **ids, **prescription, order=order, signed_by="sanne")

@@ -52,6 +52,7 @@ async def test_a_session_goes_on_while_nats_is_dead_and_nothing_of_it_is_lost(
         clinic.make_node = lambda: Node(clinic.settings)
         async with clinic.opened():
             await clinic.ready()
+            await clinic.check_rooms()
             session_id = await tell_everything(clinic, *tellers, await connect("strips", own_nats.settings))
 
             async def opens():
@@ -61,6 +62,8 @@ async def test_a_session_goes_on_while_nats_is_dead_and_nothing_of_it_is_lost(
 
             await eventually(opens, 15.0)
             assert (await clinic.identify(session_id)).status_code == 200
+            assert (await clinic.check_patient(session_id)).is_success
+            assert (await clinic.present(session_id)).is_success
             assert (await clinic.arm(session_id)).json()["outcome"] == "done"
             assert (await clinic.ask(session_id, "start")).status_code == 200
             await clinic.until_event("train-delivered")

@@ -34,6 +34,7 @@ async def test_a_session_on_what_others_published_until_consent_is_withdrawn(
         async with clinic.opened():
             await clinic.ready()
             session_id = await tell_everything(clinic, intake, planning, broker)
+            await clinic.check_rooms()
 
             async def opens():
                 answer = await clinic.open(session_id)
@@ -49,6 +50,8 @@ async def test_a_session_on_what_others_published_until_consent_is_withdrawn(
 
             await eventually(opens, 15.0)
             assert (await clinic.identify(session_id)).status_code == 200
+            assert (await clinic.check_patient(session_id)).status_code == 201
+            assert (await clinic.present(session_id)).status_code == 201
             assert (await clinic.arm(session_id)).json()["outcome"] == "done"
             await clinic.ask(session_id, "start")
             await clinic.until_event("train-authorised")

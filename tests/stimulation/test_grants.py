@@ -61,7 +61,7 @@ async def test_an_expired_token_does_not_stop_care_and_opens_nothing_else(clinic
     petra, tom = issuer.token(OPERATOR), issuer.token(TECHNICIAN)
     forged = issuer.token(OPERATOR, OKPKey.generate_key("Ed25519"))
     elsewhere = issuer.token(OPERATOR, aud="planning")
-    session_id = await clinic.started(await clinic.prepare(), by=petra)
+    session_id = await clinic.started(await clinic.prepare(by=petra), by=petra)
     next_one = await clinic.book()
     issuer.ahead_s = HOUR_S
     assert (await clinic.ask(session_id, "pause", petra, reason="coil-check")).status_code == 200
@@ -91,7 +91,7 @@ async def test_an_expired_token_does_not_stop_care_and_opens_nothing_else(clinic
 @pytest.mark.requirement("ST-03")
 async def test_a_token_that_lapsed_longer_ago_than_a_grant_lasts_is_good_for_nothing(clinic, issuer):
     petra = issuer.token(OPERATOR)
-    session_id = await clinic.started(await clinic.prepare(), by=petra)
+    session_id = await clinic.started(await clinic.prepare(by=petra), by=petra)
     issuer.ahead_s = 5 * HOUR_S
     assert problem_of(await clinic.ask(session_id, "pause", petra, reason="coil-check")) == "token-expired"
     fresh = issuer.token(OPERATOR)
@@ -105,7 +105,7 @@ async def test_a_restarted_node_goes_on_with_the_keys_on_disk(tmp_path, issuer):
         clinic.verifier = issuer.verifier()
         async with clinic.opened():
             await clinic.ready()
-            session_id = await clinic.started(await clinic.prepare(), by=petra)
+            session_id = await clinic.started(await clinic.prepare(by=petra), by=petra)
         issuer.ahead_s = HOUR_S
         clinic.verifier = issuer.verifier()
         async with clinic.opened():
@@ -116,7 +116,7 @@ async def test_a_restarted_node_goes_on_with_the_keys_on_disk(tmp_path, issuer):
 @pytest.mark.invariant("INV-4")
 async def test_a_revoked_grant_disarms_interrupts_and_ends_what_the_token_could(clinic, issuer):
     petra, sanne = issuer.token(OPERATOR), issuer.token(SUPERVISOR)
-    session_id = await clinic.started(await clinic.prepare(), by=petra)
+    session_id = await clinic.started(await clinic.prepare(by=petra), by=petra)
     refused = await clinic.ask(session_id, "revoke-grant", petra, reason="access-withdrawn")
     assert problem_of(refused) == "role-not-allowed"
     revoked = await clinic.ask(session_id, "revoke-grant", sanne, reason="access-withdrawn")

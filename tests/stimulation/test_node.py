@@ -28,6 +28,7 @@ async def test_a_clinical_site_takes_no_simulator(tmp_path):
         await clinic.tell_people()
         await clinic.tell_case()
         await clinic.tell_prescription(treatment_order(PATTERN_ITBS))
+        await clinic.check_rooms()
         answer = await clinic.open(await clinic.book())
         assert answer.json()["type"].endswith("device-not-accepted")
         assert "real devices" in answer.json()["detail"]

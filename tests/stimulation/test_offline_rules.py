@@ -86,7 +86,7 @@ def test_no_accelerated_day_begins_without_network():
 @pytest.mark.hazard("HZ-21")
 @pytest.mark.parametrize("act", ["arm", "start", "resume"])
 def test_a_session_that_was_opened_online_asks_too_before_it_goes_on_cut_off(act):
-    story = {"arm": Story().identified, "start": Story().armed, "resume": Story().paused}[act]()
+    story = {"arm": Story().checked, "start": Story().armed, "resume": Story().paused}[act]()
 
     def go_on(**said):
         around = story.facts(**CUT, device=device(enabled=act != "arm"))
@@ -94,7 +94,7 @@ def test_a_session_that_was_opened_online_asks_too_before_it_goes_on_cut_off(act
             return session.check_arm(story.state, asked.Arm(ear_protection=True, **said), OPERATOR, around)
         if act == "start":
             again = said.get("consent_asked_again", False)
-            return session.start(story.state, OPERATOR, around, asked_again=again)
+            return session.start(story.state, asked.Start(consent_asked_again=again), OPERATOR, around)
         return session.resume(story.state, asked.Resume(ear_protection=True, **said), OPERATOR, around)
 
     with pytest.raises(refusals.StaleKnowledge):
@@ -113,11 +113,11 @@ def test_a_session_that_has_begun_goes_on_cut_off_train_by_train_and_after_a_pau
     around = story.armed_facts(**TOO_LONG)
     (authorised,) = story.authorise("train-2", around)
     assert authorised.known[0].age_s == 3_601.0
-    story.then(session.pause(story.state, asked.Pause(reason="coil-check"), OPERATOR))
+    story.then(session.pause(story.state, asked.Pause(reason="coil-check"), OPERATOR, story.now))
     cut = story.armed_facts(**CUT, other_treatments_that_day=9)
     resume = asked.Resume(ear_protection=True, consent_asked_again=True)
     story.then(session.resume(story.state, resume, OPERATOR, cut))
-    story.then(session.pause(story.state, asked.Pause(reason="coil-check"), OPERATOR))
+    story.then(session.pause(story.state, asked.Pause(reason="coil-check"), OPERATOR, story.now))
     story.then(session.resume(story.state, asked.Resume(ear_protection=True), OPERATOR, cut))  # asked once a session
     assert story.state.phase is Phase.RUNNING
 
@@ -197,7 +197,7 @@ def test_a_grant_that_ended_stops_the_session_and_its_operator(how):
         with pytest.raises(refusals.GrantEnded) as refused:
             act()
         assert refused.value.interlock == "supervision-ended"
-    story.then(conduct.interrupt(story.state, asked.Interrupt(reason="supervision-ended")))
+    story.then(conduct.interrupt(story.state, asked.Interrupt(reason="supervision-ended"), story.now))
     with pytest.raises(refusals.GrantEnded):
         session.check_arm(story.state, asked.Arm(ear_protection=True), OPERATOR, story.facts(now=around.now))
     story.then(session.stop(story.state, asked.Stop(reason="other"), TECHNICIAN))

@@ -106,6 +106,7 @@ async def two_nodes(folder, site, connect, server, new_database, background, spe
             clinic.make_node = lambda clinic=clinic: Node(clinic.settings)
             await stack.enter_async_context(clinic.opened())
             await clinic.ready(f"room-{number}")
+            await clinic.check_rooms()
             nodes.append(clinic)
         tellers = []
         for service in ("intake", "planning"):

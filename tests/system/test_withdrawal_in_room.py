@@ -50,6 +50,7 @@ async def test_a_withdrawal_in_a_room_without_network_ends_in_its_case_and_a_new
         clinic.make_node = lambda: Node(clinic.settings)
         async with clinic.opened():
             await clinic.ready()
+            await clinic.check_rooms()
             site_of_one = TwoNodes(clinic, None, intake, planning, await connect("strips"), link)
             ids = await consented(intake)
             await tell_prescription(planning, ids)

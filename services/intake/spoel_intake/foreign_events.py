@@ -42,6 +42,7 @@ class SessionClosed(ForeignEvent):
 
     service: ClassVar[str] = "stimulation"
     event_name: ClassVar[str] = "session-closed"
+    event_version: ClassVar[int] = 2
 
     session_id: str
 
@@ -89,4 +90,7 @@ ANSWER_EVENTS: Catalogue[ForeignEvent] = Catalogue([PlanningCleared, Stimulation
 
 WITHDRAWAL_EVENTS: Catalogue[ForeignEvent] = Catalogue([ConsentWithdrawnInRoom])
 
-STRIP_EVENTS: Catalogue[ForeignEvent] = Catalogue([SessionBooked, SessionBookingCancelled, RoomOpened, SessionClosed])
+STRIP_EVENTS: Catalogue[ForeignEvent] = Catalogue(
+    [SessionBooked, SessionBookingCancelled, RoomOpened, SessionClosed],
+    {("stimulation", "session-closed", 1): dict},
+)

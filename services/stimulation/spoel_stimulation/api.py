@@ -27,7 +27,7 @@ from spoel_stimulation.runner import Room
 from spoel_stimulation.runner.delivery import RoomFault
 from spoel_stimulation.runner.room import ARMED_PHASES
 
-EMERGENCY_STOP_PATHS = r"/rooms/[^/]+/emergency-stop"
+EMERGENCY_STOP_PATHS = r"/rooms/[^/]+/emergency-stop|/sessions/[^/]+/loss-of-consciousness"
 """Paths that nothing is asked of: no token, no key, no body (INV-8)."""
 
 STIMULUS_WAIT_S = 1.5
@@ -151,11 +151,11 @@ async def post_reset(room_id: PathId, command: asked.ResetRoom, call: CommandDep
 async def post_emergency_stop(room_id: PathId, request: Request, node: NodeDep) -> EmergencyStopAnswer:
     """Disarm now. Needs no token, no body and no key; served by this process until the room has its guard."""
     room = node.room(room_id)
-    outcome = await room.emergency_stop(lambda: _person_of(request))
+    outcome = await room.emergency_stop(lambda: person_of(request))
     return EmergencyStopAnswer(room_id=room_id, outcome=outcome, instruction=INSTRUCTIONS[outcome])
 
 
-async def _person_of(request: Request) -> str:
+async def person_of(request: Request) -> str:
     """Return who pressed the emergency stop, ``unverified`` unless a valid token says so."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:

@@ -77,7 +77,7 @@ async def post_withdraw_consent(
 ) -> Response:
     """The patient withdraws consent: disarm at once, close the session; no network is needed, every room will know."""
     check_role("withdraw-consent", call.actor)
-    room = await node.room_to_withdraw_in(call.runtime, session_id)
+    room = await node.room_for(call.runtime, session_id)
     state = (await call.runtime.units.load(SESSION, session_id)).state
 
     async def told(_body: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from spoel_common.readiness import Check
 from spoel_common.runtime import Runtime, Verifier
 from spoel_common.web import create_app
 from spoel_stimulation.api import EMERGENCY_STOP_PATHS, router
+from spoel_stimulation.api_day import router as day_router
 from spoel_stimulation.api_site import router as site_router
 from spoel_stimulation.node import Node
 from spoel_stimulation.settings import StimulationSettings
@@ -28,7 +29,7 @@ def build_app(settings: StimulationSettings, verifier: Verifier | None = None, n
     runtime = Runtime(
         settings,
         "spoel_stimulation",
-        [rooms.projection(), rooms.site_projection()],
+        [rooms.projection(), rooms.site_projection(), rooms.projection_of_rooms()],
         resources=rooms.open,
         tasks={
             "erasures": rooms.erasures.run,
@@ -44,7 +45,7 @@ def build_app(settings: StimulationSettings, verifier: Verifier | None = None, n
     return create_app(
         runtime,
         title="Spoel stimulation",
-        routers=[router, site_router],
+        routers=[router, day_router, site_router],
         description="Rooms, devices, sessions, trains and the emergency stop.",
         open_paths=EMERGENCY_STOP_PATHS,
         state={"node": rooms},

@@ -4,16 +4,42 @@ Intensities are in percent of maximum stimulator output (``…percent_mso``) or 
 (``…percent_rmt``), durations in seconds. Pulse counts of a device are those of its own counter.
 """
 
-from typing import ClassVar, Literal, Self
+from datetime import date
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, JsonValue, StringConstraints, model_validator
 
 from spoel_common.events import Catalogue, EventData, UtcTime, gap_detected, parked_event_discarded
 from spoel_stimulation.orders import MeasurementOrder, Part, Site, TreatmentOrder
 
 SessionKind = Literal["measurement", "treatment"]
 Response = Literal["yes", "no", "repeat"]
-Parameter = Literal["percent_rmt", "train_interval_s"]
+Parameter = Literal["percent_rmt", "train_interval_s", "trains", "coil_shift_mm", "coil_turn_deg"]
+Code = Annotated[str, StringConstraints(pattern=r"^[a-z]+(-[a-z]+)*$", max_length=40), Field(examples=["other"])]
+"""A reason as it stands in an event: one of the lists below at the time of writing; a reader takes any."""
+
+DailyOutcome = Literal["go", "ask-supervisor", "no-session-today"]
+Decider = Literal["supervisor", "physician"]
+AlarmClass = Literal["act-now", "supervisor-today", "list"]
+Severity = Literal["mild", "moderate", "severe"]
+SideEffect = Literal[
+    "headache",
+    "scalp-pain",
+    "nausea",
+    "dizziness",
+    "fatigue",
+    "sleeplessness",
+    "hearing-complaint",
+    "facial-twitch",
+    "mania",
+    "worsening",
+    "suicidal-thoughts",
+    "hand-movement",
+    "arm-movement",
+    "leg-movement",
+]
+PatientState = Literal["well", "mild-complaints", "with-supervisor", "with-physician", "to-hospital", "not-seen"]
+ReleaseReason = Literal["faint-explained", "seizure-excluded", "seizure-assessed", "reported-by-mistake"]
 TrainOutcome = Literal["complete", "partial", "none"]
 Evidence = Literal["frames-and-counter", "counter", "status"]
 SessionOutcome = Literal["completed", "partial", "not-started"]
@@ -56,6 +82,15 @@ InterlockReason = Literal[
     "outcome-unknown",
     "emergency-stop",
     "service-restart",
+    "coil-temperature",
+    "coil-changed",
+    "status-too-old",
+    "presence-missed",
+    "patient-not-awake",
+    "limb-movement",
+    "loss-of-consciousness",
+    "patient-blocked",
+    "daily-maximum",
 ]
 ChangeReason = Literal[
     "patient-discomfort", "pain", "facial-twitch", "anxiety", "clinical-judgement", "technical", "other"
@@ -147,6 +182,21 @@ class RoomReset(StimulationEvent):
 
     room_id: str
     reason: ResetReason
+
+
+class RoomChecked(StimulationEvent):
+    """The opening check of a room was done; it holds for one local day (ST-02).
+
+    Attributes:
+        items: item of the list → whether it is in order.
+    """
+
+    event_name: ClassVar[str] = "room-checked"
+
+    room_id: str
+    day: date
+    list_version: str
+    items: dict[str, bool]
 
 
 class DeviceFault(StimulationEvent):
@@ -243,6 +293,43 @@ class IdentityConfirmed(SessionEvent):
     event_name: ClassVar[str] = "identity-confirmed"
 
 
+class DailyCheckAnswered(SessionEvent):
+    """The patient was asked the questions of the day (HZ-15, HZ-20).
+
+    Attributes:
+        day: the local day for which the answers hold.
+        answers: question → code of the answer.
+        outcome: the strictest of all answers.
+        undecided: question → whose decision its answer waits for.
+    """
+
+    event_name: ClassVar[str] = "daily-check-answered"
+
+    day: date
+    list_version: str
+    answers: dict[str, str]
+    outcome: DailyOutcome
+    undecided: dict[str, Decider]
+
+
+class DailyCheckDecided(SessionEvent):
+    """The supervisor, or a physician, decided on one answer."""
+
+    event_name: ClassVar[str] = "daily-check-decided"
+
+    question: str
+    decision: Literal["go", "no-session-today"]
+    decided_as: Decider
+
+
+class PresenceConfirmed(SessionEvent):
+    """A trained person in the room showed that they are there and watch the patient (ST-11)."""
+
+    event_name: ClassVar[str] = "presence-confirmed"
+
+    awake: bool
+
+
 class SessionArmed(SessionEvent):
     """Every setting was written and read back, and the device is enabled.
 
@@ -278,20 +365,32 @@ class SessionStarted(SessionEvent):
 
 
 class SessionPaused(SessionEvent):
-    """No next train, until a person resumes."""
+    """No next train, until a person resumes.
+
+    Attributes:
+        reason: one of ``PauseReason`` or ``InterlockReason``.
+        paused_at: clock time; None in old events.
+    """
 
     event_name: ClassVar[str] = "session-paused"
+    event_version: ClassVar[int] = 2
 
     by: Literal["operator", "interlock"]
-    reason: PauseReason | InterlockReason
+    reason: Code
+    paused_at: UtcTime | None = None
 
 
 class SessionResumed(SessionEvent):
-    """The operator checked coil and ears and resumed."""
+    """The operator checked coil and ears and resumed.
+
+    Attributes:
+        site_confirmed: side or site was chosen again, as after a long pause, and is the order's.
+    """
 
     event_name: ClassVar[str] = "session-resumed"
 
     ear_protection: Literal[True]
+    site_confirmed: bool = False
     consent_asked_again: bool = False
 
 
@@ -383,13 +482,16 @@ class ParameterChanged(SessionEvent):
     """The operator changed a parameter within the signed band (ST-05).
 
     Attributes:
+        parameter: one of ``Parameter``; the coil's shift from the target in mm, its turn from the prescribed angle in
+            degrees.
         from_percent_mso: for an intensity, the output before; ``to_percent_mso`` after. None in a blinded session.
         sealed_output: in a blinded session what could tell the condition, sealed to the patient (ST-09).
     """
 
     event_name: ClassVar[str] = "parameter-changed"
+    event_version: ClassVar[int] = 2
 
-    parameter: Parameter
+    parameter: Annotated[str, Field(examples=["percent_rmt"])]
     from_value: float
     to_value: float
     from_percent_mso: int | None = None
@@ -435,16 +537,105 @@ class StimulusAnswered(SessionEvent):
 
 
 class SessionClosed(SessionEvent):
-    """The session is over and stays so (ST-12)."""
+    """The session is over and stays so (ST-12).
+
+    Attributes:
+        reason: one of ``StopReason`` or ``InterlockReason``, ``last-train-ended`` or ``daily-check``.
+        patient_state: how the patient was; None where it was not said (yet): see ``patient-state-recorded``.
+    """
 
     event_name: ClassVar[str] = "session-closed"
+    event_version: ClassVar[int] = 2
 
     outcome: SessionOutcome
-    reason: StopReason | InterlockReason | Literal["last-train-ended"]
+    reason: Code
     pulses_planned: int
     pulses_delivered: int
     trains_delivered: int
     pulses_unknown: int
+    patient_state: PatientState | None = None
+
+
+# --- aggregate side-effect, id = side_effect_id
+
+
+class SideEffectReported(SessionEvent):
+    """A side effect, during a session or after it (ST-07); codes only."""
+
+    event_name: ClassVar[str] = "side-effect-reported"
+
+    side_effect_id: str
+    effect: SideEffect
+    severity: Severity
+
+
+# --- aggregate alert, id = alert_id
+
+
+class AlertRaised(SessionEvent):
+    """Somebody has to act, and by when (SY-05).
+
+    Attributes:
+        kind: what happened, for example ``suicidal-thoughts``.
+        owner_id: who is to act: the session's supervisor, else its operator.
+    """
+
+    event_name: ClassVar[str] = "alert-raised"
+
+    alert_id: str
+    alarm_class: AlarmClass
+    kind: Code
+    owner_id: str
+
+
+# --- aggregate aftercare, id = session_id
+
+
+class PatientStateRecorded(SessionEvent):
+    """How the patient was after a session that was closed without saying so (ST-12)."""
+
+    event_name: ClassVar[str] = "patient-state-recorded"
+
+    patient_state: PatientState
+
+
+# --- aggregate adverse-event, id = adverse_event_id
+
+
+class AdverseEventReported(SessionEvent):
+    """A loss of consciousness or suspected seizure: the patient is blocked in all rooms until a physician decides.
+
+    Attributes:
+        person: who pressed the button, ``unverified`` where nobody had signed in.
+        stop: what the stop at the device came to.
+        last_train_id: the train that was under way or the last before; None if there was none.
+    """
+
+    event_name: ClassVar[str] = "adverse-event-reported"
+
+    adverse_event_id: str
+    kind: Literal["loss-of-consciousness"]
+    person: str
+    stop: StopOutcome
+    last_train_id: str | None = None
+
+
+# --- aggregate release, id = release_id
+
+
+class PatientReleased(StimulationEvent):
+    """A physician decided that a patient may be treated again.
+
+    Attributes:
+        adverse_event_ids: those that block no longer, of any room.
+    """
+
+    event_name: ClassVar[str] = "patient-released"
+
+    release_id: str
+    patient_id: str
+    adverse_event_ids: tuple[str, ...] = Field(min_length=1)
+    reason: ReleaseReason
 
 
 # --- aggregate lease, id = session_id
@@ -525,13 +716,16 @@ GapDetected = gap_detected("stimulation")
 """An event of the aggregate ``gap``, one for each time that an aggregate begins to wait for an event."""
 
 ROOM_EVENTS: Catalogue[EventData] = Catalogue(
-    [RoomOpened, RoomLatched, RoomReset, DeviceFault, UnauthorisedPulseObserved, EmergencyStopped],
+    [RoomOpened, RoomLatched, RoomReset, RoomChecked, DeviceFault, UnauthorisedPulseObserved, EmergencyStopped],
     {("stimulation", "unauthorised-pulse-observed", 1): dict},
 )
 SESSION_EVENTS: Catalogue[EventData] = Catalogue(
     [
         SessionOpened,
         IdentityConfirmed,
+        DailyCheckAnswered,
+        DailyCheckDecided,
+        PresenceConfirmed,
         SessionArmed,
         SessionStarted,
         SessionPaused,
@@ -551,9 +745,17 @@ SESSION_EVENTS: Catalogue[EventData] = Catalogue(
         ("stimulation", "session-armed", 1): dict,
         ("stimulation", "train-authorised", 1): dict,
         ("stimulation", "train-delivered", 1): dict,
+        ("stimulation", "session-paused", 1): dict,
+        ("stimulation", "parameter-changed", 1): dict,
+        ("stimulation", "session-closed", 1): dict,
     },
 )
 ROSTER_EVENTS: Catalogue[EventData] = Catalogue([SupervisionStarted, SupervisionEnded])
 LEASE_EVENTS: Catalogue[EventData] = Catalogue([LeaseReleased])
 WITHDRAWAL_EVENTS: Catalogue[EventData] = Catalogue([ConsentWithdrawnInRoom])
 NOTE_EVENTS: Catalogue[EventData] = Catalogue([NoteWritten])
+SIDE_EFFECT_EVENTS: Catalogue[EventData] = Catalogue([SideEffectReported])
+ALERT_EVENTS: Catalogue[EventData] = Catalogue([AlertRaised])
+AFTERCARE_EVENTS: Catalogue[EventData] = Catalogue([PatientStateRecorded])
+ADVERSE_EVENTS: Catalogue[EventData] = Catalogue([AdverseEventReported])
+RELEASE_EVENTS: Catalogue[EventData] = Catalogue([PatientReleased])

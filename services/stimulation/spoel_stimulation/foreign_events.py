@@ -10,7 +10,7 @@ from pydantic import ConfigDict
 
 from spoel_common.events import Catalogue, ForeignEvent, UtcTime
 from spoel_common.people import Profession
-from spoel_stimulation.events import SessionKind
+from spoel_stimulation.events import DailyOutcome, SessionKind
 from spoel_stimulation.orders import Blinding, Block, MeasurementOrder, Pattern, RampUp, ThresholdKey, TreatmentOrder
 
 
@@ -209,6 +209,86 @@ class SessionBookingCancelled(PlanningEvent):
     session_id: str
 
 
+# --- other nodes of stimulation
+
+
+class RoomEvent(ForeignEvent):
+    """An event of another node of this service: what its rooms did with a patient."""
+
+    service: ClassVar[str] = "stimulation"
+
+    patient_id: str
+
+
+class SessionOpened(RoomEvent):
+    """A session was taken into its room."""
+
+    event_name: ClassVar[str] = "session-opened"
+    event_version: ClassVar[int] = 2
+
+    session_id: str
+    kind: SessionKind
+
+
+class DailyCheckAnswered(RoomEvent):
+    """The patient answered the questions of the day."""
+
+    event_name: ClassVar[str] = "daily-check-answered"
+
+    session_id: str
+    day: date
+    outcome: DailyOutcome
+
+
+class DailyCheckDecided(RoomEvent):
+    """Somebody decided on an answer."""
+
+    event_name: ClassVar[str] = "daily-check-decided"
+
+    session_id: str
+    decision: Literal["go", "no-session-today"]
+
+
+class TrainAuthorised(RoomEvent):
+    """A train was about to leave its host."""
+
+    event_name: ClassVar[str] = "train-authorised"
+    event_version: ClassVar[int] = 2
+
+    train_id: str
+    session_id: str
+    pulses: int
+    planned_onset_at: UtcTime
+
+
+class TrainDelivered(RoomEvent):
+    """How a train ended."""
+
+    event_name: ClassVar[str] = "train-delivered"
+    event_version: ClassVar[int] = 2
+
+    train_id: str
+    session_id: str
+    pulses: int
+    ended_at: UtcTime
+
+
+class AdverseEventReported(RoomEvent):
+    """The patient lost consciousness."""
+
+    event_name: ClassVar[str] = "adverse-event-reported"
+
+    adverse_event_id: str
+
+
+class PatientReleased(RoomEvent):
+    """A physician decided that the patient may be treated again."""
+
+    event_name: ClassVar[str] = "patient-released"
+
+    adverse_event_ids: tuple[str, ...]
+
+
 CATALOGUE: Catalogue[ForeignEvent] = Catalogue(
     [
         PatientRegistered,
@@ -280,6 +360,7 @@ class SessionClosedElsewhere(ElsewhereEvent):
     """A session is over."""
 
     event_name: ClassVar[str] = "session-closed"
+    event_version: ClassVar[int] = 2
 
     session_id: str
 
@@ -310,6 +391,20 @@ SITE_CATALOGUE: Catalogue[ForeignEvent] = Catalogue(
         LeaseReleasedElsewhere,
         ConsentWithdrawnElsewhere,
     ],
-    {("stimulation", "session-opened", 1): dict},
+    {("stimulation", name, 1): dict for name in ("session-opened", "session-closed")},
 )
-"""Every event of other nodes that a room reads."""
+"""Every event of other nodes that tells of their rooms, sessions, leases and withdrawals."""
+
+ROOMS: Catalogue[ForeignEvent] = Catalogue(
+    [
+        SessionOpened,
+        DailyCheckAnswered,
+        DailyCheckDecided,
+        TrainAuthorised,
+        TrainDelivered,
+        AdverseEventReported,
+        PatientReleased,
+    ],
+    {("stimulation", name, 1): dict for name in ("session-opened", "train-authorised", "train-delivered")},
+)
+"""Every event of other nodes that tells what a patient was given, and what blocks one."""

@@ -11,7 +11,7 @@ from spoel_common.people import check_act
 from spoel_common.sealing import seal
 from spoel_common.work import Aggregate, Loaded, Snapshots, Work
 from spoel_stimulation import commands as asked
-from spoel_stimulation import projections, site
+from spoel_stimulation import patient_days, projections, site
 from spoel_stimulation.domain import blinding, conditions, conduct, grant, room, roster, session
 from spoel_stimulation.domain.conditions import Booking, DeviceFacts, Facts, Limits
 from spoel_stimulation.domain.identity import IdentityStrip
@@ -20,9 +20,9 @@ from spoel_stimulation.domain.refusals import RoomBusy
 from spoel_stimulation.domain.room import RoomState
 from spoel_stimulation.domain.roster import RosterState
 from spoel_stimulation.domain.state import Phase, SessionState, evolve
-from spoel_stimulation.domain.trains import device_pattern
+from spoel_stimulation.domain.trains import device_pattern, trains_in_force
 from spoel_stimulation.events import ROOM_EVENTS, ROSTER_EVENTS, SESSION_EVENTS, Known, SessionKind, TrainAuthorised
-from spoel_stimulation.orders import MeasurementOrder, TreatmentOrder
+from spoel_stimulation.orders import Block, MeasurementOrder, TreatmentOrder
 
 ROOM = Aggregate("room", RoomState, room.evolve, ROOM_EVENTS, Snapshots(RoomState, form=1))
 SESSION = Aggregate(
@@ -36,14 +36,22 @@ SESSION = Aggregate(
 ROSTER = Aggregate("roster", RosterState, roster.evolve, ROSTER_EVENTS)
 
 
+class Presence(NamedTuple):
+    """When presence was last confirmed, and in which session; wall seconds."""
+
+    session_id: str
+    age_s: float
+
+
 class Surroundings(NamedTuple):
-    """What a decision rests on besides the journal: this room's device, and how old the knowledge is."""
+    """What a decision rests on besides the journal: this room's device, how old the knowledge is, who is there."""
 
     site: str
     room_id: str
     device: DeviceFacts
     known: tuple[Known, ...]
     limits: Limits
+    presence: Presence | None = None
     reach: Reach = Reach()
 
 
@@ -123,6 +131,11 @@ class DutyAnswer(BaseModel):
     on_duty_until: str | None = Field(description="ISO 8601, clock time; null when off duty")
 
 
+def _trains_of(state: SessionState, index: int, block: Block, limits: Limits) -> int:
+    pattern = device_pattern(block, limits.max_autonomous_s)
+    return trains_in_force(state, pattern) if index == state.block_index else pattern.trains
+
+
 def describe(state: SessionState, limits: Limits) -> SessionAnswer:
     """Return a session as answers show it."""
     opened = state.session
@@ -131,7 +144,7 @@ def describe(state: SessionState, limits: Limits) -> SessionAnswer:
     trains = (
         order.max_stimuli
         if isinstance(order, MeasurementOrder)
-        else sum(device_pattern(block, limits.max_autonomous_s).trains for block in blocks)
+        else sum(_trains_of(state, index, block, limits) for index, block in enumerate(blocks))
     )
     return SessionAnswer(
         session_id=opened.session_id,
@@ -180,6 +193,7 @@ async def gather(
         device=around.device,
         limits=around.limits,
         reach=around.reach,
+        presence_age_s=_presence_age_s(around, session_id),
     )
     if booking is None:
         return facts
@@ -193,6 +207,9 @@ async def gather(
             "indication": indication,
             "order": await projections.order_of(work.conn, booking),
             **(await _for_a_start(work, around, booking) if not state.trains else {}),
+            "adverse_event_ids": await patient_days.blocking(work.conn, booking.patient_id),
+            "no_session_today": await patient_days.refused_on(work.conn, booking.patient_id, facts.today),
+            "given": await patient_days.given_to(work.conn, booking.patient_id, session_id, facts.today),
         }
     )
 
@@ -207,6 +224,11 @@ async def _for_a_start(work: Work, around: Surroundings, booking: Booking) -> di
         "elsewhere": await site.bookings_elsewhere(conn, booking, work.now, around.reach),
         "other_treatments_that_day": await site.other_treatments_that_day(conn, booking),
     }
+
+
+def _presence_age_s(around: Surroundings, session_id: str) -> float:
+    presence = around.presence
+    return float("inf") if presence is None or presence.session_id != session_id else presence.age_s
 
 
 async def append(
@@ -237,8 +259,11 @@ async def append_as(
     )
     for event in events:
         await projections.keep(work.conn, event)
-        if isinstance(event, TrainAuthorised) and isinstance(after.state.order, MeasurementOrder):
-            await projections.keep_stimulus(work.conn, event.train_id, after.state.order.order_id)
+        order = after.state.order
+        if isinstance(event, TrainAuthorised) and isinstance(order, MeasurementOrder):
+            await projections.keep_stimulus(work.conn, event.train_id, order.order_id)
+        else:
+            await patient_days.keep(work.conn, patient_days.OWN, event, conditions.local_day(work.now))
     return after
 
 
@@ -310,8 +335,7 @@ async def start(work: Work, session_id: str, command: asked.Start, look: Look) -
     around = look()
     loaded = await load_opened(work, session_id)
     facts = await gather(work, around, session_id, loaded.state)
-    events = session.start(loaded.state, work.actor, facts, asked_again=command.consent_asked_again)
-    after = await append(work, around, session_id, loaded, events)
+    after = await append(work, around, session_id, loaded, session.start(loaded.state, command, work.actor, facts))
     return describe(after.state, around.limits)
 
 
@@ -319,7 +343,7 @@ async def pause(work: Work, session_id: str, command: asked.Pause, look: Look) -
     """Let the running train end and no other begin."""
     around = look()
     loaded = await load_opened(work, session_id)
-    after = await append(work, around, session_id, loaded, session.pause(loaded.state, command, work.actor))
+    after = await append(work, around, session_id, loaded, session.pause(loaded.state, command, work.actor, work.now))
     return describe(after.state, around.limits)
 
 

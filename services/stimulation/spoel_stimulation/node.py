@@ -15,9 +15,11 @@ from spoel_common.errors import NotFound, SpoelError
 from spoel_common.events import Envelope, EventData, ForeignEvent
 from spoel_common.messaging import BrokerAway, Bucket, FeedKnowledge, Projection
 from spoel_common.runtime import Runtime, Unavailable
-from spoel_stimulation import foreign_events, projections, site
+from spoel_common.store import StoreName
+from spoel_stimulation import foreign_events, patient_days, projections, site
 from spoel_stimulation.devices.magpro.adapter import MagProAdapter
-from spoel_stimulation.domain.conditions import NEEDED_SERVICES, Limits
+from spoel_stimulation.domain.conditions import NEEDED_SERVICES, Limits, local_day
+from spoel_stimulation.domain.lists import rules
 from spoel_stimulation.domain.reach import Reach
 from spoel_stimulation.events import ErasureCompleted, Known
 from spoel_stimulation.handlers import SESSION
@@ -30,6 +32,7 @@ from spoel_stimulation.settings import RoomSetting, StimulationSettings
 from spoel_stimulation.strips import STRIP_TTL_S, Strips, bucket_name, room_key
 
 Knowledge = Callable[[], tuple[Known, ...]]
+_BLOCKS = f".{foreign_events.AdverseEventReported.event_name}.v"
 
 STRIPS_EVERY_S = 2.0
 """How often a room looks for strips of its day that it has not yet: it may be cut off at any moment."""
@@ -80,6 +83,7 @@ class Node:
         self._knowledge = knowledge
         self._fetch = fetch_strip
         self._bucket: Bucket | None = None
+        self._source = StoreName(site=settings.site, service="stimulation", store=settings.store).source
         self.erasures = ErasureAnswers(ErasureCompleted, self._clear_strips)
 
     @property
@@ -110,7 +114,7 @@ class Node:
             apply=site.apply,
             after_commit=self._told_by_others,
             tables=site.SITE_TABLES,
-            left_out=f"/spoel/{self.settings.site}/stimulation/{self.settings.store}",
+            left_out=self._source,
         )
 
     async def keep_strips(self, runtime: Runtime) -> None:
@@ -130,6 +134,19 @@ class Node:
     async def say_present(self, runtime: Runtime) -> None:
         """Say that the rooms of this node are there, until cancelled."""
         await self.presences.run(runtime, self.rooms)
+
+    def projection_of_rooms(self) -> Projection:
+        """Return the read model of what other nodes of stimulation gave to a patient, and what blocks one (HZ-16)."""
+        return Projection(
+            name="rooms",
+            version=1,
+            services=("stimulation",),
+            catalogue=foreign_events.ROOMS,
+            apply=self._apply_rooms,
+            after_commit=self._applied_rooms,
+            tables=patient_days.KNOWN_TABLES,
+            left_out=self._source,
+        )
 
     @asynccontextmanager
     async def open(self, runtime: Runtime) -> AsyncIterator[None]:
@@ -172,17 +189,16 @@ class Node:
             raise NotFound(f"Session {session_id[:64]!r} was not opened on this node. Open it in its room first.")
         return self.rooms[opened.room_id]
 
-    async def room_to_withdraw_in(self, runtime: Runtime, session_id: str) -> Room:
-        """Return the room of a session that was opened here, or is only booked here.
+    async def room_for(self, runtime: Runtime, session_id: str) -> Room:
+        """Return the room in which a session was opened, or for which it is booked.
 
         Raises:
-            NotFound: neither.
+            NotFound: neither, as far as this node knows.
         """
         async with runtime.database.read() as conn:
             booking = await projections.booking_of(conn, session_id)
-        if booking is not None and booking.room_id in self.rooms:
-            return self.rooms[booking.room_id]
-        return await self.room_of(runtime, session_id)
+        room = None if booking is None else self.rooms.get(booking.room_id)
+        return room or await self.room_of(runtime, session_id)
 
     def look_again(self) -> None:
         """Have every room look at its interlocks: something that is known has changed."""
@@ -200,6 +216,17 @@ class Node:
 
     async def _told_by_others(self, _envelopes: list[Envelope]) -> None:
         self.look_again()
+
+    async def _apply_rooms(
+        self, conn: AsyncConnection, envelope: Envelope, event: EventData | ForeignEvent | None, raw: bytes
+    ) -> None:
+        del raw
+        if envelope.source != self._source:  # its own events are kept in the transaction of their append
+            await patient_days.keep_known(conn, event, local_day(envelope.time))
+
+    async def _applied_rooms(self, envelopes: list[Envelope]) -> None:
+        if any(envelope.source != self._source and _BLOCKS in envelope.type for envelope in envelopes):
+            self.look_again()
 
     async def _applied(self, envelopes: list[Envelope]) -> None:
         self.look_again()
@@ -229,6 +256,7 @@ class Node:
             grant_s=settings.grant_s,
             max_status_age_s=settings.max_status_age_s,
             max_autonomous_s=settings.max_autonomous_s,
+            max_presence_age_s=settings.max_presence_age_s or rules().presence.every_s,
         )
         return Room(
             setting.room_id,

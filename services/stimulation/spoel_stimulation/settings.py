@@ -36,6 +36,7 @@ class StimulationSettings(Settings):
         presence_every_s: how often a room says that it is there, in wall seconds.
         presence_ttl_s: after how long without a word a room is absent; the same for all nodes of a site.
         max_status_age_s: oldest status of the device on which a train may start, in wall seconds.
+        max_presence_age_s: how often somebody confirms presence in the room, in wall seconds; None: as ``rules.toml``.
         max_autonomous_s: longest that a device may run on its own after one start command.
     """
 
@@ -50,6 +51,7 @@ class StimulationSettings(Settings):
     presence_every_s: float = Field(default=5.0, gt=0, le=30)
     presence_ttl_s: float = Field(default=15.0, ge=1, le=120)
     max_status_age_s: float = Field(default=2.0, gt=0, le=10)
+    max_presence_age_s: float | None = Field(default=None, gt=0, le=900)
     max_autonomous_s: float = Field(default=10.0, gt=0, le=60)
 
     @field_validator("database_url")

@@ -14,6 +14,7 @@ from spoel_common.people import Actor, Role
 from spoel_common.work import Loaded, UnitsOfWork, Work
 from spoel_stimulation import commands as asked
 from spoel_stimulation import projections
+from spoel_stimulation.adverse import record_loss
 from spoel_stimulation.devices.adapter import DeviceIdentity
 from spoel_stimulation.domain import conduct, room
 from spoel_stimulation.domain.refusals import RoomRefusal
@@ -33,7 +34,17 @@ from spoel_stimulation.runner.recovery import Closed, close_gap
 FIRST_RETRY_S = 0.2
 LONGEST_RETRY_S = 5.0
 ENDS_A_SESSION: frozenset[InterlockReason] = frozenset(
-    {"consent-withdrawn", "indication-ended", "order-superseded", "order-withdrawn", "order-expired", "emergency-stop"}
+    {
+        "consent-withdrawn",
+        "indication-ended",
+        "order-superseded",
+        "order-withdrawn",
+        "order-expired",
+        "emergency-stop",
+        "loss-of-consciousness",
+        "patient-blocked",
+        "daily-maximum",
+    }
 )
 """Interlocks after which a session is closed: nothing that a person does in the room brings the condition back."""
 
@@ -162,18 +173,28 @@ class Journal:
             if session_id is not None:
                 await self._interlock(work, session_id, "unauthorised-pulse")
 
-    async def emergency(self, outcome: StopOutcome, person: str) -> None:
-        """Record an emergency stop that was done, latch the room, and close its session (INV-8)."""
+    async def emergency(self, outcome: StopOutcome, person: str, lost: str | None = None) -> None:
+        """Record an emergency stop that was done, latch the room, and close its session (INV-8).
+
+        Args:
+            outcome: of the stop.
+            person: who pressed it.
+            lost: session whose patient lost consciousness; the patient is blocked then (HZ-16).
+        """
         by = Actor(person_id=person, roles=frozenset())
         async with self._as(by, None) as work:
             session_id = await projections.open_session_of(work.conn, self._room_id)
             loaded = await work.load(ROOM, self._room_id)
             stopped = EmergencyStopped(room_id=self._room_id, session_id=session_id, outcome=outcome, person=person)
-            detail = f"emergency stop, {outcome}"
+            detail = f"{'emergency stop' if lost is None else 'loss of consciousness'}, {outcome}"
             latched = room.latch(loaded.state, self._room_id, "emergency-stop", detail, session_id)
             await self._append_room(work, loaded, [stopped, *latched])
             if session_id is not None:
-                await self._interlock(work, session_id, "emergency-stop")
+                await self._interlock(
+                    work, session_id, "loss-of-consciousness" if session_id == lost else "emergency-stop"
+                )
+            if lost is not None and (await load_opened(work, lost)).state.session.room_id == self._room_id:
+                await record_loss(work, lost, person, outcome)
 
     async def connected(
         self, identity: DeviceIdentity, strip_public_key: str, total_pulses: int | None, *, first: bool
@@ -259,7 +280,7 @@ class Journal:
         events = (
             conduct.close(loaded.state, asked.Close(reason=reason))
             if reason in ENDS_A_SESSION
-            else conduct.interrupt(loaded.state, asked.Interrupt(reason=reason))
+            else conduct.interrupt(loaded.state, asked.Interrupt(reason=reason), work.now)
         )
         await append(work, self._look(), session_id, loaded, events)
 

@@ -17,6 +17,7 @@ from spoel_stimulation.devices.adapter import (
     TrainSettings,
     Unasked,
 )
+from spoel_stimulation.devices.record import CapabilityRecord
 from spoel_stimulation.domain.conditions import DeviceFacts
 
 FIRST_PAUSE_S = 0.3
@@ -27,6 +28,10 @@ _log = structlog.get_logger(__name__)
 
 class Capability(Protocol):
     """What a connected device may be asked for."""
+
+    @property
+    def record(self) -> CapabilityRecord:
+        """The record of its model."""
 
     def check(self, settings: TrainSettings) -> None:
         """Refuse settings beyond it; nothing is sent.
@@ -73,6 +78,7 @@ class DeviceLink:
         up: the device answered, what it said is recorded, and the link has not broken since.
         accepted: False where a device answered that may not be used here (HZ-25).
         counts: the device has a counter of its pulses.
+        max_coil_temperature_c: of the device's own record; None where that has none.
         problem: why the link is not up, and what to do.
     """
 
@@ -81,6 +87,7 @@ class DeviceLink:
         self.up = False
         self.accepted = True
         self.counts = True
+        self.max_coil_temperature_c: float | None = None
         self.problem = "The device has not answered yet. Look at its power and cable."
         self._room_id = room_id
 
@@ -133,6 +140,8 @@ class DeviceLink:
             coil_model=status.coil_model,
             simulated=identity.simulated,
             status_age_s=max(0.0, time.monotonic() - status.received_monotonic_s),
+            coil_temperature_c=status.coil_temperature_c,
+            max_coil_temperature_c=self.max_coil_temperature_c,
             enabled=status.enabled,
             has_counter=self.counts,
             total_pulses=total_pulses,
@@ -154,6 +163,7 @@ class DeviceLink:
             raise LinkLost("The device does not read back as disabled. Press its own stop, then look at its cable.")
         counters = await self.device.counters()
         self.counts = counters is not None
+        self.max_coil_temperature_c = self.device.capability.record.max_coil_temperature_c
         await listener.device_answered(identity, counters)
         self.up = self.accepted = True
         _log.info("link.up", room=self._room_id, serial=identity.serial, model=identity.model)

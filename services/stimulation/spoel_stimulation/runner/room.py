@@ -29,7 +29,7 @@ from spoel_stimulation.devices.adapter import (
 )
 from spoel_stimulation.domain.conditions import Limits
 from spoel_stimulation.domain.reach import Reach
-from spoel_stimulation.domain.refusals import BeyondDeviceCapability, RoomRefusal
+from spoel_stimulation.domain.refusals import BeyondDeviceCapability, RoomRefusal, StatusTooOld
 from spoel_stimulation.domain.room import RoomState, check_not_latched
 from spoel_stimulation.domain.state import Act, Phase, SessionState
 from spoel_stimulation.events import DeviceSettings, InterlockReason, Known, StopOutcome
@@ -38,6 +38,7 @@ from spoel_stimulation.runner.conductor import Conductor
 from spoel_stimulation.runner.delivery import Accounted, Delivery, RoomFault, UnaccountedPulses
 from spoel_stimulation.runner.journal import Journal, interlock_of
 from spoel_stimulation.runner.link import DeviceLink, RoomDevice
+from spoel_stimulation.runner.lookout import Lookout
 from spoel_stimulation.runner.settings import device_settings
 
 HALT_TIMEOUT_S = 5.0
@@ -97,6 +98,7 @@ class Room:
         self.link = DeviceLink(room_id, device)
         self.journal = Journal(units, room_id, self.look)
         self.delivery = Delivery(device, self.journal, clock)
+        self.lookout = Lookout(self.link, self.delivery, limits)
         self._units = units
         self._knowledge = knowledge
         self._reach = reach
@@ -119,6 +121,7 @@ class Room:
             tasks.create_task(self.link.run(self), name=f"{self.room_id} link")
             tasks.create_task(self._conductor.run(), name=f"{self.room_id} conductor")
             tasks.create_task(self._watch_interlocks(), name=f"{self.room_id} interlocks")
+            tasks.create_task(self.lookout.run(self.look_again), name=f"{self.room_id} lookout")
 
     async def close(self) -> None:
         """Disarm and let go of the device; what is open is closed at the next start."""
@@ -146,7 +149,8 @@ class Room:
         if self.holds and device.ready:
             problem = "The room is being stopped. Wait until that is recorded, and look at the room."
             device = device.model_copy(update={"ready": False, "problem": problem})
-        return Surroundings(self.site, self.room_id, device, self._knowledge(), self.limits, self._reach())
+        presence, reach = self.lookout.presence, self._reach()
+        return Surroundings(self.site, self.room_id, device, self._knowledge(), self.limits, presence, reach)
 
     # --- asked by people, after the conditions were checked in a unit of work
 
@@ -220,6 +224,7 @@ class Room:
             return
         settings = device_settings(state, self.limits.max_autonomous_s)
         found = await self.delivery.stage_and_arm(settings, bars)
+        self.lookout.armed_coil = self.link.facts(None).coil_model
         command = asked.RecordArmed(
             settings=DeviceSettings.model_validate({"set": found.set_point, "read_back": found.read_back}),
             coil_model=self.look().device.coil_model,
@@ -287,19 +292,22 @@ class Room:
 
     # --- the emergency stop
 
-    async def emergency_stop(self, person: Callable[[], Awaitable[str]]) -> StopOutcome:
+    async def emergency_stop(self, person: Callable[[], Awaitable[str]], lost: str | None = None) -> StopOutcome:
         """Disarm first; then see whether it holds; the record follows in the background (INV-8).
 
         Args:
             person: says who asked, if anybody signed in; awaited only after the device was disarmed.
+            lost: session whose patient lost consciousness, if that is why.
         """
         self.holds += 1
         self.delivery.bar()
         told: asyncio.Future[StopOutcome] = asyncio.get_running_loop().create_future()
-        self._spawn(self._emergency(told, person), "emergency stop")
+        self._spawn(self._emergency(told, person, lost), "emergency stop")
         return await asyncio.shield(told)
 
-    async def _emergency(self, told: asyncio.Future[StopOutcome], person: Callable[[], Awaitable[str]]) -> None:
+    async def _emergency(
+        self, told: asyncio.Future[StopOutcome], person: Callable[[], Awaitable[str]], lost: str | None
+    ) -> None:
         """Stop, tell the outcome, and then record it; goes on also where nobody waits for the outcome any more."""
         outcome: StopOutcome = "not-confirmed"
         try:
@@ -309,7 +317,7 @@ class Room:
                 told.set_result(outcome)
             name = await _name_of(person)
             await self.delivery.idle(HALT_TIMEOUT_S)
-            await self.journal.persist(lambda: self.journal.emergency(outcome, name))
+            await self.journal.persist(lambda: self.journal.emergency(outcome, name, lost))
         finally:
             self.holds -= 1
             self.wake()
@@ -345,13 +353,18 @@ class Room:
     async def suspect(self, fault: RoomFault) -> None:
         """Disarm, and record a fault unless the link tells within a moment what it comes from."""
         await self.stop_device()
+        if not await self._explained():
+            await self.fault(fault)
+
+    async def _explained(self) -> bool:
+        """Wait a moment for somebody else to record why the room was stopped; False if nobody did."""
         give_up_at_s = time.monotonic() + EXPLANATION_S
         while time.monotonic() < give_up_at_s:
             state = await self.journal.persist(self.journal.open_session)
             if state is None or state.phase not in ARMED_PHASES:
-                return
+                return True
             await asyncio.sleep(EXPLANATION_STEP_S)
-        await self.fault(fault)
+        return False
 
     async def unaccounted(self, found: UnaccountedPulses) -> None:
         """Disarm, then record pulses that no train accounts for, latch the room and interrupt its session.
@@ -438,7 +451,8 @@ class Room:
             await self.journal.check_going_on(state)
         except SpoelError as refusal:
             async with self.halted():
-                await self.interlock(state, refusal)
+                if not isinstance(refusal, StatusTooOld) or not await self._explained():
+                    await self.interlock(state, refusal)
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=f"{self.room_id} {name}")
