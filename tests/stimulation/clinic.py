@@ -79,11 +79,12 @@ class Clinic:
         self.clock = clock
         self.strips = {}
         self.knowledge_age_s = 0.5
+        self.verifier = Tokens()
 
     @asynccontextmanager
     async def opened(self):
         self.node = self.make_node()
-        self.app = build_app(self.settings, verifier=Tokens(), node=self.node)
+        self.app = build_app(self.settings, verifier=self.verifier, node=self.node)
         async with self.app.router.lifespan_context(self.app):
             transport = httpx.ASGITransport(self.app)
             async with httpx.AsyncClient(transport=transport, base_url="http://test", timeout=WAIT_S) as self.client:
@@ -190,7 +191,7 @@ class Clinic:
             self.strips[f"{room_id}.{session_id}"] = seal(json.dumps(strip), key, session_id, "identity-strip").encode()
         return session_id
 
-    async def prepare(self, order=None, kind="treatment"):
+    async def prepare(self, order=None, kind="treatment", by=OPERATOR):
         """Tell everything that a session needs, and return its booking's id."""
         await self.tell_people()
         await self.tell_case()
@@ -199,14 +200,14 @@ class Clinic:
         else:
             await self.tell_measurement_order(order)
         await self.ready()
-        await self.check_rooms()
+        await self.check_rooms(by)
         return await self.book(kind)
 
-    async def check_rooms(self):
+    async def check_rooms(self, by=OPERATOR):
         """Do the opening check of every room that was not checked yet."""
         for room_id in self.node.rooms:
             if (await self.runtime.units.load(ROOM, room_id)).state.checked is None:
-                answer = await self.post(f"/rooms/{room_id}/opening-check", {"items": ALL_IN_ORDER})
+                answer = await self.post(f"/rooms/{room_id}/opening-check", {"items": ALL_IN_ORDER}, by)
                 assert answer.status_code == 201, answer.text
 
     # --- what people ask

@@ -47,6 +47,16 @@ class SessionClosed(ForeignEvent):
     session_id: str
 
 
+class ConsentWithdrawnInRoom(ForeignEvent):
+    """A patient withdrew consent in a room, perhaps without network."""
+
+    service: ClassVar[str] = "stimulation"
+    event_name: ClassVar[str] = "consent-withdrawn-in-room"
+
+    case_id: str
+    withdrawn_at: UtcTime
+
+
 class Cleared(ForeignEvent):
     """A service has cleared what it held of an erased patient; ``cleared``: what → how many."""
 
@@ -77,6 +87,8 @@ class AuditCleared(Cleared):
 
 
 ANSWER_EVENTS: Catalogue[ForeignEvent] = Catalogue([PlanningCleared, StimulationCleared, AuditCleared])
+
+WITHDRAWAL_EVENTS: Catalogue[ForeignEvent] = Catalogue([ConsentWithdrawnInRoom])
 
 STRIP_EVENTS: Catalogue[ForeignEvent] = Catalogue(
     [SessionBooked, SessionBookingCancelled, RoomOpened, SessionClosed],

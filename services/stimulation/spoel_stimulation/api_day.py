@@ -22,8 +22,9 @@ from spoel_common.work import Work
 from spoel_stimulation import adverse, checks, handlers, views
 from spoel_stimulation import commands as asked
 from spoel_stimulation.adverse import PatientStateAnswer, ReleaseAnswer, SideEffectAnswer
-from spoel_stimulation.api import INSTRUCTIONS, EmergencyStopAnswer, NodeDep, PathId, SessionCall, SessionDep, person_of
+from spoel_stimulation.api import INSTRUCTIONS, EmergencyStopAnswer, SessionCall, SessionDep, person_of
 from spoel_stimulation.checks import DailyCheckAnswer, RoomCheckAnswer
+from spoel_stimulation.dependencies import NodeDep, PathId
 from spoel_stimulation.domain import conditions, lists
 from spoel_stimulation.domain.adverse import pauses
 from spoel_stimulation.domain.start import STAGES, Situation, Stage, missing

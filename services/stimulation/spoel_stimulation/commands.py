@@ -11,6 +11,7 @@ from spoel_stimulation.events import (
     ChangeReason,
     DeviceSettings,
     Evidence,
+    GrantRevocationReason,
     InterlockReason,
     Parameter,
     PatientState,
@@ -39,10 +40,12 @@ class OpenSession(Command):
 
     Attributes:
         supervisor_id: for a technician or trainee, the supervisor on duty under whom the session is run.
+        consent_asked_again: the patient was asked for consent again; needed where the room is cut off.
     """
 
     session_id: Id
     supervisor_id: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+    consent_asked_again: Annotated[bool, Field(strict=True)] = False
 
 
 class ConfirmIdentity(Command):
@@ -95,10 +98,12 @@ class Arm(Command):
     Attributes:
         ear_protection: everyone in the room, patient and operator, wears ear protection.
         blind_code: in a blinded trial the patient's code, as the operator entered it at the stimulator.
+        consent_asked_again: the patient was asked for consent again; needed where the room is cut off.
     """
 
     ear_protection: Annotated[bool, Field(strict=True)] = False
     blind_code: Annotated[str, Field(max_length=40)] | None = None
+    consent_asked_again: Annotated[bool, Field(strict=True)] = False
 
 
 class Start(Command):
@@ -106,9 +111,11 @@ class Start(Command):
 
     Attributes:
         side_or_site: as in ``Resume``, where an interlock came between arming and starting.
+        consent_asked_again: the patient was asked for consent again; needed where the room is cut off.
     """
 
     side_or_site: Literal["left", "right"] | Site | None = None
+    consent_asked_again: Annotated[bool, Field(strict=True)] = False
 
 
 class Pause(Command):
@@ -124,10 +131,12 @@ class Resume(Command):
         ear_protection: everyone in the room, patient and operator, wears ear protection.
         side_or_site: ``left`` or ``right``, or the site's full name, chosen again; asked for after a long pause, or
             where the coil may have moved.
+        consent_asked_again: the patient was asked for consent again; needed where the room is cut off.
     """
 
     ear_protection: Annotated[bool, Field(strict=True)] = False
     side_or_site: Literal["left", "right"] | Site | None = None
+    consent_asked_again: Annotated[bool, Field(strict=True)] = False
 
 
 class PlaceCoil(Command):
@@ -206,6 +215,16 @@ class AnswerStimulus(Command):
     response: Response
 
 
+class WithdrawConsent(Command):
+    """The patient withdraws consent; nobody has to say why."""
+
+
+class RevokeGrant(Command):
+    """End the grant under which somebody runs a session."""
+
+    reason: GrantRevocationReason
+
+
 class ResetRoom(Command):
     """Release a latched room after looking at it."""
 
@@ -259,6 +278,7 @@ class RecordArmed(Command):
     settings: DeviceSettings
     coil_model: str
     percent_mso: int
+    consent_asked_again: bool = False
 
 
 class AuthoriseTrain(Command):

@@ -97,6 +97,9 @@ ChangeReason = Literal[
 ]
 
 
+GrantRevocationReason = Literal["access-withdrawn", "not-in-the-room", "other"]
+
+
 class Known(Part):
     """How old the knowledge of one feed was (INV-4).
 
@@ -251,7 +254,10 @@ class SessionOpened(SessionEvent):
     """A person took a booked session into its room; the signed order is frozen into it.
 
     Attributes:
-        operator_id: who runs the session; with role, BIG number and supervisor the session's grant.
+        operator_id: who runs the session; with role, BIG number, supervisor and end the session's grant.
+        grant_until: clock time at which the grant ends; None in events from before it was kept.
+        offline: opened on knowledge older than an online start allows (``known`` says how old).
+        consent_asked_again: the patient was asked for consent again, the room being cut off.
     """
 
     event_name: ClassVar[str] = "session-opened"
@@ -268,6 +274,9 @@ class SessionOpened(SessionEvent):
     prescription_version: int | None = None
     measurement_order_id: str | None = None
     known: tuple[Known, ...]
+    grant_until: UtcTime | None = None
+    offline: bool = False
+    consent_asked_again: bool = False
 
     @model_validator(mode="after")
     def _one_order(self) -> Self:
@@ -338,12 +347,21 @@ class SessionArmed(SessionEvent):
     coil_model: str
     percent_mso: int | None
     sealed_output: str | None = None
+    consent_asked_again: bool = False
 
 
 class SessionStarted(SessionEvent):
-    """The operator started the session."""
+    """The operator started the session.
+
+    Attributes:
+        offline: on knowledge older than an online start allows.
+        consent_asked_again: the patient was asked for consent again, the room being cut off.
+    """
 
     event_name: ClassVar[str] = "session-started"
+
+    offline: bool = False
+    consent_asked_again: bool = False
 
 
 class SessionPaused(SessionEvent):
@@ -373,6 +391,20 @@ class SessionResumed(SessionEvent):
 
     ear_protection: Literal[True]
     site_confirmed: bool = False
+    consent_asked_again: bool = False
+
+
+class SessionGrantRevoked(SessionEvent):
+    """A supervisor ended the grant under which a session was run: it is interrupted, and its operator runs it no more.
+
+    Attributes:
+        operator_id: whose grant it was.
+    """
+
+    event_name: ClassVar[str] = "session-grant-revoked"
+
+    operator_id: str
+    reason: GrantRevocationReason
 
 
 class TrainAuthorised(SessionEvent):
@@ -607,6 +639,31 @@ class PatientReleased(StimulationEvent):
     reason: ReleaseReason
 
 
+# --- aggregate lease, id = session_id
+
+
+class LeaseReleased(SessionEvent):
+    """A room learned that its booking was cancelled, and will never open it: another room may take the patient."""
+
+    event_name: ClassVar[str] = "lease-released"
+
+
+# --- aggregate withdrawal, id = withdrawal_id
+
+
+class ConsentWithdrawnInRoom(SessionEvent):
+    """The patient withdrew consent in the room, with or without network; it holds for the case, in all rooms, at once.
+
+    Attributes:
+        withdrawn_at: clock time at which it was entered.
+    """
+
+    event_name: ClassVar[str] = "consent-withdrawn-in-room"
+
+    withdrawal_id: str
+    withdrawn_at: UtcTime
+
+
 # --- aggregate roster, id = site
 
 
@@ -682,6 +739,7 @@ SESSION_EVENTS: Catalogue[EventData] = Catalogue(
         CoilPlaced,
         StimulusAnswered,
         SessionClosed,
+        SessionGrantRevoked,
     ],
     {
         ("stimulation", "session-opened", 1): dict,
@@ -694,6 +752,8 @@ SESSION_EVENTS: Catalogue[EventData] = Catalogue(
     },
 )
 ROSTER_EVENTS: Catalogue[EventData] = Catalogue([SupervisionStarted, SupervisionEnded])
+LEASE_EVENTS: Catalogue[EventData] = Catalogue([LeaseReleased])
+WITHDRAWAL_EVENTS: Catalogue[EventData] = Catalogue([ConsentWithdrawnInRoom])
 NOTE_EVENTS: Catalogue[EventData] = Catalogue([NoteWritten])
 SIDE_EFFECT_EVENTS: Catalogue[EventData] = Catalogue([SideEffectReported])
 ALERT_EVENTS: Catalogue[EventData] = Catalogue([AlertRaised])

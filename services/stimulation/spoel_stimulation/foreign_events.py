@@ -1,4 +1,7 @@
-"""What a room reads of the events of intake and planning: only the fields that it uses; others are ignored."""
+"""What a room reads of others' events: only the fields that it uses; others are ignored.
+
+Of stimulation it reads what the other nodes of the site publish, never its own.
+"""
 
 from datetime import date
 from typing import ClassVar, Literal
@@ -96,6 +99,7 @@ class ConsentWithdrawn(IntakeEvent):
     case_id: str
     patient_id: str
     withdrawn_at: UtcTime
+    room_event_id: str | None = None
 
 
 class IndicationDecided(IntakeEvent):
@@ -303,7 +307,93 @@ CATALOGUE: Catalogue[ForeignEvent] = Catalogue(
     ],
     {("planning", "prescription-signed", 1): dict},
 )
-"""Every event of other services that a room reads, in the newest version that it knows."""
+"""Every event of intake and planning that a room reads, in the newest version that it knows."""
+
+
+class ElsewhereEvent(ForeignEvent):
+    """An event of another node of the site."""
+
+    service: ClassVar[str] = "stimulation"
+
+
+class RoomOpenedElsewhere(ElsewhereEvent):
+    """A device answered in a room."""
+
+    event_name: ClassVar[str] = "room-opened"
+
+    room_id: str
+    stimulator_model: str
+    stimulator_serial: str
+    coil_model: str
+
+
+class RoomLatchedElsewhere(ElsewhereEvent):
+    """A room is latched."""
+
+    event_name: ClassVar[str] = "room-latched"
+
+    room_id: str
+    reason: str
+
+
+class RoomResetElsewhere(ElsewhereEvent):
+    """A room was released."""
+
+    event_name: ClassVar[str] = "room-reset"
+
+    room_id: str
+
+
+class SessionOpenedElsewhere(ElsewhereEvent):
+    """A session was taken into a room."""
+
+    event_name: ClassVar[str] = "session-opened"
+    event_version: ClassVar[int] = 2
+
+    session_id: str
+    room_id: str
+    case_id: str
+    patient_id: str
+
+
+class SessionClosedElsewhere(ElsewhereEvent):
+    """A session is over."""
+
+    event_name: ClassVar[str] = "session-closed"
+    event_version: ClassVar[int] = 2
+
+    session_id: str
+
+
+class LeaseReleasedElsewhere(ElsewhereEvent):
+    """A room gave a booking back."""
+
+    event_name: ClassVar[str] = "lease-released"
+
+    session_id: str
+
+
+class ConsentWithdrawnElsewhere(ElsewhereEvent):
+    """A patient withdrew consent in a room."""
+
+    event_name: ClassVar[str] = "consent-withdrawn-in-room"
+
+    case_id: str
+
+
+SITE_CATALOGUE: Catalogue[ForeignEvent] = Catalogue(
+    [
+        RoomOpenedElsewhere,
+        RoomLatchedElsewhere,
+        RoomResetElsewhere,
+        SessionOpenedElsewhere,
+        SessionClosedElsewhere,
+        LeaseReleasedElsewhere,
+        ConsentWithdrawnElsewhere,
+    ],
+    {("stimulation", name, 1): dict for name in ("session-opened", "session-closed")},
+)
+"""Every event of other nodes that tells of their rooms, sessions, leases and withdrawals."""
 
 ROOMS: Catalogue[ForeignEvent] = Catalogue(
     [
@@ -317,4 +407,4 @@ ROOMS: Catalogue[ForeignEvent] = Catalogue(
     ],
     {("stimulation", name, 1): dict for name in ("session-opened", "train-authorised", "train-delivered")},
 )
-"""Every event of other nodes of stimulation that a room reads."""
+"""Every event of other nodes that tells what a patient was given, and what blocks one."""

@@ -11,10 +11,11 @@ from spoel_common.people import check_act
 from spoel_common.sealing import seal
 from spoel_common.work import Aggregate, Loaded, Snapshots, Work
 from spoel_stimulation import commands as asked
-from spoel_stimulation import patient_days, projections
-from spoel_stimulation.domain import blinding, conditions, conduct, room, roster, session
-from spoel_stimulation.domain.conditions import DeviceFacts, Facts, Limits
+from spoel_stimulation import patient_days, projections, site
+from spoel_stimulation.domain import blinding, conditions, conduct, grant, room, roster, session
+from spoel_stimulation.domain.conditions import Booking, DeviceFacts, Facts, Limits
 from spoel_stimulation.domain.identity import IdentityStrip
+from spoel_stimulation.domain.reach import Reach
 from spoel_stimulation.domain.refusals import RoomBusy
 from spoel_stimulation.domain.room import RoomState
 from spoel_stimulation.domain.roster import RosterState
@@ -51,6 +52,7 @@ class Surroundings(NamedTuple):
     known: tuple[Known, ...]
     limits: Limits
     presence: Presence | None = None
+    reach: Reach = Reach()
 
 
 Look = Callable[[], Surroundings]
@@ -190,23 +192,38 @@ async def gather(
         known=around.known,
         device=around.device,
         limits=around.limits,
+        reach=around.reach,
         presence_age_s=_presence_age_s(around, session_id),
     )
     if booking is None:
         return facts
     consent, indication = await projections.case_of(work.conn, booking.case_id)
+    if await site.withdrawn_in_a_room(work.conn, booking.case_id):
+        consent = "withdrawn"
     return Facts.model_validate(
         {
             **{name: getattr(facts, name) for name in Facts.model_fields},
-            "patient_busy_in": await projections.room_of_patient(work.conn, booking.patient_id),
             "consent": consent,
             "indication": indication,
             "order": await projections.order_of(work.conn, booking),
+            **(await _for_a_start(work, around, booking) if not state.trains else {}),
             "adverse_event_ids": await patient_days.blocking(work.conn, booking.patient_id),
             "no_session_today": await patient_days.refused_on(work.conn, booking.patient_id, facts.today),
             "given": await patient_days.given_to(work.conn, booking.patient_id, session_id, facts.today),
         }
     )
+
+
+async def _for_a_start(work: Work, around: Surroundings, booking: Booking) -> dict[str, object]:
+    """Return what only the beginning of a session asks for: where else the patient is, or may be."""
+    conn, patient_id = work.conn, booking.patient_id
+    busy_in = await projections.room_of_patient(conn, patient_id)
+    return {
+        "patient_busy_in": busy_in or await site.room_of_patient_elsewhere(conn, patient_id, work.now),
+        "released": await site.is_released(conn, booking.session_id),
+        "elsewhere": await site.bookings_elsewhere(conn, booking, work.now, around.reach),
+        "other_treatments_that_day": await site.other_treatments_that_day(conn, booking),
+    }
 
 
 def _presence_age_s(around: Surroundings, session_id: str) -> float:
@@ -390,6 +407,16 @@ async def answer_stimulus(
     facts = await gather(work, around, session_id, loaded.state)
     events = session.answer_stimulus(loaded.state, train_id, command, work.actor, facts)
     after = await append(work, around, session_id, loaded, events)
+    return describe(after.state, around.limits)
+
+
+async def revoke_grant(work: Work, session_id: str, command: asked.RevokeGrant, look: Look) -> SessionAnswer:
+    """End the grant of a session; the room's interlock interrupts it after the commit."""
+    around = look()
+    people = await projections.registrations_of(work.conn, {work.actor.person_id})
+    check_act("supervise", work.actor, people.get(work.actor.person_id), conditions.local_day(work.now))
+    loaded = await load_opened(work, session_id)
+    after = await append(work, around, session_id, loaded, grant.revoke(loaded.state, command))
     return describe(after.state, around.limits)
 
 

@@ -75,6 +75,7 @@ bookings = table(
     "ends_at:moment",
 )
 cancelled_bookings = table("cancelled_bookings", "session_id")
+withdrawals_recorded = table("withdrawals_recorded", "event_id")
 KNOWN_TABLES = (
     patients,
     cases,
@@ -85,6 +86,7 @@ KNOWN_TABLES = (
     withdrawn_prescriptions,
     bookings,
     cancelled_bookings,
+    withdrawals_recorded,
 )
 """All that ``apply`` writes: what the node knows of others."""
 
@@ -112,6 +114,8 @@ async def apply(conn: AsyncConnection, envelope: Envelope, event: EventData | Fo
             await _put(conn, cases, case_id=event.case_id, consent="given")
         case ConsentWithdrawn():
             await _put(conn, cases, case_id=event.case_id, consent="withdrawn")
+            if event.room_event_id is not None:
+                await _put(conn, withdrawals_recorded, event_id=event.room_event_id)
         case IndicationDecided():
             await _put(conn, cases, case_id=event.case_id, indication=event.decision)
         case RegistrationVerified():

@@ -6,13 +6,13 @@ Everything that a condition rests on is in ``Facts``, gathered by the caller in 
 from collections.abc import Iterable
 from datetime import date, datetime
 from typing import Literal
-from zoneinfo import ZoneInfo
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from spoel_common.errors import BigNumberInvalid, ProfessionNotAllowed, RegistrationNotVerified
 from spoel_common.people import Actor, Registration, Role, acts, check_act, check_role
 from spoel_stimulation.domain.lists import rules
+from spoel_stimulation.domain.reach import LOCAL_ZONE, OtherBooking, Reach
 from spoel_stimulation.domain.refusals import (
     BookedForAnotherDay,
     BookingCancelled,
@@ -22,6 +22,7 @@ from spoel_stimulation.domain.refusals import (
     ConsentWithdrawn,
     DeviceNotAccepted,
     DeviceNotReady,
+    GrantEnded,
     IndicationMissing,
     MeasurementOrderExpired,
     OperatorRegistrationEnded,
@@ -30,7 +31,6 @@ from spoel_stimulation.domain.refusals import (
     OrderWithdrawn,
     PresenceMissing,
     RoomBusy,
-    StaleKnowledge,
     StatusTooOld,
     SupervisionMissing,
     ThresholdKeyMismatch,
@@ -42,7 +42,6 @@ from spoel_stimulation.engine.limits import ClearedRow, example_cleared_list
 from spoel_stimulation.events import Known, SessionKind
 from spoel_stimulation.orders import MeasurementOrder, ThresholdKey, TreatmentOrder
 
-LOCAL_ZONE = ZoneInfo("Europe/Amsterdam")
 NEEDED_SERVICES = ("intake", "planning")
 
 
@@ -115,13 +114,15 @@ class DeviceFacts(_Fact):
 
 
 class Limits(_Fact):
-    """Limits of this node; ages in wall seconds.
+    """Limits of this node; ages in wall seconds, the length of a session's grant in seconds of clock time.
 
     Attributes:
         cleared: the clinic's list of what may be delivered in bursts.
     """
 
     max_knowledge_age_s: float = 60.0
+    max_offline_age_s: float = 3_600.0
+    grant_s: float = 14_400.0
     max_status_age_s: float = 2.0
     max_autonomous_s: float = 10.0
     max_presence_age_s: float = Field(default_factory=lambda: rules().presence.every_s)
@@ -149,6 +150,10 @@ class Facts(_Fact):
         patient_busy_in: another room in which this patient has an open session.
         registrations: verified registrations that have not ended, by person.
         known: age of each feed.
+        released: this room has given the booking back.
+        elsewhere: bookings of this patient in rooms of other nodes, while their leases last.
+        other_treatments_that_day: other treatments of this patient on the booking's local day, in all rooms.
+        reach: what the node has of the world outside.
         presence_age_s: wall seconds since somebody confirmed presence in this session; infinite where nobody has.
         adverse_event_ids: those after which the patient is blocked, in any room (HZ-16).
         no_session_today: an answer of today ruled out every session of the patient today.
@@ -169,6 +174,10 @@ class Facts(_Fact):
     known: tuple[Known, ...] = ()
     device: DeviceFacts = DeviceFacts()
     limits: Limits = Limits()
+    released: bool = False
+    elsewhere: tuple[OtherBooking, ...] = ()
+    other_treatments_that_day: int = 0
+    reach: Reach = Reach()
     presence_age_s: float = float("inf")
     adverse_event_ids: tuple[str, ...] = ()
     no_session_today: bool = False
@@ -253,24 +262,6 @@ def check_standing(facts: Facts, kind: SessionKind, booked_version: int | None) 
         raise OrderSuperseded(
             f"Version {booked_version} is booked and version {order.newest_version} is signed. Book that one."
         )
-
-
-def check_knowledge(facts: Facts) -> None:
-    """Refuse to start on old knowledge of a service that a start needs.
-
-    Raises:
-        StaleKnowledge: names the service, the age and the limit.
-    """
-    for service in NEEDED_SERVICES:
-        ages = [known.age_s for known in facts.known if known.source.split("/")[3:4] == [service]]
-        oldest_s = max(ages, default=float("inf"))
-        if oldest_s > facts.limits.max_knowledge_age_s:
-            age = f"{oldest_s:.0f} s old" if ages and oldest_s < 1e9 else "not there yet"  # noqa: PLR2004 - "never"
-            raise StaleKnowledge(
-                f"What this room knows of {service} is {age}; {facts.limits.max_knowledge_age_s:g} s is the limit for "
-                f"a start. Check the network and {service}, and try again.",
-                service=service,
-            )
 
 
 def check_signed(facts: Facts, booking: Booking) -> TreatmentOrder | MeasurementOrder:
@@ -359,8 +350,25 @@ def supervises(facts: Facts, person_id: str) -> bool:
     return facts.roster.on_duty(person_id, facts.now)
 
 
+def check_grant_lasts(facts: Facts, until: datetime | None, *, revoked: bool) -> None:
+    """Refuse when the grant of a session has ended by itself or by a supervisor (INV-4).
+
+    Args:
+        facts: what is known.
+        until: its end; None for none.
+        revoked: a supervisor ended it.
+
+    Raises:
+        GrantEnded: it was revoked, or its time is over.
+    """
+    if revoked:
+        raise GrantEnded("A supervisor ended the grant of this session. Stop it; somebody else may open a new booking.")
+    if until is not None and facts.now >= until:
+        raise GrantEnded(f"The grant of this session ended at {until.isoformat()}. Stop it, and book a new one.")
+
+
 def check_grant(facts: Facts, operator: Actor) -> None:
-    """Refuse when the grant of a running session is known to have ended (INV-4).
+    """Refuse when what the grant of a running session rests on is known to have ended (INV-4).
 
     Raises:
         SupervisionMissing: the supervisor is off duty.

@@ -140,7 +140,7 @@ def check_running(state: SessionState, facts: Facts) -> None:
     opened = state.session
     conditions.check_standing(facts, opened.kind, opened.prescription_version)
     check_not_blocked(facts)
-    conditions.check_grant(facts, state.operator)
+    check_grant(state, facts)
     conditions.check_room(facts)
     conditions.check_presence(facts)
     conditions.check_device(facts, state.order, enabled=True)
@@ -157,11 +157,30 @@ def check_going_on(state: SessionState, facts: Facts) -> None:
     opened = state.session
     conditions.check_standing(facts, opened.kind, opened.prescription_version)
     check_not_blocked(facts)
+    check_grant(state, facts)
+
+
+def check_grant(state: SessionState, facts: Facts) -> None:
+    """Refuse when the grant under which the session is run has ended.
+
+    Raises:
+        RoomRefusal: with its ``interlock``.
+    """
+    check_grant_lasts(state, facts)
     conditions.check_grant(facts, state.operator)
     if facts.device.ready:  # where it is not, the link tells why, and that is recorded
         conditions.check_device(facts, state.order)
     if state.phase is Phase.RUNNING:
         conditions.check_presence(facts)
+
+
+def check_grant_lasts(state: SessionState, facts: Facts) -> None:
+    """Refuse when the grant was revoked or its time is over.
+
+    Raises:
+        GrantEnded: as it says.
+    """
+    conditions.check_grant_lasts(facts, state.session.grant_until, revoked=state.grant_revoked)
 
 
 def authorised(state: SessionState, train: NextTrain, train_id: str, facts: Facts) -> TrainAuthorised:

@@ -329,6 +329,15 @@ class OperatorRegistrationEnded(RoomRefusal):
     interlock = "registration-ended"
 
 
+class GrantEnded(RoomRefusal):
+    """The grant under which a session is run was revoked, or its time is over."""
+
+    slug = "grant-ended"
+    status = 403
+    title = "The session's grant ended"
+    interlock = "supervision-ended"
+
+
 # --- knowledge, room and device
 
 
@@ -337,6 +346,27 @@ class StaleKnowledge(RoomRefusal):
 
     slug = "stale-knowledge"
     title = "Knowledge of other services is too old"
+
+
+class AcceleratedDayOffline(RoomRefusal):
+    """Several treatments a day need the network: pauses and maxima hold over all rooms (HZ-14)."""
+
+    slug = "accelerated-day-offline"
+    title = "No accelerated day without network"
+
+
+class LeasedElsewhere(RoomRefusal):
+    """Another room holds the lease of a booking of this patient, and may be using it (HZ-02)."""
+
+    slug = "leased-elsewhere"
+    title = "Another room holds a lease on this patient"
+
+
+class LeaseReleasedHere(RoomRefusal):
+    """This room gave the booking back; another room may have taken the patient since (HZ-02)."""
+
+    slug = "lease-released"
+    title = "This room released the booking"
 
 
 class RoomLatchedRefusal(RoomRefusal):

@@ -6,11 +6,12 @@ from spoel_common.errors import NotAllowed
 from spoel_common.events import EventData
 from spoel_common.people import Actor, acts
 from spoel_stimulation import commands as asked
-from spoel_stimulation.domain import conditions
+from spoel_stimulation.domain import conditions, offline
 from spoel_stimulation.domain.blinding import check_code
 from spoel_stimulation.domain.conditions import Facts
 from spoel_stimulation.domain.conduct import authorised, check_running, closing, ids_of
 from spoel_stimulation.domain.envelope import check_dose
+from spoel_stimulation.domain.grant import grant_until
 from spoel_stimulation.domain.identity import IdentityStrip, check_identity, check_placed, check_site
 from spoel_stimulation.domain.lists import rules
 from spoel_stimulation.domain.parameters import check_parameter, in_force
@@ -23,7 +24,7 @@ from spoel_stimulation.domain.refusals import (
     TrainUnderWay,
     TransitionNotAllowed,
 )
-from spoel_stimulation.domain.start import Situation, Stage, blinding_of, check_operator, check_start
+from spoel_stimulation.domain.start import Situation, Stage, blinding_of, check_operator, check_start, reach_of
 from spoel_stimulation.domain.state import Act, SessionState
 from spoel_stimulation.domain.trains import check_percent_mso, device_pattern, next_stimulus, percent_mso_for
 from spoel_stimulation.events import (
@@ -52,9 +53,10 @@ def open_session(state: SessionState, command: asked.OpenSession, by: Actor, fac
         SpoelError: a start condition does not hold.
     """
     state.require(Act.OPEN)
-    its = Situation(state, command.session_id, by, command.supervisor_id, facts)
+    its = Situation(state, command.session_id, by, command.supervisor_id, facts, command.consent_asked_again)
     check_start(its, "open")
     booking, order = its.booking, its.order
+    reach = reach_of(its)
     role = conditions.check_people(facts, by, command.supervisor_id)
     treatment = order if isinstance(order, TreatmentOrder) else None
     measurement = order if isinstance(order, MeasurementOrder) else None
@@ -75,6 +77,9 @@ def open_session(state: SessionState, command: asked.OpenSession, by: Actor, fac
             prescription_version=booking.prescription_version if treatment else None,
             measurement_order_id=booking.measurement_order_id if measurement else None,
             known=conditions.ages_for_record(facts.known),
+            grant_until=grant_until(facts.now, facts.limits),
+            offline=reach.offline,
+            consent_asked_again=reach.consent_asked_again,
         )
     ]
 
@@ -104,7 +109,7 @@ def check_arm(state: SessionState, command: asked.Arm, by: Actor, facts: Facts) 
     """
     state.require(Act.ARM)
     _check_ears(ear_protection=command.ear_protection)
-    _check_start(state, by, facts, "arm")
+    _check_start(state, by, facts, "arm", asked_again=command.consent_asked_again)
     check_code(blinding_of(state.order), command.blind_code)
 
 
@@ -123,6 +128,7 @@ def record_armed(state: SessionState, command: asked.RecordArmed) -> list[EventD
             settings=command.settings,
             coil_model=command.coil_model,
             percent_mso=command.percent_mso,
+            consent_asked_again=command.consent_asked_again,
         )
     ]
 
@@ -134,9 +140,10 @@ def start(state: SessionState, command: asked.Start, by: Actor, facts: Facts) ->
         SpoelError: a start condition does not hold.
     """
     state.require(Act.START)
-    _check_start(state, by, facts, "start")
+    again = command.consent_asked_again
+    reach = _check_start(state, by, facts, "start", asked_again=again)
     _check_site_again(state, command.side_or_site, facts)
-    return [SessionStarted(**ids_of(state))]
+    return [SessionStarted(**ids_of(state), offline=reach.offline, consent_asked_again=again)]
 
 
 def pause(state: SessionState, command: asked.Pause, by: Actor, now: datetime) -> list[EventData]:
@@ -154,12 +161,14 @@ def resume(state: SessionState, command: asked.Resume, by: Actor, facts: Facts) 
     """
     state.require(Act.RESUME)
     _check_ears(ear_protection=command.ear_protection)
-    _check_start(state, by, facts, "start")
+    again = command.consent_asked_again
+    _check_start(state, by, facts, "start", asked_again=again)
     _check_site_again(state, command.side_or_site, facts)
     if state.open_train is not None:
         raise TrainUnderWay("The last train has not ended yet. Try again in a moment.")
     confirmed = command.side_or_site is not None
-    return [SessionResumed(**ids_of(state), ear_protection=True, site_confirmed=confirmed)]
+    resumed = SessionResumed(**ids_of(state), ear_protection=True, site_confirmed=confirmed, consent_asked_again=again)
+    return [resumed]
 
 
 def place_coil(state: SessionState, command: asked.PlaceCoil, by: Actor, facts: Facts) -> list[EventData]:
@@ -285,9 +294,11 @@ def _check_ears(*, ear_protection: bool) -> None:
         )
 
 
-def _check_start(state: SessionState, by: Actor, facts: Facts, stage: Stage) -> None:
+def _check_start(state: SessionState, by: Actor, facts: Facts, stage: Stage, *, asked_again: bool) -> offline.Start:
     opened = state.session
-    check_start(Situation(state, opened.session_id, by, opened.supervisor_id, facts), stage)
+    its = Situation(state, opened.session_id, by, opened.supervisor_id, facts, asked_again)
+    check_start(its, stage)
+    return reach_of(its)
 
 
 def _check_site_again(state: SessionState, side_or_site: str | None, facts: Facts) -> None:

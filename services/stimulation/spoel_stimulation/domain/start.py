@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from spoel_common.errors import SpoelError
 from spoel_common.people import Actor
-from spoel_stimulation.domain import checks, conditions, day
+from spoel_stimulation.domain import checks, conditions, day, offline
 from spoel_stimulation.domain.blinding import check_equipment
 from spoel_stimulation.domain.conditions import Booking, Facts
 from spoel_stimulation.domain.envelope import check_order_dose
@@ -29,6 +29,7 @@ class Situation(NamedTuple):
         session_id: of the session.
         by: who asks; in an opened session only its operator may start it.
         supervisor_id: named supervisor, if any.
+        asked_again: the patient was asked for consent again, the room being cut off.
     """
 
     state: SessionState
@@ -36,6 +37,7 @@ class Situation(NamedTuple):
     by: Actor
     supervisor_id: str | None
     facts: Facts
+    asked_again: bool = False
 
     @property
     def opened(self) -> bool:
@@ -98,6 +100,16 @@ def _order(its: Situation) -> None:
     check_order_dose(order, its.facts.limits.cleared)
 
 
+def reach_of(its: Situation) -> offline.Start:
+    """Return how a start stands to the network; a session that has begun goes on as one.
+
+    Raises:
+        StaleKnowledge, AcceleratedDayOffline: as ``check_reach`` says.
+    """
+    again = its.asked_again or its.state.consent_asked_again
+    return offline.check_reach(its.facts, its.booking, asked_again=again, new=not its.state.trains)
+
+
 def blinding_of(order: TreatmentOrder | MeasurementOrder) -> Blinding | None:
     """Return how an order is blinded; None outside trials."""
     return order.blinding if isinstance(order, TreatmentOrder) else None
@@ -128,7 +140,7 @@ CONDITIONS: tuple[Condition, ...] = (
     Condition("booking", lambda its: its.booking),
     Condition("booked-today", lambda its: conditions.check_booked_for_today(its.facts, its.booking), once=True),
     Condition("standing", _standing),
-    Condition("knowledge", lambda its: conditions.check_knowledge(its.facts)),
+    Condition("knowledge", reach_of),
     Condition("order", _order),
     Condition("consent", lambda its: conditions.check_consent(its.facts)),
     Condition("indication", lambda its: conditions.check_indication(its.facts)),
@@ -136,6 +148,7 @@ CONDITIONS: tuple[Condition, ...] = (
     Condition("room", lambda its: conditions.check_room(its.facts)),
     Condition("opening-check", lambda its: checks.check_opening(its.facts.room, its.facts.today)),
     Condition("free", lambda its: conditions.check_free(its.facts), once=True),
+    Condition("lease", lambda its: offline.check_lease(its.facts, its.booking), once=True),
     Condition("patient", lambda its: day.check_not_blocked(its.facts)),
     Condition("day", lambda its: day.check_day(its.facts, its.order)),
     Condition("device", lambda its: conditions.check_device(its.facts, its.order)),
@@ -187,4 +200,5 @@ def check_operator(state: SessionState, by: Actor, facts: Facts) -> None:
     opened = state.session
     if by.person_id != opened.operator_id:
         raise NotTheOperator("Another person opened this session and runs it. Stop it, or ask them.")
+    conditions.check_grant_lasts(facts, opened.grant_until, revoked=state.grant_revoked)
     conditions.check_people(facts, by, opened.supervisor_id)

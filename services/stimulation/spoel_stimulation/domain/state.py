@@ -25,6 +25,7 @@ from spoel_stimulation.events import (
     Response,
     SessionArmed,
     SessionClosed,
+    SessionGrantRevoked,
     SessionOpened,
     SessionPaused,
     SessionResumed,
@@ -209,6 +210,8 @@ class SessionState(BaseModel):
         site_unsure: the coil may have moved since side and site were chosen.
         block_index: which block of a treatment is given, or waited for.
         reason: of the last pause or of the end.
+        consent_asked_again: the patient was asked again in this session, the room being cut off.
+        grant_revoked: a supervisor ended the grant under which it is run.
         patient_state: as it was said when the session was stopped.
     """
 
@@ -228,6 +231,8 @@ class SessionState(BaseModel):
     site_unsure: bool = False
     block_index: int = 0
     reason: str | None = None
+    consent_asked_again: bool = False
+    grant_revoked: bool = False
     patient_state: PatientState | None = None
 
     @property
@@ -363,13 +368,15 @@ def evolve(state: SessionState, event: EventData) -> SessionState:  # noqa: C901
         case PresenceConfirmed():
             return _moved(state, Act.CONFIRM_PRESENCE)
         case SessionArmed():
-            return _moved(state, Act.ARM)
+            return _asked_again(_moved(state, Act.ARM), event.consent_asked_again)
         case SessionStarted():
-            return _going_on(state, Act.START)
+            return _asked_again(_going_on(state, Act.START), event.consent_asked_again)
         case SessionPaused():
             return _paused(state, event)
         case SessionResumed():
-            return _going_on(state, Act.RESUME)
+            return _asked_again(_going_on(state, Act.RESUME), event.consent_asked_again)
+        case SessionGrantRevoked():
+            return state.model_copy(update={"grant_revoked": True})
         case TrainAuthorised():
             return _authorised(state, event)
         case TrainDelivered():
@@ -392,12 +399,17 @@ def evolve(state: SessionState, event: EventData) -> SessionState:  # noqa: C901
             return state
 
 
+def _asked_again(state: SessionState, asked: bool) -> SessionState:  # noqa: FBT001 - a fact of the event
+    return state.model_copy(update={"consent_asked_again": state.consent_asked_again or asked})
+
+
 def _moved(state: SessionState, act: Act) -> SessionState:
     return state.model_copy(update={"phase": TRANSITIONS[state.phase][act]})
 
 
 def _opened(state: SessionState, event: SessionOpened) -> SessionState:
-    return _in_force(_moved(state, Act.OPEN).model_copy(update={"opened": event}))
+    update = {"opened": event, "consent_asked_again": event.consent_asked_again}
+    return _in_force(_moved(state, Act.OPEN).model_copy(update=update))
 
 
 def _in_force(state: SessionState) -> SessionState:

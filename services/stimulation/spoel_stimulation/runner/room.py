@@ -28,8 +28,9 @@ from spoel_stimulation.devices.adapter import (
     Unasked,
 )
 from spoel_stimulation.domain.conditions import Limits
+from spoel_stimulation.domain.reach import Reach
 from spoel_stimulation.domain.refusals import BeyondDeviceCapability, RoomRefusal, StatusTooOld
-from spoel_stimulation.domain.room import check_not_latched
+from spoel_stimulation.domain.room import RoomState, check_not_latched
 from spoel_stimulation.domain.state import Act, Phase, SessionState
 from spoel_stimulation.events import DeviceSettings, InterlockReason, Known, StopOutcome
 from spoel_stimulation.handlers import ROOM, SESSION, Surroundings, record_armed
@@ -72,6 +73,7 @@ class Room:
         units: units of work on the node's journal.
         clock: clock time.
         knowledge: returns how old the knowledge of each feed is.
+        reach: returns what the node has of the world outside.
         limits: limits of this node.
         key: the room's key for identity strips.
     """
@@ -85,6 +87,7 @@ class Room:
         clock: Clock,
         *,
         knowledge: Callable[[], tuple[Known, ...]],
+        reach: Callable[[], Reach] = Reach,
         limits: Limits,
         key: KeyPair,
     ) -> None:
@@ -98,6 +101,7 @@ class Room:
         self.lookout = Lookout(self.link, self.delivery, limits)
         self._units = units
         self._knowledge = knowledge
+        self._reach = reach
         self._conductor = Conductor(self, clock)
         self._first_answer = True
         self._recheck = asyncio.Event()
@@ -129,6 +133,10 @@ class Room:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
 
+    async def state(self) -> RoomState:
+        """Return what is recorded of the room."""
+        return (await self._units.load(ROOM, self.room_id)).state
+
     def look(self) -> Surroundings:
         """Return the surroundings of a decision at this moment.
 
@@ -141,7 +149,8 @@ class Room:
         if self.holds and device.ready:
             problem = "The room is being stopped. Wait until that is recorded, and look at the room."
             device = device.model_copy(update={"ready": False, "problem": problem})
-        return Surroundings(self.site, self.room_id, device, self._knowledge(), self.limits, self.lookout.presence)
+        presence, reach = self.lookout.presence, self._reach()
+        return Surroundings(self.site, self.room_id, device, self._knowledge(), self.limits, presence, reach)
 
     # --- asked by people, after the conditions were checked in a unit of work
 
@@ -156,7 +165,7 @@ class Room:
         except NotSupported as error:
             raise BeyondDeviceCapability(error.detail) from error
 
-    async def arm(self, state: SessionState, event_id: str, by: Actor, bars: int) -> None:
+    async def arm(self, state: SessionState, event_id: str, by: Actor, bars: int, *, asked_again: bool = False) -> None:
         """Stage and arm the device, then record it under the id that was promised; failures are remembered.
 
         Returns after ``ARM_WAIT_S`` also where it is still under way.
@@ -166,14 +175,23 @@ class Room:
             event_id: of the event to come.
             by: who asks.
             bars: those of ``delivery`` when it was asked for; after another one the device is not enabled (INV-8).
+            asked_again: the patient was asked for consent again, for the record.
         """
         self.arming.add(event_id)
-        await asyncio.wait({self._spawn(self._arm(state, event_id, by, bars), "arming")}, timeout=ARM_WAIT_S)
+        arming = self._arm(state, event_id, by, bars, asked_again)
+        await asyncio.wait({self._spawn(arming, "arming")}, timeout=ARM_WAIT_S)
 
-    async def _arm(self, state: SessionState, event_id: str, by: Actor, bars: int) -> None:
+    async def _arm(
+        self,
+        state: SessionState,
+        event_id: str,
+        by: Actor,
+        bars: int,
+        asked_again: bool,  # noqa: FBT001 - for the record
+    ) -> None:
         try:
             async with self.delivery.busy:
-                await self._stage_and_record(state, event_id, by, bars)
+                await self._stage_and_record(state, event_id, by, bars, asked_again)
         except DeviceError as error:
             self._failed(event_id, error.slug, error.detail)
             if bars == self.delivery.bars:
@@ -191,7 +209,14 @@ class Room:
         finally:
             self.arming.discard(event_id)
 
-    async def _stage_and_record(self, state: SessionState, event_id: str, by: Actor, bars: int) -> None:
+    async def _stage_and_record(
+        self,
+        state: SessionState,
+        event_id: str,
+        by: Actor,
+        bars: int,
+        asked_again: bool,  # noqa: FBT001 - for the record
+    ) -> None:
         session_id = state.session.session_id
         check_not_latched((await self._units.load(ROOM, self.room_id)).state, self.room_id)
         if not (await self._units.load(SESSION, session_id)).state.may(Act.ARM):
@@ -204,6 +229,7 @@ class Room:
             settings=DeviceSettings.model_validate({"set": found.set_point, "read_back": found.read_back}),
             coil_model=self.look().device.coil_model,
             percent_mso=settings.percent_mso,
+            consent_asked_again=asked_again,
         )
         async with self._units.begin(by, session_id) as work:
             await record_armed(work, session_id, event_id, command, self.look)
