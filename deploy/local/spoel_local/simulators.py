@@ -14,6 +14,7 @@ from spoel_common.clock import ScaledClock
 from spoel_local.processes import LauncherError
 from spoel_stimulation.devices.magpro.simulator_ports import LOOPBACK, run_simulator
 from spoel_stimulation.devices.magpro.values import Model
+from spoel_stimulation.heart.__main__ import main as heart_belt_main
 
 app = typer.Typer(no_args_is_help=True, help="Run one simulated stimulator; its first line of output says its address.")
 
@@ -46,6 +47,15 @@ def magpro_x100(
         sys.stderr.write(f"{error}\n")
         raise typer.Exit(2) from None
     asyncio.run(run_simulator(clock, model=Model.X100_OPTION, number=number, log_path=log, tcp_port=tcp, host=bind))
+
+
+@app.command(
+    name="heart-belt",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+)
+def heart_belt(context: typer.Context) -> None:
+    """A chest belt on a heart that slows with a simulated stimulator's pulses; ``--help`` shows its options."""
+    heart_belt_main(context.args, prog="spoel simulator heart-belt")
 
 
 def _check_one_door(tcp: int | None, *, pty: bool) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from spoel_stimulation.engine.coupling import Beats, Cycle
+from spoel_stimulation.engine.coupling import Beats, Cycle, Floats
 
 SLOWEST_HZ, FASTEST_HZ, NOISE_LINES = 0.003, 0.15, 90
 BREATH_HZ = 0.25
@@ -44,78 +44,76 @@ class HeartSetting(BaseModel):
 
 
 class Heart:
-    """Beats one after another; the same seed gives the same heart.
+    """A heart that lives in small steps; the same seed gives the same heart.
 
     Args:
-        setting: of the person.
+        setting: of the person; may be replaced while it lives.
         seed: of noise and chance.
         stimulated: says whether a train is under way at a moment, in seconds of the heart's own time.
     """
 
     def __init__(self, setting: HeartSetting, seed: int, stimulated: Callable[[float], bool]) -> None:
         self.setting = setting
-        self.time_s = 0.0
         self._stimulated = stimulated
         self._chance = np.random.default_rng(seed)
         self._hz = self._chance.uniform(SLOWEST_HZ, FASTEST_HZ, NOISE_LINES)
-        self._phase = self._chance.uniform(0, 2 * np.pi, NOISE_LINES)
+        self._turn = self._chance.uniform(0, 2 * np.pi, NOISE_LINES)
         strength = 1 / np.sqrt(self._hz)
         self._strength = strength * np.sqrt(2 / np.sum(strength**2))
-        self._breath_phase = self._chance.uniform(0, 2 * np.pi)
-        self._undisturbed = np.empty(0)
+        self._breath_turn = self._chance.uniform(0, 2 * np.pi)
+        self._noise: Floats = np.empty((2, 0))
+        self._noise_from = 0
+        self._step = 0
         self._response = 0.0
-        self._made_up_s = 0.0
+        self._phase = 0.0
+        self._due_at_phase = 1.0
+        self._last_seen_s = 0.0
 
-    def next_rr_ms(self) -> float:
-        """Live until the next beat that is seen; returns the interval before it."""
-        rr_s = self._one_s()
+    def live(self, until_s: float) -> list[float]:
+        """Live until a moment; returns the intervals in milliseconds that ended on the way, as the belt sees them."""
+        seen: list[float] = []
+        while (self._step + 1) * STEP_S <= until_s:
+            grown = self._rate_bpm() / 60.0 * STEP_S
+            self._phase += grown
+            self._step += 1
+            if self._phase >= self._due_at_phase:
+                late = (self._phase - self._due_at_phase) / grown * STEP_S
+                self._beat(self._step * STEP_S - late, seen)
+        return seen
+
+    def _beat(self, at_s: float, seen: list[float]) -> None:
+        self._phase -= self._due_at_phase
+        after_ectopic = self._due_at_phase < 1
+        self._due_at_phase = 2 - PREMATURE if after_ectopic else 1.0
+        if not after_ectopic and self._chance.random() < self.setting.ectopic_fraction:
+            self._due_at_phase = PREMATURE
         if self._chance.random() < self.setting.missed_fraction:
-            rr_s += self._one_s()
-        return 1_000.0 * rr_s
+            return
+        seen.append(1_000.0 * (at_s - self._last_seen_s))
+        self._last_seen_s = at_s
 
-    def _one_s(self) -> float:
-        rr_s = self._sinus_s() + self._made_up_s
-        self._made_up_s = 0.0
-        if self._chance.random() < self.setting.ectopic_fraction:
-            self._made_up_s = (1 - PREMATURE) * rr_s
-            rr_s -= self._made_up_s
-        self.time_s += rr_s
-        return rr_s
-
-    def _sinus_s(self) -> float:
-        """Let the pacemaker's phase run to one beat, in small steps."""
-        phase, time_s = 0.0, self.time_s
-        while True:
-            step = self._rate_bpm(time_s) / 60.0 * STEP_S
-            if phase + step >= 1:
-                return time_s - self.time_s + (1 - phase) / step * STEP_S
-            phase, time_s = phase + step, time_s + STEP_S
-
-    def _rate_bpm(self, time_s: float) -> float:
-        target = 1.0 if self._stimulated(time_s) else 0.0
+    def _rate_bpm(self) -> float:
+        target = 1.0 if self._stimulated(self._step * STEP_S) else 0.0
         self._response += (target - self._response) * STEP_S / LAG_S
-        rate = self._undisturbed_bpm(int(time_s / STEP_S)) - self.setting.coupling_bpm * self._response
-        return min(max(rate, SLOWEST_BPM), FASTEST_BPM)
+        setting, (noise, breath) = self.setting, self._noise_now()
+        rate = setting.base_bpm + setting.noise_bpm * noise + setting.breath_bpm * breath
+        return min(max(rate - setting.coupling_bpm * self._response, SLOWEST_BPM), FASTEST_BPM)
 
-    def _undisturbed_bpm(self, step: int) -> float:
-        """Return heart rate without stimulation, worked out for a row of steps at once."""
-        while step >= self._undisturbed.size:
-            time_s = (self._undisturbed.size + np.arange(STEPS_AHEAD)) * STEP_S
-            noise = np.cos(2 * np.pi * np.outer(time_s, self._hz) + self._phase) @ self._strength
-            breath = np.cos(2 * np.pi * BREATH_HZ * time_s + self._breath_phase)
-            setting = self.setting
-            rate = setting.base_bpm + setting.noise_bpm * noise + setting.breath_bpm * breath
-            self._undisturbed = np.concatenate([self._undisturbed, rate])
-        return float(self._undisturbed[step])
+    def _noise_now(self) -> tuple[float, float]:
+        """Return slow noise and breathing, each of unit size, worked out for a row of steps at once."""
+        index = self._step - self._noise_from
+        if index >= self._noise.shape[1]:
+            time_s = (self._step + np.arange(STEPS_AHEAD)) * STEP_S
+            slow = np.cos(2 * np.pi * np.outer(time_s, self._hz) + self._turn) @ self._strength
+            breath = np.cos(2 * np.pi * BREATH_HZ * time_s + self._breath_turn)
+            self._noise, self._noise_from, index = np.stack([slow, breath]), self._step, 0
+        return float(self._noise[0, index]), float(self._noise[1, index])
 
 
 def synthetic_beats(setting: HeartSetting, cycle: Cycle, seed: int, before_s: float = 10.0) -> Beats:
     """Return the beats of a heart during a row of trains, from ``before_s`` before the first to one cycle after all."""
     heart = Heart(setting, seed, lambda time_s: in_train(time_s - before_s, cycle))
-    rr_ms: list[float] = []
-    while heart.time_s < before_s + (cycle.trains + 1) * cycle.period_s:
-        rr_ms.append(heart.next_rr_ms())
-    return beats_from(rr_ms, -before_s)
+    return beats_from(heart.live(before_s + (cycle.trains + 1) * cycle.period_s), -before_s)
 
 
 def beats_from(rr_ms: Sequence[float], start_s: float) -> Beats:
