@@ -40,14 +40,19 @@ def _clock(speed: float | None) -> ScaledClock:
     return clock
 
 
+def _check_bind(bind: str, speed: float) -> None:
+    """Refuse a fast clock where others could reach the belt (HZ-25)."""
+    if not ip_address(bind).is_loopback and speed != 1:
+        raise ValueError(f"--bind is {bind}, and the clock's speed {speed:g}: a fast clock stays on loopback.")
+
+
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m spoel_stimulation.heart") -> None:
     """Run the belt until it is told to stop."""
     parser = _parser(prog)
     options = parser.parse_args(arguments)
     try:
         clock = _clock(options.speed)
-        if not ip_address(options.bind).is_loopback and clock.speed != 1:
-            raise ValueError(f"--bind is {options.bind}: a fast clock stays on loopback (HZ-25).")
+        _check_bind(options.bind, clock.speed)
         setting = HeartSetting(base_bpm=options.base, coupling_bpm=options.coupling, ectopic_fraction=options.ectopic)
         belt = BeltSimulator(
             clock,

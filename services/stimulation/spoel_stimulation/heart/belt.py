@@ -69,7 +69,7 @@ class BeltSimulator:
         log_path: where to append ``{"t_ns", "rr_ms"}`` for every beat; None keeps nothing.
     """
 
-    def __init__(  # noqa: PLR0913 - the parts of a belt, by name
+    def __init__(
         self,
         clock: Clock,
         setting: HeartSetting,

@@ -1,8 +1,8 @@
 """A belt over Bluetooth Low Energy, through the library ``bleak`` (MIT), which is imported only when one is used.
 
-Install it with the extra ``spoel-stimulation[heart-bluetooth]``. This adapter has not been tried on a belt: where it was
-written there is no Bluetooth. What it decodes is tested in ``profile``; what it asks of ``bleak`` follows that
-library's documentation (``BleakClient``, ``start_notify``, ``read_gatt_char``).
+Install it with the extra ``spoel-stimulation[heart-bluetooth]``. This adapter has not been tried on a belt: where it
+was written there is no Bluetooth. What it decodes is tested in ``profile``; what it asks of ``bleak`` (3.1:
+``BleakClient``, ``start_notify``, ``read_gatt_char``) has the names and arguments of that version.
 """
 
 import asyncio
