@@ -39,6 +39,7 @@ PEOPLE = {
         big_number="19000000130",
         profession=Profession.VERPLEEGKUNDIGE,
     ),
+    "trial": Actor(person_id="trial", roles=frozenset({Role.RANDOMISER})),
     "aud": Actor(person_id="aud", roles=frozenset({Role.AUDITOR})),
     "nobody": Actor(person_id="nobody", roles=frozenset()),
 }

@@ -29,6 +29,10 @@ CancellationReason = Literal[
 ]
 OverrideReason = Literal["earlier-course-tolerated", "benefit-outweighs-risk", "no-response-within-limits"]
 
+BlindingMethod = Literal["device-code"]
+"""How a condition is delivered unseen: the device takes the patient's code and chooses. Nothing weaker is blinding."""
+UnblindingReason = Literal["medical-emergency", "adverse-event", "pregnancy", "patient-asked", "trial-ended"]
+
 Percent = Annotated[int, Field(ge=0, le=100)]
 Id = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*$")]
 
@@ -116,6 +120,19 @@ class OrderedBlock(OrderedDose):
     muscle: Muscle
 
 
+class Blinding(Value):
+    """That a course belongs to a blinded trial: which condition runs is not in the order (ST-09).
+
+    Attributes:
+        method: the stimulator, or its coil, chooses the condition by the code; its signs are equal in both.
+        blind_code: the patient's own code, which the operator enters at the stimulator; says nothing by itself.
+    """
+
+    trial_id: str
+    method: BlindingMethod
+    blind_code: str
+
+
 class TreatmentOrder(ThresholdKey, OrderedDose):
     """What a signature allows: one protocol, of one block or of several at different sites.
 
@@ -124,6 +141,7 @@ class TreatmentOrder(ThresholdKey, OrderedDose):
         further_blocks: what follows the order's own dose, in this order.
         max_pulses_per_day: most pulses of the patient in a local day.
         min_pause_between_sessions_s: from the end of a session to the start of the next.
+        blinding: None outside blinded trials.
     """
 
     protocol_id: str
@@ -132,6 +150,7 @@ class TreatmentOrder(ThresholdKey, OrderedDose):
     further_blocks: tuple[OrderedBlock, ...] = ()
     max_pulses_per_day: int | None = None
     min_pause_between_sessions_s: float | None = None
+    blinding: Blinding | None = None
 
 
 class MeasurementOrder(ThresholdKey):
@@ -315,6 +334,34 @@ class PrescriptionWithdrawn(CaseEvent):
     reason_code: WithdrawalReason
 
 
+class AllocationRecorded(CaseEvent):
+    """A trial's randomisation allocated a condition to the patient; nobody here can read which (ST-09).
+
+    Attributes:
+        allocation_event_id: this event's own id, with which the sealed text opens.
+        sealed_allocation: the condition, sealed to the patient's key; intake opens it for a physician who unblinds.
+    """
+
+    event_name: ClassVar[str] = "allocation-recorded"
+
+    trial_id: str
+    method: BlindingMethod
+    blind_code: str
+    allocation_event_id: str
+    sealed_allocation: str
+
+
+class AllocationUnblinded(CaseEvent):
+    """A physician asked which condition a patient has, and was told (HZ-23)."""
+
+    event_name: ClassVar[str] = "allocation-unblinded"
+
+    trial_id: str
+    physician_id: str
+    big_number: str
+    reason_code: UnblindingReason
+
+
 class SessionBooked(CaseEvent):
     """A session has a room and a time (PL-08)."""
 
@@ -387,6 +434,8 @@ PLAN_EVENTS: Catalogue[EventData] = Catalogue(
         PrescriptionDrafted,
         PrescriptionSigned,
         PrescriptionWithdrawn,
+        AllocationRecorded,
+        AllocationUnblinded,
         SessionBooked,
         SessionBookingCancelled,
     ],

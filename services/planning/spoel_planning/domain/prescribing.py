@@ -6,6 +6,7 @@ from typing import NamedTuple
 from spoel_common.events import EventData
 from spoel_common.people import Actor
 from spoel_planning.commands import OverrideLimits, Prescribe, SignPrescription, WithdrawPrescription
+from spoel_planning.domain.blinding import blinded
 from spoel_planning.domain.catalogue import find_protocol
 from spoel_planning.domain.dose import Graded, blocks_of, grade_order, treatment_order
 from spoel_planning.domain.grading import course_findings
@@ -82,6 +83,7 @@ def draft_version(plan: Plan, on: Occasion, command: Prescribe, rules: Rules, pr
         TargetMissing, ThresholdMissing, ThresholdOfOtherSide, ThresholdOutdated: a measure is missing or old.
         DeviceUnknown, BeyondDevice: the device cannot do it.
         AboveHighestPercent, AboveHighestFrequency, PauseTooShort: nobody may prescribe it.
+        NotABlinding, ShamNotPossible: not in a blinded trial's course.
         LimitsExceeded: beyond *within*, not cleared and not overridden.
     """
     version = plan.open_prescription(prescription_id).current.version + 1
@@ -177,7 +179,7 @@ def _draft(plan: Plan, on: Occasion, command: Prescribe, rules: Rules, number: N
     further = [_threshold_for(plan, block.site, None) for block in protocol.further_block]
     for each in further:
         _check_age(each, rules.threshold.validity, on.now)
-    order = treatment_order(protocol, command, threshold, rules, further)
+    order = blinded(plan, treatment_order(protocol, command, threshold, rules, further), rules.sham)
     graded = grade_order(order, protocol, rules)
     course = course_findings(order.pattern, sessions, per_week, rules.limits.course)
     return [

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from spoel_planning.events import Pattern, RampUp, Site, Waveform
+from spoel_planning.events import BlindingMethod, Pattern, RampUp, Site, ThresholdKey, Waveform
 
 
 class Rule(BaseModel):
@@ -216,6 +216,18 @@ class ClearedRow(Sourced):
     cleared_on: date
 
 
+class ShamEquipment(Sourced):
+    """Equipment with which a sham condition has the same signs as the active one."""
+
+    stimulator_models: tuple[str, ...]
+    coil_models: tuple[str, ...]
+    method: BlindingMethod
+
+    def fits(self, key: ThresholdKey) -> bool:
+        """Tell whether a condition may be delivered with this equipment."""
+        return key.stimulator_model in self.stimulator_models and key.coil_model in self.coil_models
+
+
 class Evidence(Sourced):
     """Where some fields of a protocol come from."""
 
@@ -275,6 +287,7 @@ class Rules(Rule):
     limits: LimitRules
     devices: tuple[Capability, ...]
     cleared: tuple[ClearedRow, ...]
+    sham: tuple[ShamEquipment, ...]
     protocols: tuple[Protocol, ...]
     booking: BookingRules
 
@@ -298,6 +311,7 @@ def clinic_rules() -> Rules:
             "limits": _read(data.joinpath("limits.toml")),
             "devices": _read(data.joinpath("devices.toml"))["device"],
             "cleared": _read(data.joinpath("cleared.toml"))["row"],
+            "sham": _read(data.joinpath("sham.toml"))["equipment"],
             "protocols": [_read(path) for path in protocols],
             "booking": _read(data.joinpath("booking.toml")),
         }

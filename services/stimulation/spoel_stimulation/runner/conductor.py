@@ -163,7 +163,7 @@ class Conductor:
         room = self._room
         state = await room.journal.persist(room.journal.open_session)
         train = None if state is None else state.open_train
-        if state is None or train is None or train.train_id != train_id:
+        if state is None or train is None or train.train_id != train_id or train.percent_mso is None:
             _log.error("conductor.stimulus-gone", room=room.room_id, session=session_id, train=train_id)
             return
         try:
