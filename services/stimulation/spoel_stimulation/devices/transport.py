@@ -6,10 +6,12 @@ from urllib.parse import urlsplit
 import serialx
 
 from spoel_stimulation.devices.adapter import LinkLost
+from spoel_stimulation.devices.guarding import Line
 
 CONNECT_TIMEOUT_S = 5.0
 WRITE_TIMEOUT_S = 1.0
 _READ_BYTES = 4_096
+_TWO = 2
 _FAILURES = (OSError, TimeoutError, serialx.SerialException)
 _LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -26,13 +28,17 @@ class Transport:
 
     Args:
         address: a path (``/dev/ttyS0``, ``/dev/pts/3``) or ``socket://host:port``.
-        baudrate: bits a second; 8 data bits, no parity, one stop bit, no flow control.
+        line: how a serial port is set.
     """
 
-    def __init__(self, address: str, baudrate: int) -> None:
+    def __init__(self, address: str, line: Line) -> None:
         self.address = address
         self._serial = serialx.async_serial_for_url(
-            address, baudrate=baudrate, byte_size=8, parity=serialx.Parity.NONE, stopbits=serialx.StopBits.ONE
+            address,
+            baudrate=line.baudrate,
+            byte_size=8,
+            parity=serialx.Parity.NONE,
+            stopbits=serialx.StopBits.TWO if line.stop_bits == _TWO else serialx.StopBits.ONE,
         )
 
     async def open(self, timeout_s: float = CONNECT_TIMEOUT_S) -> None:

@@ -4,10 +4,9 @@ import argparse
 import asyncio
 import os
 from collections.abc import Sequence
-from ipaddress import ip_address
 from pathlib import Path
 
-from spoel_common.clock import ScaledClock
+from spoel_stimulation.devices.simulation.process import check_bind, clock_of
 from spoel_stimulation.heart.belt import LOOPBACK, BeltSimulator, run_belt
 from spoel_stimulation.heart.model import HeartSetting
 
@@ -30,29 +29,13 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _clock(speed: float | None) -> ScaledClock:
-    setting = os.environ.get("SPOEL_CLOCK")
-    if not setting:
-        return ScaledClock.starting_now(speed or 1.0)
-    clock = ScaledClock.model_validate_json(setting)
-    if speed is not None and speed != clock.speed:
-        raise ValueError(f"--speed {speed:g} differs from the speed {clock.speed:g} of SPOEL_CLOCK. Leave one out.")
-    return clock
-
-
-def _check_bind(bind: str, speed: float) -> None:
-    """Refuse a fast clock where others could reach the belt (HZ-25)."""
-    if not ip_address(bind).is_loopback and speed != 1:
-        raise ValueError(f"--bind is {bind}, and the clock's speed {speed:g}: a fast clock stays on loopback.")
-
-
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m spoel_stimulation.heart") -> None:
     """Run the belt until it is told to stop."""
     parser = _parser(prog)
     options = parser.parse_args(arguments)
     try:
-        clock = _clock(options.speed)
-        _check_bind(options.bind, clock.speed)
+        clock = clock_of(os.environ.get("SPOEL_CLOCK"), options.speed)
+        check_bind(options.bind, clock.speed)
         setting = HeartSetting(base_bpm=options.base, coupling_bpm=options.coupling, ectopic_fraction=options.ectopic)
         belt = BeltSimulator(
             clock,

@@ -1,9 +1,10 @@
 """Who answered, and whether it may be used here. Pure."""
 
-from spoel_stimulation.devices.adapter import DeviceIdentity, NotSupported
-from spoel_stimulation.devices.magpro.capability import capability_of, coil_name
+from spoel_stimulation.devices.adapter import DeviceIdentity, DeviceStatus, InterlockOpen
+from spoel_stimulation.devices.magpro.capability import NO_COIL, capability_of, coil_name, warming
 from spoel_stimulation.devices.magpro.reports import ShortStatus
 from spoel_stimulation.devices.magpro.values import MODEL_NAMES, SIMULATOR_SERIALS_FROM, serial_text
+from spoel_stimulation.devices.use import check_use
 
 
 def identify(status: ShortStatus) -> DeviceIdentity:
@@ -16,27 +17,28 @@ def identify(status: ShortStatus) -> DeviceIdentity:
     )
 
 
-def check_use(status: ShortStatus, *, speed: float, loopback: bool, clinical: bool) -> None:
-    """Refuse a device that may not be used with this clock or on this site.
-
-    Args:
-        status: its answer.
-        speed: of the clock.
-        loopback: its address cannot lead off this machine.
-        clinical: patients are treated here.
+def check_interlocks(status: DeviceStatus) -> None:
+    """Refuse to enable a device whose coil is missing or too hot (HZ-19).
 
     Raises:
-        NotSupported: an unknown model; a simulator, or a speed other than 1, where patients are treated; a speed
-            other than 1 with anything but a simulator on loopback.
+        InterlockOpen: as it says.
     """
-    identity = identify(status)
+    if status.coil_model == NO_COIL:
+        raise InterlockOpen("No coil is plugged in. Plug in the coil of the plan, look at its place, then stage again.")
+    cut_out_c = warming().cut_out_c
+    if status.coil_temperature_c is not None and status.coil_temperature_c >= cut_out_c:
+        raise InterlockOpen(
+            f"The coil is at {status.coil_temperature_c:g} °C; from {cut_out_c} °C on the unit disables itself. Let it "
+            "cool down, or take another coil and look at its place."
+        )
+
+
+def check_device(status: ShortStatus, *, speed: float, loopback: bool, clinical: bool) -> None:
+    """Refuse a device that may not be used with this clock or on this site.
+
+    Raises:
+        NotSupported: an unknown model.
+        NotAllowed: as ``check_use``.
+    """
     capability_of(status.status.model)
-    if clinical and (identity.simulated or speed != 1):
-        raise NotSupported(
-            f"{identity.model} {identity.serial} at speed {speed:g}: a site that treats takes real devices, at speed 1."
-        )
-    if speed != 1 and not (identity.simulated and loopback):
-        raise NotSupported(
-            f"{identity.model} {identity.serial} is not a simulator on loopback; a clock at speed {speed:g} is for "
-            "those only."
-        )
+    check_use(identify(status), speed=speed, loopback=loopback, clinical=clinical)

@@ -15,6 +15,8 @@ from spoel_stimulation.devices.magpro.values import (
     ratio_index,
 )
 
+COIL = 60
+OTHER_COIL = 72
 NS_PER_TENTH_S = 100_000_000
 NS_PER_TEN_S = 10_000_000_000
 PAGES_OF_HOST = frozenset({Page.MAIN, Page.TIMING, Page.TRIGGER, Page.CONFIGURATION, Page.PROTOCOL})
@@ -61,8 +63,7 @@ class Settings:
     ratio_hundredths: int = 100
     timing: say.Timing = _TIMING
     delays: say.Delays = _DELAYS
-    temperature_c: int = 22
-    coil: int = 60
+    coil: int = COIL
 
     def with_wave(self, command: ask.SetWave, model: Model) -> "Settings":
         """Take a write of 09: what the model lacks is ignored, numbers go to the nearest allowed."""
