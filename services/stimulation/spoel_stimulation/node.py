@@ -18,7 +18,11 @@ from spoel_stimulation.devices.magpro.adapter import MagProAdapter
 from spoel_stimulation.domain.conditions import NEEDED_SERVICES, Limits
 from spoel_stimulation.events import ErasureCompleted, Known
 from spoel_stimulation.handlers import SESSION
+from spoel_stimulation.heart.recorder import HeartRecorder
+from spoel_stimulation.heart.rules import heart_rules
+from spoel_stimulation.heart.sources import source_of
 from spoel_stimulation.runner import Room
+from spoel_stimulation.runner.heart import RoomHeart
 from spoel_stimulation.runner.link import RoomDevice
 from spoel_stimulation.settings import RoomSetting, StimulationSettings
 from spoel_stimulation.strips import STRIP_TTL_S, Strips, bucket_name, room_key
@@ -160,10 +164,17 @@ class Node:
             knowledge=self._knowledge or (lambda: known_of(runtime)),
             limits=limits,
             key=self._keys[setting.room_id],
+            heart=RoomHeart(self._belt(runtime, setting), heart_rules()),
         )
 
     def _device(self, runtime: Runtime, setting: RoomSetting) -> RoomDevice:
         return MagProAdapter(setting.address, runtime.clock, clinical=self.settings.clinical)
+
+    def _belt(self, runtime: Runtime, setting: RoomSetting) -> HeartRecorder | None:
+        if setting.heart_address is None:
+            return None
+        source = source_of(setting.heart_address)
+        return HeartRecorder(source, runtime.clock, heart_rules().belt, clinical=self.settings.clinical)
 
     def _fetch_from(self, runtime: Runtime) -> Callable[[str], Awaitable[bytes | None]]:
         async def fetch(key: str) -> bytes | None:

@@ -16,6 +16,8 @@ class RoomSetting(BaseModel):
         room_id: its name, for example ``room-1``.
         device: which adapter speaks with its device.
         address: of the device: a serial port's path, or ``socket://host:port``.
+        heart_address: of the chest belt for heart-brain searches, ``bluetooth://`` and its address, or
+            ``socket://host:port`` of a simulated one; None where the room has none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -23,6 +25,7 @@ class RoomSetting(BaseModel):
     room_id: RoomId
     device: Literal["magpro"] = "magpro"
     address: Annotated[str, Field(pattern=r"^(/dev/\S+|socket://\S+)$")]
+    heart_address: Annotated[str, Field(pattern=r"^(bluetooth://\S+|socket://[^\s:]+:[0-9]+)$")] | None = None
 
 
 class StimulationSettings(Settings):

@@ -7,10 +7,12 @@ from spoel_stimulation import commands as asked
 from spoel_stimulation.domain import conditions
 from spoel_stimulation.domain.conditions import Facts
 from spoel_stimulation.domain.refusals import DeviceNotReady, TrainUnderWay, TransitionNotAllowed
+from spoel_stimulation.domain.search import check_run_left, upcoming_train
 from spoel_stimulation.domain.state import Act, Phase, SessionState
-from spoel_stimulation.domain.trains import NextTrain, check_percent_mso, device_pattern, next_train
+from spoel_stimulation.domain.trains import NextTrain, check_percent_mso
 from spoel_stimulation.events import (
     CoilAwaited,
+    CouplingMeasured,
     SessionClosed,
     SessionOutcome,
     SessionPaused,
@@ -18,6 +20,7 @@ from spoel_stimulation.events import (
     TrainDelivered,
     TrainOutcomeUnknown,
 )
+from spoel_stimulation.orders import MeasurementOrder
 
 
 class Ids(TypedDict):
@@ -45,11 +48,10 @@ def authorise_train(state: SessionState, command: asked.AuthoriseTrain, facts: F
     """
     state.require(Act.AUTHORISE_TRAIN)
     check_running(state, facts)
-    if state.block is None:
-        raise TransitionNotAllowed("A measurement delivers stimuli one by one, each asked for by a person.")
-    train = next_train(state, device_pattern(state.block, facts.limits.max_autonomous_s))
+    train = upcoming_train(state, facts.limits.max_autonomous_s)
     if train is None:
-        raise TransitionNotAllowed("Every train of the block was authorised.")
+        raise TransitionNotAllowed("Every train of the block, or of the run, was authorised.")
+    check_run_left(state, facts.order.stimuli_used)
     if train.due_at is not None and facts.now < train.due_at:
         raise TransitionNotAllowed("The next train is not due yet.")
     if train.percent_mso != command.percent_mso:
@@ -91,6 +93,26 @@ def record_train_unknown(state: SessionState, command: asked.RecordTrainUnknown)
             train_index=train.index,
             pulses_at_most=train.pulses,
             reason=command.reason,
+        )
+    ]
+
+
+def record_coupling(state: SessionState, command: asked.RecordCoupling) -> list[EventData]:
+    """Record how the run that is under way ended; nothing where it was broken off meanwhile."""
+    run, order = state.run, state.order
+    if run is None or not isinstance(order, MeasurementOrder) or not state.may(Act.RECORD_COUPLING):
+        return []
+    return [
+        CouplingMeasured(
+            **ids_of(state),
+            run=run.run,
+            measurement_order_id=order.order_id,
+            site=order.site,
+            location=run.location,
+            percent_mso=run.percent_mso,
+            trains=sum(train.outcome == "complete" for train in state.trains[run.first_train :]),
+            **command.model_dump(exclude={"result"}),
+            result=command.result,
         )
     ]
 

@@ -11,16 +11,21 @@ from spoel_stimulation.domain.conduct import authorised, check_running, closing,
 from spoel_stimulation.domain.identity import IdentityStrip, check_identity, check_placed, check_site
 from spoel_stimulation.domain.refusals import (
     EarProtectionMissing,
+    HeartNotHeard,
     IdentityStripMissing,
     NotTheOperator,
+    NotThisMeasurement,
     StimulusAlreadyAnswered,
     StimulusNotDelivered,
     TrainUnderWay,
     TransitionNotAllowed,
 )
+from spoel_stimulation.domain.search import check_location, check_search, search_pattern
 from spoel_stimulation.domain.state import Act, SessionState
 from spoel_stimulation.domain.trains import (
     check_consistent,
+    check_interval,
+    check_left,
     check_percent_mso,
     check_train_interval,
     device_pattern,
@@ -31,6 +36,7 @@ from spoel_stimulation.events import (
     CoilPlaced,
     IdentityConfirmed,
     ParameterChanged,
+    SearchRunStarted,
     SessionArmed,
     SessionOpened,
     SessionPaused,
@@ -90,6 +96,8 @@ def _check_order(facts: Facts, order: TreatmentOrder | MeasurementOrder) -> None
     check_consistent(order)
     check_equipment(_blinding_of(order), facts.device.model, facts.device.coil_model)
     conditions.check_threshold_key(facts, order)
+    if isinstance(order, MeasurementOrder) and order.search is not None:
+        search_pattern(order, facts.limits.max_autonomous_s)
     for block in order.blocks if isinstance(order, TreatmentOrder) else ():
         check_percent_mso(block, block.percent_mso)
         device_pattern(block, facts.limits.max_autonomous_s)
@@ -252,19 +260,63 @@ def stimulate(state: SessionState, command: asked.Stimulate, train_id: str, by: 
     return [authorised(state, train, train_id, facts)]
 
 
+def search_location(
+    state: SessionState, command: asked.SearchLocation, by: Actor, facts: Facts, belt_problem: str | None
+) -> list[EventData]:
+    """Start the trains of a heart-brain search at one location; each is authorised on its own (PL-11).
+
+    Args:
+        state: a running heart-brain search.
+        command: where, and how strong.
+        by: the operator.
+        facts: what the decision rests on.
+        belt_problem: why no heartbeats come in; None where they do.
+
+    Raises:
+        SpoelError: a condition, a limit of the order, the coil's place or the belt is against it.
+    """
+    state.require(Act.SEARCH)
+    order = check_search(state)
+    _check_operator(state, by, facts)
+    check_location(state, order, command)
+    check_placed(command.side_or_site, order.site)
+    _check_ears(ear_protection=command.ear_protection)
+    check_running(state, facts)
+    check_percent_mso(order, command.percent_mso)
+    trains = search_pattern(order, facts.limits.max_autonomous_s).trains
+    check_left(order, facts.order.stimuli_used, trains)
+    check_interval(state, order, facts.now)
+    if belt_problem is not None:
+        raise HeartNotHeard(belt_problem)
+    return [
+        SearchRunStarted(
+            **ids_of(state),
+            run=len(state.runs),
+            measurement_order_id=order.order_id,
+            site=order.site,
+            location=command.location,
+            percent_mso=command.percent_mso,
+            trains=trains,
+            ear_protection=True,
+        )
+    ]
+
+
 def answer_stimulus(
     state: SessionState, train_id: str, command: asked.AnswerStimulus, by: Actor, facts: Facts
 ) -> list[EventData]:
     """Record what was seen after a stimulus.
 
     Raises:
-        StimulusNotDelivered, StimulusAlreadyAnswered: as they say.
+        StimulusNotDelivered, StimulusAlreadyAnswered, NotThisMeasurement: as they say.
     """
     state.require(Act.ANSWER)
     _check_operator(state, by, facts)
     train = state.train(train_id)
     order = state.order
     delivered = train is not None and train.outcome == "complete"
+    if isinstance(order, MeasurementOrder) and order.search is not None:
+        raise NotThisMeasurement("Trains of a heart-brain search are not answered: the belt answers them.")
     if train is None or not isinstance(order, MeasurementOrder) or not delivered or train.percent_mso is None:
         raise StimulusNotDelivered(
             f"Stimulus {train_id} of this session was not delivered, or that is not known. Only what was delivered "
