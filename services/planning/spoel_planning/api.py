@@ -35,6 +35,7 @@ from spoel_planning.commands import (
     EstimateThreshold,
     MeasureHead,
     OrderMeasurement,
+    OrderSearch,
     Prescribe,
     SignMeasurementOrder,
     SignPrescription,
@@ -139,6 +140,14 @@ async def post_measurement_order(
 ) -> Response:
     """Draft a measurement order."""
     return await call.run(lambda work: handlers.order_measurement(work, clinic, case_id, command))
+
+
+@router.post(
+    "/cases/{case_id}/heart-brain-searches", status_code=201, response_model=MeasurementOrderAnswer, tags=["heart"]
+)
+async def post_search_order(case_id: PathId, command: OrderSearch, call: CommandDep, clinic: ClinicDep) -> Response:
+    """Draft the order of a heart-brain search; it is signed as any measurement order."""
+    return await call.run(lambda work: handlers.order_search(work, clinic, case_id, command))
 
 
 @router.post(

@@ -169,10 +169,15 @@ class Search(Part):
     Attributes:
         locations: all on the side of the order's site.
         pattern: of one run at one location: its trains are given one after another in a fixed cycle.
+        threshold_id: the motor threshold on which the order rests.
+        ceiling_percent_rmt: the order's highest intensity in percent of it; in output it is rounded down.
     """
 
     locations: tuple[Location, ...] = Field(min_length=2, max_length=12)
     pattern: Pattern
+    threshold_id: str
+    threshold_percent_mso: int = Field(ge=1, le=100)
+    ceiling_percent_rmt: float = Field(gt=0)
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:

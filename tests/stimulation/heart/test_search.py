@@ -2,7 +2,10 @@
 
 import pytest
 from tests.stimulation.clinic import firing_frames
-from tests.stimulation.story import PATTERN_SEARCH
+from tests.stimulation.story import search_order
+
+from spoel_common.clock import utc_now
+from spoel_stimulation.domain.conditions import local_day
 
 
 @pytest.mark.requirement("PL-11")
@@ -30,3 +33,94 @@ async def test_the_coupled_location_of_three_is_ranked_first(searching):
         plot = await clinic.get(f"/sessions/{session_id}/coupling.svg?language={language}")
         assert plot.headers["content-type"] == "image/svg+xml"
         assert word in plot.text
+
+
+@pytest.mark.requirement("PL-11")
+async def test_a_belt_lost_in_the_middle_gives_no_result_and_ends_the_run(searching):
+    clinic = searching.clinic
+    session_id = await searching.started()
+    await searching.tell_belt(coupling_bpm=9.0)
+    assert (await searching.run(session_id, "F3")).status_code == 200
+    await clinic.until_event("train-delivered", 2)
+    await searching.tell_belt(fault="gone")
+    (found,) = await clinic.until_event("coupling-measured")
+    assert (found["reason"], found["result"], found["beats"]) == ("belt-lost", None, 0)
+    view = await searching.coupling(session_id)
+    assert [(run["location"], run["state"], run["reason"]) for run in view["runs"]] == [
+        ("F3", "no-result", "belt-lost")
+    ]
+    assert (view["verdict"], view["best"]) == ("too-few-locations", None)
+    delivered = len(await clinic.events("train-delivered"))
+    assert found["trains"] == delivered < 8, "no trains are given for nothing"
+    assert clinic.simulator.total_pulses == delivered * 50
+    refused = await searching.run(session_id, "F3")
+    assert refused.json()["type"].endswith("heart-not-heard")
+    plot = await clinic.get(f"/sessions/{session_id}/coupling.svg")
+    assert plot.text.count("niet gemeten") == 3
+
+
+@pytest.mark.requirement("PL-11")
+@pytest.mark.invariant("INV-2")
+@pytest.mark.hazard("HZ-03")
+async def test_what_the_order_does_not_allow_is_refused_and_no_train_leaves(searching):
+    clinic = searching.clinic
+    session_id = await searching.started()
+    for changes, slug in (
+        ({"percent_mso": 81}, "beyond-signed-band"),
+        ({"location": "Cz"}, "location-unknown"),
+        ({"side_or_site": "right"}, "site-mismatch"),
+        ({"side_or_site": "right-dlpfc"}, "site-mismatch"),
+        ({"ear_protection": False}, "ear-protection-missing"),
+    ):
+        response = await searching.run(session_id, **({"location": "F3"} | changes))
+        assert response.json()["type"].endswith(slug), response.text
+    stimulus = await clinic.ask(session_id, "stimuli", percent_mso=40)
+    assert stimulus.json()["type"].endswith("not-this-measurement")
+    assert await clinic.events("search-run-started") == []
+    assert firing_frames(clinic.folder) == []
+
+
+@pytest.mark.requirement("ST-02")
+async def test_a_run_that_the_order_has_no_trains_left_for_is_refused(searching):
+    session_id = await searching.started(max_stimuli=7)
+    assert (await searching.run(session_id, "F3")).json()["type"].endswith("stimuli-used-up")
+
+
+@pytest.mark.invariant("INV-7")
+async def test_a_paused_run_is_broken_off_and_not_gone_on_with(searching):
+    clinic = searching.clinic
+    session_id = await searching.started()
+    await searching.run(session_id, "F3")
+    second = await searching.run(session_id, "FC3")
+    assert second.json()["type"].endswith("run-under-way")
+    await clinic.until_event("train-delivered")
+    await clinic.ask(session_id, "pause", reason="patient-asked")
+    assert (await clinic.ask(session_id, "resume", ear_protection=True)).status_code == 200
+    view = await searching.coupling(session_id)
+    assert [(run["location"], run["state"]) for run in view["runs"]] == [("F3", "broken-off")]
+    given = (await clinic.session(session_id))["progress"]["trains_done"]
+    clinic.room.wake()
+    await clinic.ask(session_id, "stop", reason="patient-asked")
+    assert len(await clinic.events("train-authorised")) == given
+    assert await clinic.events("coupling-measured") == []
+
+
+async def test_a_room_without_a_belt_searches_nothing(clinic):
+    today = local_day(utc_now(clinic.clock))
+    session_id = await clinic.started(await clinic.prepare(search_order(valid_on=today), "measurement"))
+    said = {"location": "F3", "side_or_site": "left", "percent_mso": 50, "ear_protection": True}
+    refused = await clinic.ask(session_id, "search", **said)
+    assert refused.json()["type"].endswith("heart-not-heard")
+    assert "heart_address" in refused.json()["detail"]
+    assert (await clinic.get(f"/sessions/{session_id}/coupling")).json()["belt"]["serial"] is None
+
+
+async def test_a_threshold_session_has_no_coupling(clinic):
+    session_id = await clinic.started(await clinic.prepare(kind="measurement"))
+    said = {"location": "F3", "side_or_site": "left", "percent_mso": 50, "ear_protection": True}
+    for response in (
+        await clinic.ask(session_id, "search", **said),
+        await clinic.get(f"/sessions/{session_id}/coupling"),
+        await clinic.get(f"/sessions/{session_id}/coupling.svg"),
+    ):
+        assert response.json()["type"].endswith("not-this-measurement")

@@ -49,9 +49,7 @@ def search_pattern(order: MeasurementOrder, max_autonomous_s: float) -> engine.P
         wanted = engine.Pattern.model_validate(order.search.pattern.model_dump())
         given = engine.split_for_autonomy(wanted, max_autonomous_s)
     except (engine.AutonomyExceeded, ValidationError) as error:
-        raise TrainBeyondLimits(
-            f"The order's trains cannot be run here: {error}. Have others signed."
-        ) from error
+        raise TrainBeyondLimits(f"The order's trains cannot be run here: {error}. Have others signed.") from error
     if given != wanted:
         raise TrainBeyondLimits("The order's trains are too slow for one start each. Have another order signed.")
     return given

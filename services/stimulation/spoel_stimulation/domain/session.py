@@ -285,9 +285,9 @@ def search_location(
     check_percent_mso(order, command.percent_mso)
     trains = search_pattern(order, facts.limits.max_autonomous_s).trains
     check_left(order, facts.order.stimuli_used, trains)
-    check_interval(state, order, facts.now)
     if belt_problem is not None:
         raise HeartNotHeard(belt_problem)
+    check_interval(state, order, facts.now)
     return [
         SearchRunStarted(
             **ids_of(state),

@@ -259,9 +259,18 @@ def check_consistent(order: TreatmentOrder | MeasurementOrder) -> None:
 
 
 def _check_search(order: MeasurementOrder) -> None:
-    if order.search is not None and order.search.pattern.train_interval_s < order.min_interval_s:
+    search = order.search
+    if search is None:
+        return
+    wanted = set_percent_mso(PercentRmt(search.ceiling_percent_rmt), PercentMso(search.threshold_percent_mso))
+    if order.ceiling_percent_mso != wanted:
         raise OrderInconsistent(
-            f"The order's trains follow each other after {order.search.pattern.train_interval_s:g} s, and its shortest "
+            f"The order's ceiling is {search.ceiling_percent_rmt:g} % of a threshold of {search.threshold_percent_mso} "
+            f"%, which is {wanted} % of output, and it says {order.ceiling_percent_mso} %. Have a correct one signed."
+        )
+    if search.pattern.train_interval_s < order.min_interval_s:
+        raise OrderInconsistent(
+            f"The order's trains follow each other after {search.pattern.train_interval_s:g} s, and its shortest "
             f"interval is {order.min_interval_s:g} s. Have a correct one signed."
         )
 

@@ -21,6 +21,8 @@ NoResultReason = Literal["too-few-trains", "too-few-beats", "too-much-artefact"]
 MS_PER_MINUTE = 60_000.0
 MIN_BEATS_A_TRAIN = 5
 """Fewer beats a train than this cannot be: 5 in 16 s are 19 a minute."""
+LONGEST_HOLE_S = 6.0
+"""Longest time without a beat that counts; longer than two beats that were left out of a slow heart's."""
 
 
 class _Rule(BaseModel):
@@ -145,6 +147,21 @@ class Ranking:
     locations: tuple[RankedLocation, ...]
 
 
+def in_cycle(beats: Beats, onset_s: Floats, period_s: float) -> Beats:
+    """Return the beats with time stretched between trains, so that train ``i`` begins at ``i * period_s`` exactly.
+
+    A train that begins late, for a status that had to be asked again, then blurs nothing.
+
+    Args:
+        beats: in seconds since the first train's onset.
+        onset_s: when each train began, ascending from 0, shape ``(trains,)``.
+        period_s: the seconds that each cycle is made to last.
+    """
+    real_s = np.concatenate([[onset_s[0] - period_s], onset_s, [onset_s[-1] + period_s, onset_s[-1] + 2 * period_s]])
+    made_s = period_s * np.arange(-1, onset_s.size + 2)
+    return Beats(np.interp(beats.time_s, real_s, made_s, left=-period_s, right=np.inf), beats.rr_ms)
+
+
 def find_artefacts(rr_ms: Floats, rules: ArtefactRules) -> NDArray[np.bool_]:
     """Tell which intervals are artefacts: ectopic beats, missed beats, noise.
 
@@ -194,10 +211,10 @@ def measure(beats: Beats, cycle: Cycle, rules: CouplingRules) -> Coupling | NoRe
     counted, bad = int(rr_ms.size), int(marked.sum())
     if cycle.trains < rules.spectrum.min_trains:
         return NoResult("too-few-trains", counted, bad)
-    if rr_ms.size - bad < MIN_BEATS_A_TRAIN * cycle.trains or not _covers(time_s[~marked], cycle):
-        return NoResult("too-few-beats", counted, bad)
     if bad > rules.artefacts.max_fraction * counted:
         return NoResult("too-much-artefact", counted, bad)
+    if rr_ms.size - bad < MIN_BEATS_A_TRAIN * cycle.trains or not _covers(time_s[~marked], length_s):
+        return NoResult("too-few-beats", counted, bad)
     rate_bpm = MS_PER_MINUTE / rr_ms[~marked]
     moment_s = time_s[~marked] - rr_ms[~marked] / 2_000.0
     fitted = _cosine(moment_s, rate_bpm, cycle.trains / length_s, length_s)
@@ -220,10 +237,9 @@ def measure(beats: Beats, cycle: Cycle, rules: CouplingRules) -> Coupling | NoRe
     )
 
 
-def _covers(time_s: Floats, cycle: Cycle) -> bool:
-    """Tell whether there are beats in every cycle: a hole in the recording is not averaged over."""
-    counted = np.bincount((time_s // cycle.period_s).astype(np.int64), minlength=cycle.trains)
-    return bool(counted.min() >= MIN_BEATS_A_TRAIN)
+def _covers(time_s: Floats, length_s: float) -> bool:
+    """Tell whether there are beats throughout: a hole in the recording is not averaged over."""
+    return bool(np.diff(np.concatenate([[0.0], time_s, [length_s]])).max() <= LONGEST_HOLE_S)
 
 
 def _neighbours(trains: int, rules: SpectrumRules) -> Floats:

@@ -11,11 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from spoel_stimulation.engine.coupling import Beats, Cycle, Floats
 
-SLOWEST_HZ, FASTEST_HZ, NOISE_LINES = 0.003, 0.15, 90
+SLOWEST_HZ, FASTEST_HZ, NOISE_LINES = 0.003, 0.15, 60
 BREATH_HZ = 0.25
 LAG_S = 1.5
-STEP_S = 0.05
-STEPS_AHEAD = 2_000
+STEP_S = 0.1
+STEPS_AHEAD = 1_000
 SLOWEST_BPM, FASTEST_BPM = 30.0, 180.0
 PREMATURE = 0.6
 """An ectopic beat comes after this share of the interval, and the pause after it makes up for that."""

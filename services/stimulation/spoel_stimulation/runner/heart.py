@@ -6,14 +6,14 @@ import numpy as np
 
 from spoel_stimulation.commands import RecordCoupling
 from spoel_stimulation.domain.state import SearchRun, SessionState, Train
-from spoel_stimulation.engine.coupling import Beats, Coupling, Cycle, measure
+from spoel_stimulation.engine.coupling import Beats, Coupling, Cycle, in_cycle, measure
 from spoel_stimulation.events import CouplingResult
 from spoel_stimulation.heart.recorder import BeltState, HeartRecorder, Trouble
 from spoel_stimulation.heart.rules import HeartRules
-from spoel_stimulation.orders import MeasurementOrder
+from spoel_stimulation.orders import MeasurementOrder, Pattern
 
-MOST_UNEVEN = 0.1
-"""How far a train may begin from its place in the cycle, as a share of the cycle."""
+MOST_UNEVEN = 0.5
+"""By how much the time from one train to the next may differ from their median, as a share of it."""
 
 NO_BELT = "This room has no belt. Have one set up for it (heart_address), or search in another room."
 
@@ -55,7 +55,7 @@ class RoomHeart:
         _run, given = _run_of(state)
         if not given or self._trouble(state) is not None:
             return None
-        return given[-1].onset_at + timedelta(seconds=_period_s(state))
+        return given[-1].onset_at + timedelta(seconds=_pattern(state).train_interval_s)
 
     def found(self, state: SessionState) -> RecordCoupling:
         """Return what the heart did in a run that is over; the recording is dropped."""
@@ -69,10 +69,14 @@ class RoomHeart:
         return self._measured(state, given, beats)
 
     def _measured(self, state: SessionState, given: list[Train], beats: Beats) -> RecordCoupling:
-        cycle = _cycle(state, given)
-        if cycle is None:
+        pattern = _pattern(state)
+        onset_s = np.array([(train.onset_at - given[0].onset_at).total_seconds() for train in given])
+        intervals_s = np.diff(onset_s)
+        period_s = float(np.median(intervals_s)) if intervals_s.size else pattern.train_interval_s
+        if np.any(np.abs(intervals_s - period_s) > MOST_UNEVEN * period_s):
             return RecordCoupling(reason="uneven-trains")
-        found = measure(beats, cycle, self.rules)
+        cycle = Cycle(period_s, pattern.bursts_per_train * pattern.burst_interval_s, len(given))
+        found = measure(in_cycle(beats, onset_s, period_s), cycle, self.rules)
         if not isinstance(found, Coupling):
             return RecordCoupling(reason=found.reason, beats=found.beats, artefacts=found.artefacts)
         result = CouplingResult.model_validate(
@@ -97,22 +101,9 @@ def _run_of(state: SessionState) -> tuple[SearchRun, list[Train]]:
     return run, list(state.trains[run.first_train :])
 
 
-def _period_s(state: SessionState) -> float:
+def _pattern(state: SessionState) -> Pattern:
+    """Return the trains of one run."""
     order = state.order
-    assert isinstance(order, MeasurementOrder) and order.search is not None  # noqa: S101, PT018 - a run has a search
-    return order.search.pattern.train_interval_s
-
-
-def _cycle(state: SessionState, given: list[Train]) -> Cycle | None:
-    """Return the cycle as it was given; None where a train is out of its place in it."""
-    order = state.order
-    assert isinstance(order, MeasurementOrder) and order.search is not None  # noqa: S101, PT018 - a run has a search
-    pattern = order.search.pattern
-    onset_s = np.array([(train.onset_at - given[0].onset_at).total_seconds() for train in given])
-    period_s = pattern.train_interval_s
-    if len(given) > 1:
-        period_s = float(onset_s[-1] / (len(given) - 1))
-    if np.abs(onset_s - period_s * np.arange(len(given))).max() > MOST_UNEVEN * period_s:
-        return None
-    train_s = pattern.bursts_per_train * pattern.burst_interval_s
-    return Cycle(period_s, train_s, len(given))
+    assert isinstance(order, MeasurementOrder)  # noqa: S101 - only a measurement has runs
+    assert order.search is not None  # noqa: S101 - and only of a search
+    return order.search.pattern
