@@ -1,8 +1,9 @@
 """The order of a heart-brain search: on a threshold, within the published limits, signed as any measurement order."""
 
 import pytest
-from tests.planning.story import RULES, SUPERVISOR, Story, later
+from tests.planning.story import NOW, RULES, SUPERVISOR, Story, later
 
+from spoel_planning import queries
 from spoel_planning.commands import OrderSearch
 from spoel_planning.domain import searching
 from spoel_planning.domain.measuring import threshold_step
@@ -140,3 +141,54 @@ def test_an_order_of_the_first_version_is_one_for_a_threshold(ready):
     old = signed.model_dump(mode="json")
     del old["order"]["search"]
     assert MeasurementOrderSigned.model_validate(old) == signed
+
+
+RANKED = {
+    "session_id": "searching-1",
+    "case_id": "case-1",
+    "patient_id": "patient-1",
+    "room_id": "room-1",
+    "measurement_order_id": "search-1",
+    "site": "left-dlpfc",
+    "verdict": "ranked",
+    "best": "F3",
+    "locations": [
+        {"location": "F3", "percent_mso": 55, "coupled": True, "fall_bpm": 3.1, "ratio": 40.0, "p_value": 1e-6},
+        {"location": "FC3", "percent_mso": 55, "coupled": False, "fall_bpm": -0.2, "ratio": 0.4, "p_value": 0.7},
+    ],
+}
+
+
+async def test_what_a_search_found_is_shown_with_the_plan_and_changes_no_target(quiet_clinic):
+    await quiet_clinic.hear_treatable("case-1", "patient-1")
+    await quiet_clinic.hear("spoel.stimulation.locations-ranked.v1", "searching-1", RANKED)
+    async with quiet_clinic.runtime.database.read() as conn:
+        (found,) = await queries.list_searches(conn, "case-1")
+        assert await queries.list_searches(conn, "case-2") == []
+    assert (found.best, [place.location for place in found.locations]) == ("F3", ["F3", "FC3"])
+    shown = (await quiet_clinic.get("/cases/case-1")).json()
+    assert shown["searches"][0]["best"] == "F3"
+    assert shown["targets"] == []
+
+
+@pytest.mark.requirement("PL-10")
+@pytest.mark.hazard("HZ-06")
+async def test_a_search_is_ordered_signed_and_booked_over_http(ready_clinic):
+    searches = "/cases/case-1/heart-brain-searches"
+    drafted = await ready_clinic.done(searches, {"site": "left-dlpfc", "trains": 8})
+    signature = f"/cases/case-1/measurement-orders/{drafted['order_id']}/signature"
+    await ready_clinic.done(signature, by="sup")
+    body = {"room_id": "room-1", "kind": "measurement", "measurement_order_id": drafted["order_id"]}
+    booked = await ready_clinic.done("/cases/case-1/bookings", body)
+    await ready_clinic.hear_closed(booked["session_id"], at=NOW)
+    (kept,) = [
+        ordered["order"]
+        for ordered in (await ready_clinic.get("/cases/case-1")).json()["measurement_orders"]
+        if ordered["order"]["purpose"] == "heart-brain-search"
+    ]
+    assert (kept, kept["search"]["pattern"]["trains"]) == (drafted["order"], 8)
+    await ready_clinic.refused("search-beyond-limits", searches, {"site": "left-dlpfc", "ceiling_percent_rmt": 120})
+    stale = await ready_clinic.done(searches, {"site": "left-dlpfc"})
+    await ready_clinic.measure_threshold(60)
+    path = f"/cases/case-1/measurement-orders/{stale['order_id']}/signature"
+    await ready_clinic.refused("threshold-outdated", path, by="sup")

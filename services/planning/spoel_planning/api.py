@@ -95,8 +95,9 @@ async def get_case(case_id: PathId, actor: ActorDep, runtime: RuntimeDep) -> Cas
     check_role("read-plan", actor)
     async with runtime.database.read() as conn:
         case = known_case(await queries.find_case(conn, case_id), case_id)
+        searches = await queries.list_searches(conn, case_id)
     plan = (await runtime.units.load(PLAN, case_id)).state
-    return CaseAnswer.of(case, plan, runtime.knowledge())
+    return CaseAnswer.of(case, plan, searches, runtime.knowledge())
 
 
 @router.get("/cases/{case_id}/notes", tags=["plan"])

@@ -483,6 +483,39 @@ class CouplingMeasured(SessionEvent):
         return self
 
 
+class RankedPlace(Part):
+    """One location of a ranking.
+
+    Attributes:
+        coupled: the heart slowed with the trains beyond chance, for the number of locations.
+        fall_bpm: amplitude of heart rate at the cycle frequency; negative where it rose with the trains.
+        ratio: power at the cycle frequency over that beside it.
+    """
+
+    location: LocationName
+    percent_mso: int
+    coupled: bool
+    fall_bpm: float
+    ratio: float
+    p_value: float
+
+
+class LocationsRanked(SessionEvent):
+    """A heart-brain search was closed: its locations from strongest to weakest coupling (PL-11).
+
+    Attributes:
+        best: only where one stands out from every other.
+    """
+
+    event_name: ClassVar[str] = "locations-ranked"
+
+    measurement_order_id: str
+    site: Site
+    verdict: Literal["ranked", "no-location-differs", "no-coupling", "too-few-locations"]
+    best: LocationName | None
+    locations: tuple[RankedPlace, ...]
+
+
 class SessionClosed(SessionEvent):
     """The session is over and stays so (ST-12)."""
 
@@ -569,6 +602,7 @@ SESSION_EVENTS: Catalogue[EventData] = Catalogue(
         StimulusAnswered,
         SearchRunStarted,
         CouplingMeasured,
+        LocationsRanked,
         SessionClosed,
     ],
     {

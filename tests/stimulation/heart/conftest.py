@@ -58,7 +58,7 @@ def place_of(address):
 
 
 @asynccontextmanager
-async def room_with_belt(folder, speed=30.0, **heart):
+async def room_with_belt(folder, speed=24.0, **heart):
     clock = fast_clock(speed)
     async with AsyncExitStack() as stack:
         clinic = await stack.enter_async_context(simulated(folder, clock))

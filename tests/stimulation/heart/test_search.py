@@ -27,6 +27,11 @@ async def test_the_coupled_location_of_three_is_ranked_first(searching):
     assert sum(train["pulses"] for train in delivered) == clinic.simulator.total_pulses == 24 * 50
     assert len(authorised) == len(firing_frames(clinic.folder)) == 24
     closed = await clinic.ask(session_id, "stop", reason="measurement-finished")
+    (ranked,) = await clinic.events("locations-ranked")
+    assert (ranked["verdict"], ranked["best"]) == ("ranked", "F3")
+    assert {place["location"]: place["percent_mso"] for place in ranked["locations"]} == dict.fromkeys(
+        ("F3", "F3+front", "FC3"), 50
+    )
     assert closed.json()["progress"]["pulses_delivered"] == 1200
     assert (await clinic.events("session-closed"))[0]["outcome"] == "completed"
     for language, word in (("nl", "gekoppeld"), ("en", "coupled")):

@@ -1,5 +1,6 @@
 """What a room does in a session by itself: authorise and record trains, interrupt, close. Pure."""
 
+from dataclasses import asdict
 from typing import TypedDict
 
 from spoel_common.events import EventData
@@ -7,12 +8,14 @@ from spoel_stimulation import commands as asked
 from spoel_stimulation.domain import conditions
 from spoel_stimulation.domain.conditions import Facts
 from spoel_stimulation.domain.refusals import DeviceNotReady, TrainUnderWay, TransitionNotAllowed
-from spoel_stimulation.domain.search import check_run_left, upcoming_train
+from spoel_stimulation.domain.search import check_run_left, newest_results, ranking_of, upcoming_train
 from spoel_stimulation.domain.state import Act, Phase, SessionState
 from spoel_stimulation.domain.trains import NextTrain, check_percent_mso
 from spoel_stimulation.events import (
     CoilAwaited,
     CouplingMeasured,
+    LocationsRanked,
+    RankedPlace,
     SessionClosed,
     SessionOutcome,
     SessionPaused,
@@ -20,6 +23,7 @@ from spoel_stimulation.events import (
     TrainDelivered,
     TrainOutcomeUnknown,
 )
+from spoel_stimulation.heart.rules import heart_rules
 from spoel_stimulation.orders import MeasurementOrder
 
 
@@ -216,7 +220,28 @@ def closing(state: SessionState, reason: str) -> list[EventData]:
             "pulses_unknown": unknown,
         }
     )
-    return [*events, closed]
+    return [*events, *_ranked(state), closed]
+
+
+def _ranked(state: SessionState) -> list[EventData]:
+    """Return the ranking of a heart-brain search; nothing where no run was measured."""
+    order, measured = state.order, newest_results(state)
+    if not measured or not isinstance(order, MeasurementOrder):
+        return []
+    ranking = ranking_of(state, heart_rules().ranking)
+    places = tuple(
+        RankedPlace(**asdict(each), percent_mso=measured[each.location].percent_mso) for each in ranking.locations
+    )
+    return [
+        LocationsRanked(
+            **ids_of(state),
+            measurement_order_id=order.order_id,
+            site=order.site,
+            verdict=ranking.verdict,
+            best=ranking.best,
+            locations=places,
+        )
+    ]
 
 
 def _outcome(state: SessionState, reason: str) -> SessionOutcome:

@@ -6,14 +6,14 @@ import numpy as np
 
 from spoel_stimulation.commands import RecordCoupling
 from spoel_stimulation.domain.state import SearchRun, SessionState, Train
-from spoel_stimulation.engine.coupling import Beats, Coupling, Cycle, in_cycle, measure
+from spoel_stimulation.engine.coupling import Beats, Coupling, Cycle, Floats, in_cycle, measure
 from spoel_stimulation.events import CouplingResult
 from spoel_stimulation.heart.recorder import BeltState, HeartRecorder, Trouble
 from spoel_stimulation.heart.rules import HeartRules
 from spoel_stimulation.orders import MeasurementOrder, Pattern
 
-MOST_UNEVEN = 0.5
-"""By how much the time from one train to the next may differ from their median, as a share of it."""
+LONGEST_CYCLE = 2.0
+"""A cycle that lasted longer than so many usual ones is no cycle any more; shorter ones are stretched or shrunk."""
 
 NO_BELT = "This room has no belt. Have one set up for it (heart_address), or search in another room."
 
@@ -55,7 +55,7 @@ class RoomHeart:
         _run, given = _run_of(state)
         if not given or self._trouble(state) is not None:
             return None
-        return given[-1].onset_at + timedelta(seconds=_pattern(state).train_interval_s)
+        return given[-1].onset_at + timedelta(seconds=_period_s(_onset_s(given), _pattern(state)))
 
     def found(self, state: SessionState) -> RecordCoupling:
         """Return what the heart did in a run that is over; the recording is dropped."""
@@ -70,10 +70,9 @@ class RoomHeart:
 
     def _measured(self, state: SessionState, given: list[Train], beats: Beats) -> RecordCoupling:
         pattern = _pattern(state)
-        onset_s = np.array([(train.onset_at - given[0].onset_at).total_seconds() for train in given])
-        intervals_s = np.diff(onset_s)
-        period_s = float(np.median(intervals_s)) if intervals_s.size else pattern.train_interval_s
-        if np.any(np.abs(intervals_s - period_s) > MOST_UNEVEN * period_s):
+        onset_s = _onset_s(given)
+        period_s = _period_s(onset_s, pattern)
+        if np.any(np.diff(onset_s) > LONGEST_CYCLE * period_s):
             return RecordCoupling(reason="uneven-trains")
         cycle = Cycle(period_s, pattern.bursts_per_train * pattern.burst_interval_s, len(given))
         found = measure(in_cycle(beats, onset_s, period_s), cycle, self.rules)
@@ -99,6 +98,16 @@ def _run_of(state: SessionState) -> tuple[SearchRun, list[Train]]:
     run = state.run
     assert run is not None  # noqa: S101 - asked only while one is under way
     return run, list(state.trains[run.first_train :])
+
+
+def _onset_s(given: list[Train]) -> Floats:
+    """Return when each train of a run began, in seconds since the first."""
+    return np.array([(train.onset_at - given[0].onset_at).total_seconds() for train in given])
+
+
+def _period_s(onset_s: Floats, pattern: Pattern) -> float:
+    """Return how long a cycle usually lasted: a little longer than ordered, since trains begin after checks."""
+    return float(np.median(np.diff(onset_s))) if onset_s.size > 1 else pattern.train_interval_s
 
 
 def _pattern(state: SessionState) -> Pattern:
