@@ -155,6 +155,11 @@ class HeartRecorder:
     def _is_silent(self) -> bool:
         return self._heard_at_s is None or time.monotonic() - self._heard_at_s > self._rules.max_silence_s
 
+    @property
+    def told_utc_ns(self) -> int:
+        """When the newest intervals of the recording came, clock time UTC; 0 before the first."""
+        return self._series[-1].at_utc_ns if self._series else 0
+
     def begin(self) -> None:
         """Begin to record; what was recorded before is dropped."""
         self._series, self._trouble = [], None

@@ -135,6 +135,7 @@ class Conductor:
         heart = self._room.heart
         if not await self._until(heart.over_at(state)):
             return True
+        await heart.told(state)
         found = heart.found(state)
         await self._room.journal.persist(lambda: self._room.journal.record_coupling(state, found))
         return True

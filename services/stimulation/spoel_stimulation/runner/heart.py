@@ -1,5 +1,6 @@
 """The heart side of a room: what the belt recorded during a run of a heart-brain search (PL-11)."""
 
+import asyncio
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -15,6 +16,7 @@ from spoel_stimulation.orders import MeasurementOrder, Pattern
 LONGEST_CYCLE = 2.0
 """A cycle that lasted longer than so many usual ones is no cycle any more; shorter ones are stretched or shrunk."""
 
+TOLD_STEP_S = 0.05
 NO_BELT = "This room has no belt. Have one set up for it (heart_address), or search in another room."
 
 
@@ -56,6 +58,16 @@ class RoomHeart:
         if not given or self._trouble(state) is not None:
             return None
         return given[-1].onset_at + timedelta(seconds=_period_s(_onset_s(given), _pattern(state)))
+
+    async def told(self, state: SessionState) -> None:
+        """Wait until the belt has told of the beats up to the end of the last cycle, or is lost."""
+        over_at = self.over_at(state)
+        recorder = self.recorder
+        if over_at is None or recorder is None:
+            return
+        over_ns = round(over_at.timestamp() * 1e6) * 1_000
+        while recorder.trouble is None and recorder.told_utc_ns < over_ns:
+            await asyncio.sleep(TOLD_STEP_S)
 
     def found(self, state: SessionState) -> RecordCoupling:
         """Return what the heart did in a run that is over; the recording is dropped."""
