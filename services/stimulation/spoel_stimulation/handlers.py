@@ -347,14 +347,13 @@ async def change_parameter(
 
 async def intend_stimulus(
     work: Work, session_id: str, command: asked.Stimulate, train_id: str, look: Look
-) -> StimulusIntention:
-    """Authorise one stimulus of a measurement; it is delivered after the commit."""
+) -> SessionState:
+    """Authorise one stimulus of a measurement; it is delivered after the commit, from the state that this returns."""
     around = look()
     loaded = await load_opened(work, session_id)
     facts = await gather(work, around, session_id, loaded.state)
     events = session.stimulate(loaded.state, command, train_id, work.actor, facts)
-    await append(work, around, session_id, loaded, events)
-    return StimulusIntention(session_id=session_id, train_id=train_id)
+    return (await append(work, around, session_id, loaded, events)).state
 
 
 async def answer_stimulus(
