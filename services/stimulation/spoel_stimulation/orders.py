@@ -179,12 +179,6 @@ class Search(Part):
     threshold_percent_mso: int = Field(ge=1, le=100)
     ceiling_percent_rmt: float = Field(gt=0)
 
-    @model_validator(mode="after")
-    def _names_differ(self) -> Self:
-        if len(set(self.names)) != len(self.locations):
-            raise ValueError("two locations have the same name")
-        return self
-
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the locations."""
@@ -212,12 +206,6 @@ class MeasurementOrder(ThresholdKey):
     min_interval_s: float = Field(gt=0)
     valid_on: date
     search: Search | None = None
-
-    @model_validator(mode="after")
-    def _only_a_search_searches(self) -> Self:
-        if (self.purpose == "heart-brain-search") != (self.search is not None):
-            raise ValueError("a heart-brain search says where and what is given, and only such an order does")
-        return self
 
     @property
     def max_pulses(self) -> int:

@@ -58,7 +58,8 @@ def place_of(address):
 
 
 @asynccontextmanager
-async def room_with_belt(folder, speed=24.0, **heart):
+async def belted(folder, speed=24.0, **heart):
+    """Yield a clinic that is to be opened, and where its belt's control port is."""
     clock = fast_clock(speed)
     async with AsyncExitStack() as stack:
         clinic = await stack.enter_async_context(simulated(folder, clock))
@@ -66,11 +67,10 @@ async def room_with_belt(folder, speed=24.0, **heart):
         ports = await stack.enter_async_context(on_tcp(belt))
         rooms = [room.model_copy(update={"heart_address": ports.address}) for room in clinic.settings.rooms]
         clinic.settings = clinic.settings.model_copy(update={"rooms": tuple(rooms)})
-        await stack.enter_async_context(clinic.opened())
-        yield Searching(clinic, place_of(ports.control))
+        yield clinic, place_of(ports.control)
 
 
 @pytest.fixture
 async def searching(tmp_path):
-    async with room_with_belt(tmp_path) as found:
-        yield found
+    async with belted(tmp_path) as (clinic, control), clinic.opened():
+        yield Searching(clinic, control)

@@ -2,6 +2,7 @@
 
 import pytest
 from tests.stimulation.clinic import firing_frames
+from tests.stimulation.heart.conftest import Searching, belted
 from tests.stimulation.story import search_order
 
 from spoel_common.clock import utc_now
@@ -129,3 +130,23 @@ async def test_a_threshold_session_has_no_coupling(clinic):
         await clinic.get(f"/sessions/{session_id}/coupling.svg"),
     ):
         assert response.json()["type"].endswith("not-this-measurement")
+
+
+@pytest.mark.invariant("INV-1")
+@pytest.mark.invariant("INV-7")
+async def test_after_a_restart_in_a_run_the_room_is_latched_and_no_train_follows(tmp_path):
+    async with belted(tmp_path) as (clinic, control):
+        async with clinic.opened():
+            searching = Searching(clinic, control)
+            session_id = await searching.started()
+            await searching.run(session_id, "F3")
+            await clinic.until_event("train-delivered", 2)
+        fired = len(firing_frames(clinic.folder))
+        async with clinic.opened():
+            await clinic.ready()
+            await clinic.until_latched("service-restart")
+            (run,) = (await searching.coupling(session_id))["runs"]
+            assert (run["state"], run["result"]) == ("broken-off", None)
+            delivered = await clinic.events("train-delivered")
+            assert sum(train["pulses"] for train in delivered) == clinic.simulator.total_pulses
+            assert len(firing_frames(clinic.folder)) == fired

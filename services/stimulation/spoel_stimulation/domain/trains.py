@@ -260,8 +260,12 @@ def check_consistent(order: TreatmentOrder | MeasurementOrder) -> None:
 
 def _check_search(order: MeasurementOrder) -> None:
     search = order.search
+    if (order.purpose == "heart-brain-search") != (search is not None):
+        raise OrderInconsistent("A heart-brain search says where and what is given, and only such an order does.")
     if search is None:
         return
+    if len(set(search.names)) != len(search.names):
+        raise OrderInconsistent("Two locations of the order have the same name. Have a correct one signed.")
     wanted = set_percent_mso(PercentRmt(search.ceiling_percent_rmt), PercentMso(search.threshold_percent_mso))
     if order.ceiling_percent_mso != wanted:
         raise OrderInconsistent(

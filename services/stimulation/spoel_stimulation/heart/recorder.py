@@ -5,7 +5,7 @@ The series stays in this process's memory, from the beginning of a recording to 
 
 import asyncio
 import time
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -70,6 +70,7 @@ class HeartRecorder:
         self._heard_at_s: float | None = None
         self._series: list[Came] | None = None
         self._trouble: Trouble | None = None
+        self._news = asyncio.Event()
 
     async def run(self) -> None:
         """Keep the belt connected, until cancelled."""
@@ -112,11 +113,13 @@ class HeartRecorder:
             self._fail("contact-lost")
         if self._series is not None and measurement.rr_units:
             self._series.append(Came(self._clock.utc_ns(), measurement.rr_ms))
+            self._news.set()
 
     def _fail(self, trouble: Trouble) -> None:
         """Remember the first trouble of a recording: a series with a hole is no series."""
         if self._series is not None and self._trouble is None:
             self._trouble = trouble
+            self._news.set()
 
     # --- what a search asks
 
@@ -155,10 +158,13 @@ class HeartRecorder:
     def _is_silent(self) -> bool:
         return self._heard_at_s is None or time.monotonic() - self._heard_at_s > self._rules.max_silence_s
 
-    @property
-    def told_utc_ns(self) -> int:
-        """When the newest intervals of the recording came, clock time UTC; 0 before the first."""
-        return self._series[-1].at_utc_ns if self._series else 0
+    async def told_until(self, utc_ns: int) -> None:
+        """Return when intervals have come at or after a moment of clock time, or the recording is spoilt."""
+        while self.trouble is None and not (self._series and self._series[-1].at_utc_ns >= utc_ns):
+            self._news.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._rules.max_silence_s):
+                    await self._news.wait()
 
     def begin(self) -> None:
         """Begin to record; what was recorded before is dropped."""

@@ -1,6 +1,5 @@
 """The heart side of a room: what the belt recorded during a run of a heart-brain search (PL-11)."""
 
-import asyncio
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -16,7 +15,6 @@ from spoel_stimulation.orders import MeasurementOrder, Pattern
 LONGEST_CYCLE = 2.0
 """A cycle that lasted longer than so many usual ones is no cycle any more; shorter ones are stretched or shrunk."""
 
-TOLD_STEP_S = 0.05
 NO_BELT = "This room has no belt. Have one set up for it (heart_address), or search in another room."
 
 
@@ -62,18 +60,14 @@ class RoomHeart:
     async def told(self, state: SessionState) -> None:
         """Wait until the belt has told of the beats up to the end of the last cycle, or is lost."""
         over_at = self.over_at(state)
-        recorder = self.recorder
-        if over_at is None or recorder is None:
-            return
-        over_ns = round(over_at.timestamp() * 1e6) * 1_000
-        while recorder.trouble is None and recorder.told_utc_ns < over_ns:
-            await asyncio.sleep(TOLD_STEP_S)
+        if over_at is not None and self.recorder is not None:
+            await self.recorder.told_until(_utc_ns(over_at))
 
     def found(self, state: SessionState) -> RecordCoupling:
         """Return what the heart did in a run that is over; the recording is dropped."""
         _run, given = _run_of(state)
         trouble = self._trouble(state)
-        zero_ns = 0 if not given else round(given[0].onset_at.timestamp() * 1e6) * 1_000
+        zero_ns = _utc_ns(given[0].onset_at) if given else 0
         beats = trouble or ("belt-lost" if self.recorder is None else self.recorder.end(zero_ns))
         self._recorded = None
         if not isinstance(beats, tuple):
@@ -110,6 +104,10 @@ def _run_of(state: SessionState) -> tuple[SearchRun, list[Train]]:
     run = state.run
     assert run is not None  # noqa: S101 - asked only while one is under way
     return run, list(state.trains[run.first_train :])
+
+
+def _utc_ns(moment: datetime) -> int:
+    return round(moment.timestamp() * 1e6) * 1_000
 
 
 def _onset_s(given: list[Train]) -> Floats:
