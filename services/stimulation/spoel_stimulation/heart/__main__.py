@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from spoel_stimulation.devices.simulation.process import check_bind, clock_of
+from spoel_stimulation.devices.simulation.process import check_bind, clock_of, die_with_parent
 from spoel_stimulation.heart.belt import LOOPBACK, BeltSimulator, run_belt
 from spoel_stimulation.heart.model import HeartSetting
 
@@ -47,6 +47,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m spoel_st
         )
     except ValueError as error:
         parser.error(str(error))
+    if os.environ.get("SPOEL_DIE_WITH_PARENT") == "1":
+        die_with_parent()
     asyncio.run(run_belt(belt, options.tcp, options.bind))
 
 
