@@ -186,7 +186,8 @@ def _belt_view(heart: RoomHeart) -> BeltView:
 
 # --- the plot
 
-_WIDTH, _LEFT, _RIGHT, _TOP, _ROW = 720, 150, 170, 70, 34
+_WIDTH, _LEFT, _RIGHT, _TOP, _ROW = 800, 130, 230, 74, 34
+MOST_TICKS = 8
 _BLUE, _GREY = "#1f5f99", "#9aa5b1"
 
 
@@ -203,19 +204,19 @@ def coupling_svg(state: SessionState, heart: RoomHeart, language: Language) -> s
     height = _TOP + _ROW * len(rows) + 76
     scale = (_WIDTH - _LEFT - _RIGHT) / _highest(ranking, errors)
     body = [
-        _text(20, 28, _TITLE[language], size=17, bold=True),
+        _text(20, 28, _TITLE[language], size=16, bold=True),
         _text(20, 50, view.meaning[language], size=13),
         *(
             _bar(_TOP + _ROW * place, each, errors[each.location], scale, language)
             for place, each in enumerate(view.locations)
         ),
         *(
-            _text(_LEFT, _TOP + _ROW * (len(view.locations) + place) + 21, _NOTHING[language], colour=_GREY)
+            _text(_LEFT + 6, _TOP + _ROW * (len(view.locations) + place) + 21, _NOTHING[language], colour=_GREY)
             for place in range(len(view.not_measured))
         ),
         *(_text(20, _TOP + _ROW * place + 21, name, bold=name == view.best) for place, name in enumerate(rows)),
         f'<line x1="{_LEFT}" x2="{_LEFT}" y1="{_TOP}" y2="{_TOP + _ROW * len(rows)}" stroke="black"/>',
-        _text(_LEFT, height - 52, f"0 … {_highest(ranking, errors):.1f} {_AXIS[language]}"),
+        *_axis(_TOP + _ROW * len(rows), _highest(ranking, errors), scale, language),
         *([] if view.verified else [_text(20, height - 20, _UNVERIFIED[language], size=12, colour="#555")]),
     ]
     head = (
@@ -228,6 +229,17 @@ def coupling_svg(state: SessionState, heart: RoomHeart, language: Language) -> s
 
 def _highest(ranking: Ranking, errors: dict[str, float]) -> float:
     return max((max(0.0, each.fall_bpm) + errors[each.location] for each in ranking.locations), default=1.0)
+
+
+def _axis(top: int, highest_bpm: float, scale: float, language: Language) -> list[str]:
+    """Return ticks of the scale under the bars, and what they count."""
+    step = next(each for each in (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 50.0) if highest_bpm / each <= MOST_TICKS)
+    places = [(_LEFT + tick * step * scale, f"{tick * step:g}") for tick in range(int(highest_bpm / step) + 1)]
+    return [
+        *(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{top + 5}" stroke="black"/>' for x, _label in places),
+        *(_text(round(x, 1) - 4, top + 19, label, size=12) for x, label in places),
+        _text(_LEFT, top + 38, _AXIS[language], size=13),
+    ]
 
 
 def _bar(top: int, location: LocationView, error_bpm: float, scale: float, language: Language) -> str:

@@ -104,6 +104,7 @@ async def test_a_paused_run_is_broken_off_and_not_gone_on_with(searching):
     assert (await clinic.ask(session_id, "resume", ear_protection=True)).status_code == 200
     view = await searching.coupling(session_id)
     assert [(run["location"], run["state"]) for run in view["runs"]] == [("F3", "broken-off")]
+    await clinic.until(lambda: clinic.room.heart.recorder.state.beats == 0, "the recording dropped")
     given = (await clinic.session(session_id))["progress"]["trains_done"]
     clinic.room.wake()
     await clinic.ask(session_id, "stop", reason="patient-asked")

@@ -170,10 +170,14 @@ class HeartRecorder:
         """Begin to record; what was recorded before is dropped."""
         self._series, self._trouble = [], None
 
+    def drop(self) -> None:
+        """Keep nothing of the recording."""
+        self._series, self._trouble = None, None
+
     def end(self, zero_utc_ns: int) -> Beats | Trouble:
         """End the recording and return its beats, in seconds since ``zero_utc_ns``, or what spoilt it."""
         trouble, series = self.trouble, self._series or []
-        self._series, self._trouble = None, None
+        self.drop()
         if trouble is not None:
             return trouble
         return placed(series, zero_utc_ns, self._rules.max_missing_s)

@@ -64,6 +64,7 @@ class Conductor:
         while self._room.holds == 0 and self._room.link.up:
             state = await self._room.journal.open_session()
             if state is None or state.phase is not Phase.RUNNING or not state.conducted:
+                self._room.heart.forget()
                 return
             if state.open_train is not None:
                 if not await self._discard_unsent(state):

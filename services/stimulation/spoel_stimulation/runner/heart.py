@@ -57,6 +57,12 @@ class RoomHeart:
             return None
         return given[-1].onset_at + timedelta(seconds=_period_s(_onset_s(given), _pattern(state)))
 
+    def forget(self) -> None:
+        """Drop the recording of a run that was broken off."""
+        if self.recorder is not None and self._recorded is not None:
+            self.recorder.drop()
+            self._recorded = None
+
     async def told(self, state: SessionState) -> None:
         """Wait until the belt has told of the beats up to the end of the last cycle, or is lost."""
         over_at = self.over_at(state)
