@@ -1,1 +1,15 @@
-"""Stimulation: pulse engine, rooms in real time, latency of a command."""
+"""Stimulation: one module a group of figures, each with ``run() -> list[Result]``.
+
+A part can be run alone: ``spoel bench stimulation.engine``.
+"""
+
+from spoel_local.bench import Result
+
+from . import engine, latency, rooms
+
+PARTS = (engine, latency, rooms)
+
+
+def run() -> list[Result]:
+    """Measure every part."""
+    return [result for part in PARTS for result in part.run()]

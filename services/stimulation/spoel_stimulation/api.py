@@ -20,6 +20,7 @@ from spoel_stimulation import handlers, views
 from spoel_stimulation.coupling_view import CouplingView, Language, coupling_svg, coupling_view
 from spoel_stimulation.domain.session import check_may_halt
 from spoel_stimulation.domain.state import Act, SessionState
+from spoel_stimulation.dose_view import DoseView, dose_view
 from spoel_stimulation.events import StopOutcome
 from spoel_stimulation.handlers import DutyAnswer, Look, RoomAnswer, SessionAnswer
 from spoel_stimulation.node import Node
@@ -207,6 +208,17 @@ async def get_session(session_id: PathId, actor: ActorDep, node: NodeDep, runtim
     check_role("read-room", actor)
     room = await node.room_of(runtime, session_id)
     return await views.session_view(runtime, room, session_id)
+
+
+@router.get("/sessions/{session_id}/dose", tags=["sessions"])
+async def get_dose(session_id: PathId, actor: ActorDep, node: NodeDep, runtime: RuntimeDep) -> DoseView:
+    """Show how a session's dose stands to the published limits, and how warm the coil is expected to get."""
+    check_role("read-room", actor)
+    room = await node.room_of(runtime, session_id)
+    state = await views.load_session(runtime, session_id)
+    status = room.device.status
+    record = room.device.capability.record if room.look().device.ready else None
+    return dose_view(state, room.limits, record, None if status is None else status.coil_temperature_c)
 
 
 @router.post("/sessions/{session_id}/confirm-identity", response_model=SessionAnswer, tags=["sessions"])

@@ -24,7 +24,7 @@ from spoel_stimulation.heart.sources import source_of
 from spoel_stimulation.runner import Room
 from spoel_stimulation.runner.heart import RoomHeart
 from spoel_stimulation.runner.link import RoomDevice
-from spoel_stimulation.settings import RoomSetting, StimulationSettings
+from spoel_stimulation.settings import RoomSetting, StimulationSettings, cleared_list
 from spoel_stimulation.strips import STRIP_TTL_S, Strips, bucket_name, room_key
 
 Knowledge = Callable[[], tuple[Known, ...]]
@@ -56,6 +56,7 @@ class Node:
         self.rooms: dict[str, Room] = {}
         self.strips: dict[str, Strips] = {}
         self._keys = {room.room_id: room_key(settings.data_dir, room.room_id) for room in settings.rooms}
+        self._cleared = cleared_list(settings)
         self._knowledge = knowledge
         self._fetch = fetch_strip
         self._bucket: Bucket | None = None
@@ -154,6 +155,7 @@ class Node:
             max_knowledge_age_s=settings.max_knowledge_age_s,
             max_status_age_s=settings.max_status_age_s,
             max_autonomous_s=settings.max_autonomous_s,
+            cleared=self._cleared,
         )
         return Room(
             setting.room_id,

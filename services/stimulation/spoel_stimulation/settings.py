@@ -1,10 +1,12 @@
 """Settings of a room node."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from spoel_common.settings import Name, Settings
+from spoel_common.settings import CannotStart, Name, Settings
+from spoel_stimulation.engine.limits import ClearedRow, example_cleared_list, read_cleared_list
 
 RoomId = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=40)]
 
@@ -36,6 +38,8 @@ class StimulationSettings(Settings):
         max_knowledge_age_s: oldest knowledge of intake and planning on which a session may start, in wall seconds.
         max_status_age_s: oldest status of the device on which a train may start, in wall seconds.
         max_autonomous_s: longest that a device may run on its own after one start command.
+        cleared_list_file: the clinic's own signed list of cleared protocols, the same file as planning's; without one
+            the packaged example holds, and at a clinical site nothing is cleared (HZ-13).
     """
 
     service: Literal["stimulation"] = "stimulation"
@@ -46,6 +50,7 @@ class StimulationSettings(Settings):
     max_knowledge_age_s: float = Field(default=60.0, gt=0, le=3_600)
     max_status_age_s: float = Field(default=2.0, gt=0, le=10)
     max_autonomous_s: float = Field(default=10.0, gt=0, le=60)
+    cleared_list_file: Path | None = None
 
     @field_validator("database_url")
     @classmethod
@@ -62,3 +67,18 @@ class StimulationSettings(Settings):
             if len(set(values)) != len(values):
                 raise ValueError(f"two rooms have the same {field}")
         return rooms
+
+
+def cleared_list(settings: StimulationSettings) -> tuple[ClearedRow, ...]:
+    """Return the clinic's list; the packaged one is an example that nobody signed, so a clinical site has none of it.
+
+    Raises:
+        CannotStart: the clinic's list cannot be read.
+    """
+    path = settings.cleared_list_file
+    if path is None:
+        return () if settings.clinical else example_cleared_list()
+    try:
+        return read_cleared_list(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CannotStart(f"SPOEL_CLEARED_LIST_FILE is {path}, which cannot be used: {error}") from error

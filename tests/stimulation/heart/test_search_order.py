@@ -8,6 +8,7 @@ from tests.stimulation.story import OPERATOR, PATTERN_SEARCH, Story, device, mea
 from spoel_stimulation import commands as asked
 from spoel_stimulation.domain import conduct, session
 from spoel_stimulation.domain.refusals import (
+    BeyondHardLimits,
     HeartNotHeard,
     NotThisMeasurement,
     OrderInconsistent,
@@ -75,6 +76,23 @@ def test_an_order_that_contradicts_itself_is_refused(order):
 def test_trains_that_cannot_be_started_one_by_one_are_refused(changes):
     with pytest.raises(TrainBeyondLimits):
         searching(pattern=PATTERN_SEARCH.model_copy(update=changes))
+
+
+@pytest.mark.invariant("INV-2")
+@pytest.mark.hazard("HZ-12")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"pattern": PATTERN_SEARCH.model_copy(update={"bursts_per_train": 55})},
+        {"pattern": PATTERN_SEARCH.model_copy(update={"burst_interval_s": 0.05})},
+        {"pattern": PATTERN_SEARCH.model_copy(update={"train_interval_s": 9.0}), "min_interval_s": 9.0},
+        {"pattern": PATTERN_SEARCH.model_copy(update={"pulses_per_burst": 3, "pulse_interval_s": 0.02})},
+    ],
+    ids=["longer", "faster", "shorter pause", "bursts"],
+)
+def test_the_room_refuses_a_search_that_is_not_within_the_limits_whoever_signed_it(changes):
+    with pytest.raises(BeyondHardLimits):
+        searching(**changes)
 
 
 @pytest.mark.invariant("INV-2")
