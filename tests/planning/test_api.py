@@ -159,6 +159,7 @@ async def test_implausible_head_measures_are_refused(clinic):
 ROLE_MATRIX = [
     ("head-measures", HEAD, {"pro", "tech"}),
     ("measurement-orders", MEASUREMENT, {"pro", "sup"}),
+    ("heart-brain-searches", {"site": "left-dlpfc"}, {"pro", "sup"}),
     ("measurement-orders/order-9/signature", {}, {"sup"}),
     ("threshold", {"session_id": "s-9"}, {"pro", "tech"}),
     ("prescriptions", HF, {"pro", "sup"}),

@@ -61,6 +61,13 @@ ASK = {
     Act.STIMULATE: lambda its: session.stimulate(
         its.state, asked.Stimulate(percent_mso=40), "t", OPERATOR, around(its, enabled=True)
     ),
+    Act.SEARCH: lambda its: session.search_location(
+        its.state,
+        asked.SearchLocation(location="F3", side_or_site="left", percent_mso=40, ear_protection=True),
+        OPERATOR,
+        around(its, enabled=True),
+        None,
+    ),
     Act.ANSWER: lambda its: session.answer_stimulus(
         its.state, "t", asked.AnswerStimulus(response="yes"), OPERATOR, around(its)
     ),

@@ -150,6 +150,30 @@ def measurement_order(**changes):
     )
 
 
+PATTERN_SEARCH = Pattern(pulses_per_burst=1, bursts_per_train=50, burst_interval_s=0.1, trains=8, train_interval_s=16.0)
+
+
+def search_order(pattern=PATTERN_SEARCH, names=("F3", "F3+front", "FC3"), **changes):
+    """Return an order of a heart-brain search: 5 s of 10 Hz every 16 s, at several locations on the left."""
+    search = {
+        "locations": [{"name": name} for name in names],
+        "pattern": pattern.model_dump(),
+        "threshold_id": "threshold-1",
+        "threshold_percent_mso": 73,
+        "ceiling_percent_rmt": 110.0,
+    }
+    return measurement_order(
+        **{
+            "purpose": "heart-brain-search",
+            "site": "left-dlpfc",
+            "max_stimuli": 60,
+            "min_interval_s": 14.0,
+            "search": search,
+            **changes,
+        }
+    )
+
+
 def booking(kind="treatment", **changes):
     ids = (
         {"prescription_id": "prescription-1", "prescription_version": 1}

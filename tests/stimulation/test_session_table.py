@@ -9,6 +9,7 @@ from tests.stimulation.story import (
     bilateral_order,
     device,
     facts,
+    search_order,
     told,
 )
 
@@ -36,6 +37,8 @@ MEASURED = {
 
 def story_for(phase, act):
     """Return a story in this phase, of the kind and with the train that the act needs."""
+    if act is Act.SEARCH and phase is Phase.RUNNING:
+        return Story("measurement", order=search_order()).running()
     story = (MEASURED if act in (Act.STIMULATE, Act.ANSWER) and phase in MEASURED else PHASES)[phase]()
     if phase is Phase.IDENTIFIED and act is Act.ARM:
         story = Story().checked()

@@ -3,11 +3,15 @@
 import typer
 
 from spoel_stimulation.devices.__main__ import main
+from spoel_stimulation.heart.__main__ import main as heart_belt
 
 AS_TYPED = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 """What was typed is passed on: the options, and ``--help``, are those of ``python -m spoel_stimulation.devices``."""
 
 
 def simulator(context: typer.Context) -> None:
-    """Run one simulated stimulator; its first line of output says its address."""
-    main(context.args, prog="spoel simulator")
+    """Run one simulated stimulator, or a belt (``heart-belt``); its first line of output says its address."""
+    if context.args[:1] == ["heart-belt"]:
+        heart_belt(context.args[1:], prog="spoel simulator heart-belt")
+    else:
+        main(context.args, prog="spoel simulator")

@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 from spoel_common.events import UtcTime
 from spoel_common.messaging import FeedKnowledge
-from spoel_planning.domain.known import KnownCase, KnownRoom
+from spoel_planning.domain.known import KnownCase, KnownRoom, RankedSearch
 from spoel_planning.domain.plan import Booking, OrderedMeasurement, Plan, Prescription
 from spoel_planning.domain.rules import Protocol
 from spoel_planning.events import (
@@ -71,10 +71,11 @@ class CaseAnswer(BaseModel):
     thresholds: list[ThresholdEstimated]
     prescriptions: list[Prescription]
     bookings: list[Booking]
+    searches: list[RankedSearch]
     known: list[FeedKnowledge]
 
     @classmethod
-    def of(cls, case: KnownCase, plan: Plan, known: list[FeedKnowledge]) -> "CaseAnswer":
+    def of(cls, case: KnownCase, plan: Plan, searches: list[RankedSearch], known: list[FeedKnowledge]) -> "CaseAnswer":
         """Return the answer for a plan."""
         return cls(
             case=case,
@@ -84,6 +85,7 @@ class CaseAnswer(BaseModel):
             thresholds=list(plan.thresholds),
             prescriptions=list(plan.prescriptions.values()),
             bookings=list(plan.bookings.values()),
+            searches=searches,
             known=known,
         )
 

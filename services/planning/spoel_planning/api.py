@@ -35,6 +35,7 @@ from spoel_planning.commands import (
     EstimateThreshold,
     MeasureHead,
     OrderMeasurement,
+    OrderSearch,
     Prescribe,
     SignMeasurementOrder,
     SignPrescription,
@@ -94,8 +95,9 @@ async def get_case(case_id: PathId, actor: ActorDep, runtime: RuntimeDep) -> Cas
     check_role("read-plan", actor)
     async with runtime.database.read() as conn:
         case = known_case(await queries.find_case(conn, case_id), case_id)
+        searches = await queries.list_searches(conn, case_id)
     plan = (await runtime.units.load(PLAN, case_id)).state
-    return CaseAnswer.of(case, plan, runtime.knowledge())
+    return CaseAnswer.of(case, plan, searches, runtime.knowledge())
 
 
 @router.get("/cases/{case_id}/notes", tags=["plan"])
@@ -139,6 +141,14 @@ async def post_measurement_order(
 ) -> Response:
     """Draft a measurement order."""
     return await call.run(lambda work: handlers.order_measurement(work, clinic, case_id, command))
+
+
+@router.post(
+    "/cases/{case_id}/heart-brain-searches", status_code=201, response_model=MeasurementOrderAnswer, tags=["heart"]
+)
+async def post_search_order(case_id: PathId, command: OrderSearch, call: CommandDep, clinic: ClinicDep) -> Response:
+    """Draft the order of a heart-brain search; it is signed as any measurement order."""
+    return await call.run(lambda work: handlers.order_search(work, clinic, case_id, command))
 
 
 @router.post(

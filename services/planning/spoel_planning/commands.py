@@ -10,11 +10,13 @@ from spoel_planning.events import (
     CancellationReason,
     CurrentDirection,
     Id,
+    Location,
     MotorSite,
     Muscle,
     OverrideReason,
     Pattern,
     SessionKind,
+    Site,
     UnblindingReason,
     Waveform,
     WithdrawalReason,
@@ -46,6 +48,23 @@ class OrderMeasurement(Command):
     ceiling_percent_mso: int | None = None
     max_stimuli: int | None = None
     min_interval_s: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    valid_on: date | None = None
+
+
+class OrderSearch(Command):
+    """Draft an order to search where the heart follows stimulation. What is left out is the clinic's.
+
+    Attributes:
+        locations: around the mark of the site's target.
+        trains: at each location.
+        ceiling_percent_rmt: highest intensity, percent of the resting motor threshold of this side.
+    """
+
+    site: Site
+    threshold_id: Id | None = None
+    locations: Annotated[tuple[Location, ...], Field(max_length=12)] | None = None
+    trains: int | None = None
+    ceiling_percent_rmt: PercentOfThreshold | None = None
     valid_on: date | None = None
 
 

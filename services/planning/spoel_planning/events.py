@@ -15,6 +15,8 @@ Site = Literal["left-dlpfc", "right-dlpfc"]
 MotorSite = Literal["left-motor-cortex", "right-motor-cortex"]
 Muscle = Literal["left-apb", "right-apb", "left-fdi", "right-fdi"]
 """Abductor pollicis brevis (thumb) or first dorsal interosseus (index finger), and the hand that is watched."""
+MeasurementPurpose = Literal["motor-threshold", "heart-brain-search"]
+LocationName = Annotated[str, Field(min_length=1, max_length=20, pattern=r"^[A-Za-z0-9][A-Za-z0-9+-]*$")]
 Waveform = Literal["biphasic", "monophasic"]
 CurrentDirection = Literal["normal", "reverse"]
 Response = Literal["yes", "no", "repeat"]
@@ -153,25 +155,60 @@ class TreatmentOrder(ThresholdKey, OrderedDose):
     blinding: Blinding | None = None
 
 
+class Location(Value):
+    """Where the coil is put in a heart-brain search: a name, and how far it is from the site's mark on the scalp.
+
+    Attributes:
+        name: as marked on the cap, for example ``F3`` or ``F3+front``.
+        forward_cm: towards the forehead; negative towards the back.
+        outward_cm: away from the midline; negative towards it.
+    """
+
+    name: LocationName
+    forward_cm: float = Field(default=0.0, ge=-6, le=6, allow_inf_nan=False)
+    outward_cm: float = Field(default=0.0, ge=-6, le=6, allow_inf_nan=False)
+
+
+class Search(Value):
+    """What a heart-brain search gives at each location (PL-11).
+
+    Attributes:
+        locations: all on the side of the order's site.
+        pattern: of one run at one location.
+        threshold_id: the motor threshold on which the order rests.
+        ceiling_percent_rmt: the order's highest intensity in percent of it; in output it is rounded down.
+    """
+
+    locations: tuple[Location, ...] = Field(min_length=2, max_length=12)
+    pattern: Pattern
+    threshold_id: str
+    threshold_percent_mso: Percent
+    ceiling_percent_rmt: float
+
+
 class MeasurementOrder(ThresholdKey):
-    """What may be delivered before a plan exists: single pulses to find the motor threshold (ST-02).
+    """What may be delivered before a plan exists (ST-02).
+
+    Single pulses to find the motor threshold, or trains at several locations to find where the heart follows them.
 
     Attributes:
         ceiling_percent_mso: highest intensity.
-        max_stimuli: most stimuli in all sessions under this order.
-        min_interval_s: shortest time between two stimuli.
+        max_stimuli: most stimuli, or trains of a search, in all sessions under this order.
+        min_interval_s: shortest time from the onset of one to that of the next.
         valid_on: the one local day on which it holds.
+        search: of a heart-brain search; None for a motor threshold.
     """
 
     order_id: str
     case_id: str
     patient_id: str
-    purpose: Literal["motor-threshold"]
-    site: MotorSite
+    purpose: MeasurementPurpose
+    site: MotorSite | Site
     ceiling_percent_mso: Percent
     max_stimuli: int = Field(ge=1)
     min_interval_s: float = Field(gt=0)
     valid_on: date
+    search: Search | None = None
 
 
 class Stimulus(Value):
@@ -251,6 +288,7 @@ class MeasurementOrdered(MeasurementOrder, PlanningEvent):
     """A measurement order was drafted; it allows nothing until it is signed."""
 
     event_name: ClassVar[str] = "measurement-ordered"
+    event_version: ClassVar[int] = 2
 
     drafted_by: str
 
@@ -259,6 +297,7 @@ class MeasurementOrderSigned(CaseEvent):
     """A measurement order was signed (PL-10)."""
 
     event_name: ClassVar[str] = "measurement-order-signed"
+    event_version: ClassVar[int] = 2
 
     order_id: str
     signed_by: str
@@ -439,7 +478,12 @@ PLAN_EVENTS: Catalogue[EventData] = Catalogue(
         SessionBooked,
         SessionBookingCancelled,
     ],
-    {("planning", "prescription-drafted", 1): dict, ("planning", "prescription-signed", 1): dict},
+    {
+        ("planning", "measurement-ordered", 1): dict,
+        ("planning", "measurement-order-signed", 1): dict,
+        ("planning", "prescription-drafted", 1): dict,
+        ("planning", "prescription-signed", 1): dict,
+    },
 )
 """Events of the aggregate ``plan``, one for each case."""
 

@@ -3,6 +3,8 @@
 from datetime import date
 from typing import ClassVar, Literal
 
+from pydantic import BaseModel, ConfigDict
+
 from spoel_common.events import Catalogue, ForeignEvent
 from spoel_common.people import Profession
 
@@ -136,6 +138,33 @@ class StimulusAnswered(StimulationEvent):
     response: Literal["yes", "no", "repeat"]
 
 
+class RankedPlace(BaseModel):
+    """One location of a heart-brain search; ``fall_bpm``: by how much heart rate fell with the trains."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    location: str
+    percent_mso: int
+    coupled: bool
+    fall_bpm: float
+    ratio: float
+    p_value: float
+
+
+class LocationsRanked(StimulationEvent):
+    """A heart-brain search was closed, with its locations from strongest to weakest coupling."""
+
+    event_name: ClassVar[str] = "locations-ranked"
+
+    session_id: str
+    case_id: str
+    measurement_order_id: str
+    site: str
+    verdict: str
+    best: str | None
+    locations: tuple[RankedPlace, ...]
+
+
 class SessionOpened(StimulationEvent):
     """A room has taken up a booked session."""
 
@@ -168,6 +197,7 @@ FOREIGN_EVENTS: Catalogue[ForeignEvent] = Catalogue(
         RegistrationEnded,
         RoomOpened,
         StimulusAnswered,
+        LocationsRanked,
         SessionOpened,
         SessionClosed,
     ],

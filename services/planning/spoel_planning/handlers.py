@@ -28,12 +28,13 @@ from spoel_planning.commands import (
     EstimateThreshold,
     MeasureHead,
     OrderMeasurement,
+    OrderSearch,
     Prescribe,
     SignPrescription,
     Unblind,
     WithdrawPrescription,
 )
-from spoel_planning.domain import blinding, booking, calendar, measuring, plan, prescribing
+from spoel_planning.domain import blinding, booking, calendar, measuring, plan, prescribing, searching
 from spoel_planning.domain.calendar import Calendar, WantedSlot
 from spoel_planning.domain.known import Occasion, known_case, known_room, local_day
 from spoel_planning.domain.plan import Plan
@@ -91,10 +92,24 @@ async def order_measurement(
     return MeasurementOrderAnswer(order_id=event.order_id, order=order, drafted_by=event.drafted_by)
 
 
+async def order_search(work: Work, clinic: Clinic, case_id: str, command: OrderSearch) -> MeasurementOrderAnswer:
+    """Draft the order of a heart-brain search."""
+    on = await _occasion(work, clinic, "prescribe", case_id)
+    loaded = await work.load(PLAN, case_id)
+    decided = searching.order_search(loaded.state, on, command, clinic.rules, new_id())
+    await work.append(PLAN, case_id, loaded, decided)
+    event = _the(MeasurementOrdered, decided)
+    order = MeasurementOrder.model_validate(event.model_dump(exclude={"drafted_by"}))
+    return MeasurementOrderAnswer(order_id=event.order_id, order=order, drafted_by=event.drafted_by)
+
+
 async def sign_measurement_order(work: Work, clinic: Clinic, case_id: str, order_id: str) -> MeasurementSignedAnswer:
     """Sign a measurement order."""
     on = await _occasion(work, clinic, "sign-order", case_id)
     loaded = await work.load(PLAN, case_id)
+    order = loaded.state.measurement_order(order_id).order
+    if order.search is not None:
+        searching.check_threshold_stands(loaded.state, on, order.search, order.site, clinic.rules)
     decided = measuring.sign_measurement_order(loaded.state, on, order_id)
     await work.append(PLAN, case_id, loaded, decided)
     event = _the(MeasurementOrderSigned, decided)

@@ -3,6 +3,7 @@
 Events of different aggregates come in any order; each handler writes its own columns and asks for no other row.
 """
 
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ from spoel_planning.foreign_events import (
     ConsentGiven,
     ConsentWithdrawn,
     IndicationDecided,
+    LocationsRanked,
     ReferralReceived,
     RegistrationEnded,
     RegistrationVerified,
@@ -24,7 +26,14 @@ from spoel_planning.foreign_events import (
     SessionOpened,
     StimulusAnswered,
 )
-from spoel_planning.tables import answered_stimuli, known_cases, known_rooms, registrations, room_sessions
+from spoel_planning.tables import (
+    answered_stimuli,
+    known_cases,
+    known_rooms,
+    ranked_searches,
+    registrations,
+    room_sessions,
+)
 
 Handle = Callable[[AsyncConnection, Envelope, Any], Awaitable[None]]
 
@@ -37,7 +46,7 @@ def knowledge_projection() -> Projection:
         services=("intake", "stimulation"),
         catalogue=FOREIGN_EVENTS,
         apply=apply_foreign,
-        tables=(known_cases, registrations, known_rooms, answered_stimuli, room_sessions),
+        tables=(known_cases, registrations, known_rooms, answered_stimuli, room_sessions, ranked_searches),
     )
 
 
@@ -87,6 +96,13 @@ async def _stimulus_answered(conn: AsyncConnection, envelope: Envelope, event: S
     await _put(conn, answered_stimuli, key, {**values, "answered_at": envelope.time})
 
 
+async def _ranked(conn: AsyncConnection, envelope: Envelope, event: LocationsRanked) -> None:
+    values = event.model_dump(exclude={"session_id", "locations"})
+    locations = json.dumps([place.model_dump() for place in event.locations])
+    key = {"session_id": event.session_id}
+    await _put(conn, ranked_searches, key, {**values, "locations": locations, "ranked_at": envelope.time})
+
+
 async def _session_opened(conn: AsyncConnection, envelope: Envelope, event: SessionOpened) -> None:
     await _put(conn, room_sessions, {"session_id": event.session_id}, {"opened_at": envelope.time})
 
@@ -112,6 +128,7 @@ _HANDLERS: dict[type[EventModel], Handle] = {
     RegistrationEnded: _registration_ended,
     RoomOpened: _room_opened,
     StimulusAnswered: _stimulus_answered,
+    LocationsRanked: _ranked,
     SessionOpened: _session_opened,
     SessionClosed: _session_closed,
 }

@@ -1,5 +1,6 @@
 """Reads of planning's read models, as the values that the decisions take."""
 
+import json
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -8,12 +9,21 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from spoel_common.people import Profession, Registration
 from spoel_planning.domain.booking import Booked
-from spoel_planning.domain.known import KnownCase, KnownRoom, PatientSlot, Progress, SeenSession, SeenStimulus
+from spoel_planning.domain.known import (
+    KnownCase,
+    KnownRoom,
+    PatientSlot,
+    Progress,
+    RankedSearch,
+    SeenSession,
+    SeenStimulus,
+)
 from spoel_planning.tables import (
     answered_stimuli,
     booked_sessions,
     known_cases,
     known_rooms,
+    ranked_searches,
     registrations,
     room_sessions,
 )
@@ -85,6 +95,13 @@ async def find_session(conn: AsyncConnection, session_id: str) -> SeenSession | 
         stimuli=tuple(SeenStimulus.model_validate(row) for row in rows),
         stimuli_elsewhere=(await conn.execute(elsewhere)).scalar_one(),
     )
+
+
+async def list_searches(conn: AsyncConnection, case_id: str) -> list[RankedSearch]:
+    """Return what the heart-brain searches of a case found, the oldest first."""
+    wanted = sa.select(ranked_searches).where(ranked_searches.c.case_id == case_id)
+    rows = (await conn.execute(wanted.order_by(ranked_searches.c.ranked_at))).mappings()
+    return [RankedSearch.model_validate({**row, "locations": json.loads(row["locations"])}) for row in rows]
 
 
 async def list_patient_slots(conn: AsyncConnection, patient_id: str) -> list[PatientSlot]:

@@ -86,6 +86,20 @@ room_sessions = sa.Table(
 )
 """Sessions that a room has taken up, and how and when those that are over ended."""
 
+ranked_searches = sa.Table(
+    "ranked_searches",
+    metadata,
+    sa.Column("session_id", sa.String, primary_key=True),
+    sa.Column("case_id", sa.String, nullable=False, index=True),
+    sa.Column("measurement_order_id", sa.String, nullable=False),
+    sa.Column("site", sa.String, nullable=False),
+    sa.Column("verdict", sa.String, nullable=False),
+    sa.Column("best", sa.String),
+    sa.Column("locations", sa.String, nullable=False),
+    sa.Column("ranked_at", UtcDateTime, nullable=False),
+)
+"""What heart-brain searches found; ``locations`` is JSON, from strongest to weakest coupling."""
+
 booked_sessions = sa.Table(
     "booked_sessions",
     metadata,

@@ -17,6 +17,7 @@ from spoel_common.web import ActorDep, CommandCall, CommandDep, RuntimeDep, Toke
 from spoel_common.work import Work
 from spoel_stimulation import commands as asked
 from spoel_stimulation import handlers, views
+from spoel_stimulation.coupling_view import CouplingView, Language, coupling_svg, coupling_view
 from spoel_stimulation.dependencies import NodeDep, PathId, RoomActorDep, SessionActorDep, SessionCommandDep
 from spoel_stimulation.domain.session import check_may_halt
 from spoel_stimulation.domain.state import Act, SessionState
@@ -357,6 +358,42 @@ async def post_stimulus(command: asked.Stimulate, its: SessionDep) -> Response:
 async def post_answer(train_id: PathId, command: asked.AnswerStimulus, its: SessionDep) -> Response:
     """Say what was seen after a stimulus."""
     return await its.run(lambda work: handlers.answer_stimulus(work, its.session_id, train_id, command, its.look), 201)
+
+
+# --- heart-brain search
+
+
+@router.post("/sessions/{session_id}/search", response_model=SessionAnswer, tags=["heart"])
+async def post_search(command: asked.SearchLocation, its: SessionDep) -> Response:
+    """Give the trains of a heart-brain search at one location, to which the coil was put, while the belt records."""
+    await its.room.freshen()
+    return await its.run(
+        lambda work: handlers.search_location(work, its.session_id, command, its.look, its.room.heart.problem),
+        wake=True,
+    )
+
+
+@router.get("/sessions/{session_id}/coupling", tags=["heart"])
+async def get_coupling(session_id: PathId, actor: ActorDep, node: NodeDep, runtime: RuntimeDep) -> CouplingView:
+    """Show a heart-brain search: belt, runs, locations from strongest to weakest coupling."""
+    check_role("read-room", actor)
+    room = await node.room_of(runtime, session_id)
+    return coupling_view(await views.load_session(runtime, session_id), room.heart)
+
+
+@router.get("/sessions/{session_id}/coupling.svg", tags=["heart"], response_class=Response)
+async def get_coupling_plot(
+    session_id: PathId,
+    actor: ActorDep,
+    node: NodeDep,
+    runtime: RuntimeDep,
+    language: Annotated[Language, Query(description="Of the labels.")] = "nl",
+) -> Response:
+    """Draw the locations of a heart-brain search."""
+    check_role("read-room", actor)
+    room = await node.room_of(runtime, session_id)
+    drawn = coupling_svg(await views.load_session(runtime, session_id), room.heart, language)
+    return Response(drawn, media_type="image/svg+xml")
 
 
 # --- remarks

@@ -9,6 +9,8 @@ from pydantic import ConfigDict, Field, StringConstraints, ValidationInfo, field
 from spoel_common.events import Command, UtcTime
 from spoel_stimulation.events import (
     ChangeReason,
+    CouplingReason,
+    CouplingResult,
     DeviceSettings,
     Evidence,
     GrantRevocationReason,
@@ -26,7 +28,7 @@ from spoel_stimulation.events import (
     TrainOutcome,
     UnknownReason,
 )
-from spoel_stimulation.orders import Site
+from spoel_stimulation.orders import LocationName, Site
 
 Id = Annotated[str, Field(min_length=1, max_length=64, pattern=re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$"))]
 PersonName = Annotated[str, Field(min_length=1, max_length=100)]
@@ -209,6 +211,21 @@ class Stimulate(Command):
     percent_mso: Annotated[int, Field(ge=1, le=100, strict=True)]
 
 
+class SearchLocation(Command):
+    """Give the trains of a heart-brain search at one location, to which the coil was put.
+
+    Attributes:
+        location: by its name in the order.
+        side_or_site: ``left`` or ``right``, or the site's full name: chosen by the operator, never filled in.
+        ear_protection: everyone in the room, patient and operator, wears ear protection.
+    """
+
+    location: LocationName
+    side_or_site: Literal["left", "right"] | Site
+    percent_mso: Annotated[int, Field(ge=1, le=100, strict=True)]
+    ear_protection: Annotated[bool, Field(strict=True)] = False
+
+
 class AnswerStimulus(Command):
     """Say what was seen after a stimulus: a twitch, none, or that it must be repeated."""
 
@@ -302,6 +319,15 @@ class RecordTrain(Command):
     first_onset_at: UtcTime | None = None
     ended_at: UtcTime
     realised: Realised | None = None
+
+
+class RecordCoupling(Command):
+    """Record how the run of a heart-brain search ended: with a result, or a reason why there is none."""
+
+    beats: int = 0
+    artefacts: int = 0
+    result: CouplingResult | None = None
+    reason: CouplingReason | None = None
 
 
 class RecordTrainUnknown(Command):

@@ -6,12 +6,22 @@ Of stimulation it reads what the other nodes of the site publish, never its own.
 from datetime import date
 from typing import ClassVar, Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from spoel_common.events import Catalogue, ForeignEvent, UtcTime
 from spoel_common.people import Profession
 from spoel_stimulation.events import DailyOutcome, SessionKind
-from spoel_stimulation.orders import Blinding, Block, MeasurementOrder, Pattern, RampUp, ThresholdKey, TreatmentOrder
+from spoel_stimulation.orders import (
+    Blinding,
+    Block,
+    Location,
+    MeasurementOrder,
+    Pattern,
+    RampUp,
+    Search,
+    ThresholdKey,
+    TreatmentOrder,
+)
 
 
 class SignedPattern(Pattern):
@@ -52,10 +62,27 @@ class SignedTreatmentOrder(TreatmentOrder):
     blinding: SignedBlinding | None = None
 
 
+class SignedLocation(Location):
+    """A location as planning wrote it."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class SignedSearch(Search):
+    """A heart-brain search as planning wrote it."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    locations: tuple[SignedLocation, ...] = Field(min_length=2, max_length=12)
+    pattern: SignedPattern
+
+
 class SignedMeasurementOrder(MeasurementOrder):
     """A measurement order as planning wrote it."""
 
     model_config = ConfigDict(extra="ignore")
+
+    search: SignedSearch | None = None
 
 
 class IntakeEvent(ForeignEvent):
@@ -145,6 +172,7 @@ class MeasurementOrderSigned(PlanningEvent):
     """A measurement order holds."""
 
     event_name: ClassVar[str] = "measurement-order-signed"
+    event_version: ClassVar[int] = 2
 
     order_id: str
     case_id: str
@@ -305,7 +333,7 @@ CATALOGUE: Catalogue[ForeignEvent] = Catalogue(
         SessionBooked,
         SessionBookingCancelled,
     ],
-    {("planning", "prescription-signed", 1): dict},
+    {("planning", "prescription-signed", 1): dict, ("planning", "measurement-order-signed", 1): dict},
 )
 """Every event of intake and planning that a room reads, in the newest version that it knows."""
 

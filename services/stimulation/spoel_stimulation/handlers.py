@@ -420,6 +420,18 @@ async def revoke_grant(work: Work, session_id: str, command: asked.RevokeGrant, 
     return describe(after.state, around.limits)
 
 
+async def search_location(
+    work: Work, session_id: str, command: asked.SearchLocation, look: Look, belt_problem: str | None
+) -> SessionAnswer:
+    """Start the trains of a heart-brain search at one location."""
+    around = look()
+    loaded = await load_opened(work, session_id)
+    facts = await gather(work, around, session_id, loaded.state)
+    events = session.search_location(loaded.state, command, work.actor, facts, belt_problem)
+    after = await append(work, around, session_id, loaded, events)
+    return describe(after.state, around.limits)
+
+
 async def reset_room(work: Work, command: asked.ResetRoom, look: Look) -> RoomAnswer:
     """Release a latched room."""
     around = look()

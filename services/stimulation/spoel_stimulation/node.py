@@ -25,10 +25,14 @@ from spoel_stimulation.domain.lists import rules
 from spoel_stimulation.domain.reach import Reach
 from spoel_stimulation.events import ErasureCompleted, Known
 from spoel_stimulation.handlers import SESSION
+from spoel_stimulation.heart.recorder import HeartRecorder
+from spoel_stimulation.heart.rules import heart_rules
+from spoel_stimulation.heart.sources import source_of
 from spoel_stimulation.leases import Leases
 from spoel_stimulation.live import LiveBoard
 from spoel_stimulation.presence import Presences
 from spoel_stimulation.runner import Room
+from spoel_stimulation.runner.heart import RoomHeart
 from spoel_stimulation.runner.link import RoomDevice
 from spoel_stimulation.settings import RoomSetting, StimulationSettings, cleared_list
 from spoel_stimulation.strips import STRIP_TTL_S, Strips, bucket_name, room_key
@@ -273,6 +277,7 @@ class Node:
             reach=lambda: reach_of(runtime, self.own_rooms),
             limits=limits,
             key=self._keys[setting.room_id],
+            heart=RoomHeart(self._belt(runtime, setting), heart_rules()),
         )
 
     def _device(self, runtime: Runtime, setting: RoomSetting) -> RoomDevice:
@@ -282,6 +287,12 @@ class Node:
                 setting.address, runtime.clock, clinical=clinical, model=setting.model, serial=setting.serial
             )
         return _ADAPTERS[setting.device](setting.address, runtime.clock, clinical=clinical)
+
+    def _belt(self, runtime: Runtime, setting: RoomSetting) -> HeartRecorder | None:
+        if setting.heart_address is None:
+            return None
+        source = source_of(setting.heart_address)
+        return HeartRecorder(source, runtime.clock, heart_rules().belt, clinical=self.settings.clinical)
 
     def _fetch_from(self, runtime: Runtime) -> Callable[[str], Awaitable[bytes | None]]:
         async def fetch(key: str) -> bytes | None:

@@ -5,13 +5,15 @@ Intensities are in percent of maximum stimulator output (``…percent_mso``) or 
 """
 
 from datetime import date
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Site = Literal["left-dlpfc", "right-dlpfc", "left-motor-cortex", "right-motor-cortex"]
 Waveform = Literal["biphasic", "monophasic"]
 CurrentDirection = Literal["normal", "reverse"]
+MeasurementPurpose = Literal["motor-threshold", "heart-brain-search"]
+LocationName = Annotated[str, Field(min_length=1, max_length=20, pattern=r"^[A-Za-z0-9][A-Za-z0-9+-]*$")]
 
 
 class Part(BaseModel):
@@ -147,22 +149,69 @@ class TreatmentOrder(ThresholdKey, Dose):
         return (first, *self.further_blocks)
 
 
-class MeasurementOrder(ThresholdKey):
-    """A signed measurement order: single pulses at one site on one day.
+class Location(Part):
+    """Where the coil is put in a heart-brain search: a name, and how far it is from the site's mark on the scalp.
 
     Attributes:
-        ceiling_percent_mso: highest output of a stimulus.
-        max_stimuli: most stimuli under this order, over all its sessions.
-        min_interval_s: shortest time from stimulus to stimulus.
+        name: as marked on the cap, for example ``F3`` or ``F3+front``.
+        forward_cm: towards the forehead; negative towards the back.
+        outward_cm: away from the midline; negative towards it.
+    """
+
+    name: LocationName
+    forward_cm: float = Field(default=0.0, ge=-6, le=6)
+    outward_cm: float = Field(default=0.0, ge=-6, le=6)
+
+
+class Search(Part):
+    """What a heart-brain search gives at each location.
+
+    Attributes:
+        locations: all on the side of the order's site.
+        pattern: of one run at one location: its trains are given one after another in a fixed cycle.
+        threshold_id: the motor threshold on which the order rests.
+        ceiling_percent_rmt: the order's highest intensity in percent of it; in output it is rounded down.
+    """
+
+    locations: tuple[Location, ...] = Field(min_length=2, max_length=12)
+    pattern: Pattern
+    threshold_id: str
+    threshold_percent_mso: int = Field(ge=1, le=100)
+    ceiling_percent_rmt: float = Field(gt=0)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the locations."""
+        return tuple(location.name for location in self.locations)
+
+
+class MeasurementOrder(ThresholdKey):
+    """A signed measurement order for one day: single pulses at one site, or trains at several locations of one.
+
+    Attributes:
+        ceiling_percent_mso: highest output of a stimulus, or train.
+        max_stimuli: most stimuli, or trains, under this order, over all its sessions.
+        min_interval_s: shortest time from the onset of one to that of the next.
         valid_on: the local day on which it may be used.
+        search: of a heart-brain search; None for a motor threshold.
     """
 
     order_id: str
     case_id: str
     patient_id: str
-    purpose: Literal["motor-threshold"]
+    purpose: MeasurementPurpose
     site: Site
     ceiling_percent_mso: int = Field(ge=1, le=100)
     max_stimuli: int = Field(ge=1)
     min_interval_s: float = Field(gt=0)
     valid_on: date
+    search: Search | None = None
+
+    @property
+    def max_pulses(self) -> int:
+        """Most pulses under this order."""
+        return self.max_stimuli if self.search is None else self.max_stimuli * _train_pulses(self.search.pattern)
+
+
+def _train_pulses(pattern: Pattern) -> int:
+    return pattern.pulses_per_burst * pattern.bursts_per_train

@@ -19,6 +19,8 @@ class RoomSetting(BaseModel):
         device: which adapter speaks with its device.
         address: of the device: a serial port's path, or ``socket://host:port``.
         model: of a stimulator that does not say what it is (``manual``), as the site names it; ``serial`` likewise.
+        heart_address: of the chest belt for heart-brain searches, ``bluetooth://`` and its address, or
+            ``socket://host:port`` of a simulated one; None where the room has none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -28,6 +30,7 @@ class RoomSetting(BaseModel):
     address: Annotated[str, Field(pattern=r"^(/dev/\S+|socket://\S+)$")]
     model: Annotated[str, Field(min_length=1, max_length=40)] = "set by hand"
     serial: Annotated[str, Field(min_length=1, max_length=40)] = "not-told"
+    heart_address: Annotated[str, Field(pattern=r"^(bluetooth://\S+|socket://[^\s:]+:[0-9]+)$")] | None = None
 
 
 class StimulationSettings(Settings):

@@ -37,7 +37,7 @@ from spoel_planning.domain.refusals import (
     StartNotBookable,
 )
 from spoel_planning.domain.rules import BookingRules, Rules
-from spoel_planning.events import SessionBooked, SessionBookingCancelled, ThresholdKey, TreatmentOrder
+from spoel_planning.events import MeasurementOrder, SessionBooked, SessionBookingCancelled, ThresholdKey, TreatmentOrder
 
 
 class Surroundings(NamedTuple):
@@ -161,12 +161,16 @@ def _measurement(plan: Plan, order_id: str, starts_at: datetime, zone: ZoneInfo,
         )
     return _Wanted(
         key=order,
-        duration_s=rules.booking.measurement_set_up_s + order.max_stimuli * order.min_interval_s,
-        pulses=0,
+        duration_s=rules.booking.measurement_set_up_s + order.max_stimuli * _interval_s(order),
+        pulses=0 if order.search is None else order.max_stimuli * order.search.pattern.bursts_per_train,
         min_pause_s=0.0,
         day_maximum=None,
         references=_references(measurement_order_id=order_id),
     )
+
+
+def _interval_s(order: MeasurementOrder) -> float:
+    return order.min_interval_s if order.search is None else order.search.pattern.train_interval_s
 
 
 def _treatment(

@@ -77,6 +77,40 @@ class SeenSession(Known):
     stimuli_elsewhere: int = 0
 
 
+class RankedLocation(Known):
+    """One location of a heart-brain search.
+
+    Attributes:
+        coupled: the heart slowed with the trains beyond chance.
+        fall_bpm: by how much heart rate fell with them; negative where it rose.
+        ratio: power of heart rate at the cycle frequency over that beside it.
+    """
+
+    location: str
+    percent_mso: int
+    coupled: bool
+    fall_bpm: float
+    ratio: float
+    p_value: float
+
+
+class RankedSearch(Known):
+    """What a heart-brain search found, for whoever chooses where the coil is put; it changes no target by itself.
+
+    Attributes:
+        best: the location that stands out from every other; None where none does.
+        locations: from strongest to weakest coupling.
+    """
+
+    session_id: str
+    measurement_order_id: str
+    site: str
+    verdict: str
+    best: str | None
+    locations: tuple[RankedLocation, ...]
+    ranked_at: datetime
+
+
 class PatientSlot(Known):
     """A session of a patient, in any room and any case.
 

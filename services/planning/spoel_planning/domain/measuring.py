@@ -100,7 +100,7 @@ def order_measurement(on: Occasion, command: OrderMeasurement, rules: Rules, ord
         ceiling_percent_mso=ceiling,
         max_stimuli=_within("max_stimuli", command.max_stimuli, limits),
         min_interval_s=_within("min_interval_s", command.min_interval_s, limits),
-        valid_on=_valid_on(command.valid_on or on.today, on.today, limits),
+        valid_on=valid_on(command.valid_on or on.today, on.today, limits),
         drafted_by=on.by.person_id,
     )
     return [order]
@@ -168,6 +168,8 @@ def session_order(plan: Plan, case_id: str, session: SeenSession | None, session
             f"Case {case_id} has no measurement session {session_id}. Book one, or look it up in the plan."
         )
     order_id = booking.booked.measurement_order_id
+    if plan.measurement_order(order_id).order.search is not None:
+        raise SessionUnknownHere(f"Session {session_id} is a heart-brain search and finds no threshold. See its room.")
     if session is not None and session.measurement_order_id != order_id:
         raise SessionOfAnotherCase(
             f"Session {session_id} was delivered under measurement order {session.measurement_order_id}, "
@@ -220,7 +222,7 @@ def estimate_threshold(
             patient_id=on.case.patient_id,
             order_id=order.order_id,
             session_id=session_id,
-            site=order.site,
+            site="left-motor-cortex" if order.site.startswith("left") else "right-motor-cortex",
             threshold_percent_mso=step.estimate_percent_mso,
             method="visible-twitch-staircase",
             margin_note=rules.margin.note,
@@ -256,7 +258,12 @@ def _within(name: str, wanted: N | None, limits: MeasurementOrderRules) -> N:
     return value
 
 
-def _valid_on(day: date, today: date, limits: MeasurementOrderRules) -> date:
+def valid_on(day: date, today: date, limits: MeasurementOrderRules) -> date:
+    """Return the day of an order.
+
+    Raises:
+        MeasurementOrderOutOfBounds: it is over, or too far ahead.
+    """
     if not today <= day <= today + timedelta(days=limits.max_days_ahead):
         raise MeasurementOrderOutOfBounds(
             f"valid_on is {day}; today is {today}, and an order is drafted at most {limits.max_days_ahead} days ahead.",

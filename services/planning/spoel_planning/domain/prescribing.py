@@ -167,7 +167,7 @@ def check_threshold_current(plan: Plan, order: TreatmentOrder, validity: Validit
             raise ThresholdOutdated(
                 "The motor threshold was measured anew since this prescription was drafted. Draft a new version on it."
             )
-        _check_age(newest, validity, at)
+        check_age(newest, validity, at)
 
 
 def _draft(plan: Plan, on: Occasion, command: Prescribe, rules: Rules, number: Numbered) -> list[EventData]:
@@ -176,11 +176,11 @@ def _draft(plan: Plan, on: Occasion, command: Prescribe, rules: Rules, number: N
     _check_for_case(protocol, plan, on.case)
     sessions = _within("sessions", command.sessions, protocol.sessions)
     per_week = _within("per_week", command.per_week, protocol.per_week)
-    threshold = _threshold_for(plan, protocol.site, command.threshold_id)
-    _check_age(threshold, rules.threshold.validity, on.now)
-    further = [_threshold_for(plan, block.site, None) for block in protocol.further_block]
+    threshold = threshold_for(plan, protocol.site, command.threshold_id)
+    check_age(threshold, rules.threshold.validity, on.now)
+    further = [threshold_for(plan, block.site, None) for block in protocol.further_block]
     for each in further:
-        _check_age(each, rules.threshold.validity, on.now)
+        check_age(each, rules.threshold.validity, on.now)
     order = blinded(plan, treatment_order(protocol, command, threshold, rules, further), rules.sham)
     graded = grade_order(order, protocol, rules)
     course = course_findings(order.pattern, sessions, per_week, rules.limits.course)
@@ -220,7 +220,12 @@ def _within(name: str, wanted: int | None, allowed: Range) -> int:
     return value
 
 
-def _threshold_for(plan: Plan, site: Site, threshold_id: str | None) -> ThresholdEstimated:
+def threshold_for(plan: Plan, site: Site, threshold_id: str | None) -> ThresholdEstimated:
+    """Return the newest threshold of the side of a site; the named one, where one is named.
+
+    Raises:
+        ThresholdMissing, ThresholdOfOtherSide, ThresholdOutdated: as they say.
+    """
     motor_site = _MOTOR_SITE[site]
     named = [each for each in plan.thresholds if threshold_id in (None, each.threshold_id)]
     if not named:
@@ -236,7 +241,12 @@ def _threshold_for(plan: Plan, site: Site, threshold_id: str | None) -> Threshol
     return newest
 
 
-def _check_age(threshold: ThresholdEstimated, validity: Validity, at: datetime) -> None:
+def check_age(threshold: ThresholdEstimated, validity: Validity, at: datetime) -> None:
+    """Refuse a threshold that is older than the clinic allows.
+
+    Raises:
+        ThresholdOutdated: it is.
+    """
     if at - threshold.estimated_at > timedelta(days=validity.max_age_days):
         raise ThresholdOutdated(
             f"The threshold of {threshold.estimated_at:%Y-%m-%d} is older than {validity.max_age_days} days at "

@@ -99,6 +99,14 @@ class MeasurementOrderOutOfBounds(SpoelError):
     title = "Outside the bounds of a measurement order"
 
 
+class SearchBeyondLimits(SpoelError):
+    """A heart-brain search would leave the published limits: there is no override before a plan exists."""
+
+    slug = "search-beyond-limits"
+    status = 422
+    title = "A search stays within the published limits"
+
+
 class MeasurementOrderAlreadySigned(SpoelError):
     """The order is signed."""
 

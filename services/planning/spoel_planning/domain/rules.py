@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from spoel_planning.events import BlindingMethod, Pattern, RampUp, Site, ThresholdKey, Waveform
+from spoel_planning.events import BlindingMethod, Location, Pattern, RampUp, Site, ThresholdKey, Waveform
 
 
 class Rule(BaseModel):
@@ -112,6 +112,37 @@ class ThresholdRules(Rule):
     staircase: StaircaseRules
     margin: Margin
     validity: Validity
+
+
+class SearchOrderRules(Sourced):
+    """What the order of a heart-brain search gives, and within what a person may set it.
+
+    Attributes:
+        spare_runs: runs beyond one a location that the order has trains for.
+        min_interval_share: of the time from train to train, which no two trains may follow each other sooner than.
+        max_distance_cm: of a location from the target's mark.
+    """
+
+    pulses_per_train: int = Field(ge=2)
+    rate_hz: float = Field(gt=0)
+    train_interval_s: float = Field(gt=0)
+    default_trains: int
+    min_trains: int
+    max_trains: int
+    default_ceiling_percent_rmt: float
+    min_ceiling_percent_rmt: float
+    max_ceiling_percent_rmt: float
+    max_locations: int
+    spare_runs: int = Field(ge=0)
+    min_interval_share: float = Field(gt=0, le=1)
+    max_distance_cm: float = Field(gt=0)
+
+
+class HeartRules(Rule):
+    """The data file on heart-brain searches."""
+
+    order: SearchOrderRules
+    location: dict[Site, tuple[Location, ...]]
 
 
 class HardLimits(Sourced):
@@ -284,6 +315,7 @@ class Rules(Rule):
 
     head: HeadRules
     threshold: ThresholdRules
+    heart: HeartRules
     limits: LimitRules
     devices: tuple[Capability, ...]
     cleared: tuple[ClearedRow, ...]
@@ -308,6 +340,7 @@ def clinic_rules() -> Rules:
         {
             "head": _read(data.joinpath("head.toml")),
             "threshold": _read(data.joinpath("threshold.toml")),
+            "heart": _read(data.joinpath("heart.toml")),
             "limits": _read(data.joinpath("limits.toml")),
             "devices": _read(data.joinpath("devices.toml"))["device"],
             "cleared": _read(data.joinpath("cleared.toml"))["row"],

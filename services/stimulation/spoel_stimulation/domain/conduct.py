@@ -1,5 +1,6 @@
 """What a room does in a session by itself: authorise and record trains, interrupt, close. Pure."""
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import TypedDict
 
@@ -9,12 +10,16 @@ from spoel_stimulation.domain import conditions
 from spoel_stimulation.domain.conditions import Facts
 from spoel_stimulation.domain.day import check_not_blocked, check_train_fits
 from spoel_stimulation.domain.refusals import DeviceNotReady, TrainUnderWay, TransitionNotAllowed
+from spoel_stimulation.domain.search import check_run_left, newest_results, ranking_of, upcoming_train
 from spoel_stimulation.domain.state import Act, Phase, SessionState
-from spoel_stimulation.domain.trains import NextTrain, check_percent_mso, device_pattern, next_train
+from spoel_stimulation.domain.trains import NextTrain, check_percent_mso
 from spoel_stimulation.events import (
     CoilAwaited,
+    CouplingMeasured,
     InterlockReason,
+    LocationsRanked,
     PatientState,
+    RankedPlace,
     SessionClosed,
     SessionOutcome,
     SessionPaused,
@@ -22,6 +27,8 @@ from spoel_stimulation.events import (
     TrainDelivered,
     TrainOutcomeUnknown,
 )
+from spoel_stimulation.heart.rules import heart_rules
+from spoel_stimulation.orders import MeasurementOrder
 
 
 class Ids(TypedDict):
@@ -49,11 +56,10 @@ def authorise_train(state: SessionState, command: asked.AuthoriseTrain, facts: F
     """
     state.require(Act.AUTHORISE_TRAIN)
     check_running(state, facts)
-    if state.block is None:
-        raise TransitionNotAllowed("A measurement delivers stimuli one by one, each asked for by a person.")
-    train = next_train(state, device_pattern(state.block, facts.limits.max_autonomous_s))
+    train = upcoming_train(state, facts.limits.max_autonomous_s)
     if train is None:
-        raise TransitionNotAllowed("Every train of the block was authorised.")
+        raise TransitionNotAllowed("Every train of the block, or of the run, was authorised.")
+    check_run_left(state, facts.order.stimuli_used)
     if train.due_at is not None and facts.now < train.due_at:
         raise TransitionNotAllowed("The next train is not due yet.")
     if train.percent_mso != command.percent_mso:
@@ -95,6 +101,26 @@ def record_train_unknown(state: SessionState, command: asked.RecordTrainUnknown)
             train_index=train.index,
             pulses_at_most=train.pulses,
             reason=command.reason,
+        )
+    ]
+
+
+def record_coupling(state: SessionState, command: asked.RecordCoupling) -> list[EventData]:
+    """Record how the run that is under way ended; nothing where it was broken off meanwhile."""
+    run, order = state.run, state.order
+    if run is None or not isinstance(order, MeasurementOrder) or not state.may(Act.RECORD_COUPLING):
+        return []
+    return [
+        CouplingMeasured(
+            **ids_of(state),
+            run=run.run,
+            measurement_order_id=order.order_id,
+            site=order.site,
+            location=run.location,
+            percent_mso=run.percent_mso,
+            trains=sum(train.outcome == "complete" for train in state.trains[run.first_train :]),
+            **command.model_dump(exclude={"result"}),
+            result=command.result,
         )
     ]
 
@@ -232,7 +258,28 @@ def closing(state: SessionState, reason: str, patient_state: PatientState | None
             "patient_state": patient_state,
         }
     )
-    return [*events, closed]
+    return [*events, *_ranked(state), closed]
+
+
+def _ranked(state: SessionState) -> list[EventData]:
+    """Return the ranking of a heart-brain search; nothing where no run was measured."""
+    order, measured = state.order, newest_results(state)
+    if not measured or not isinstance(order, MeasurementOrder):
+        return []
+    ranking = ranking_of(state, heart_rules().ranking)
+    places = tuple(
+        RankedPlace(**asdict(each), percent_mso=measured[each.location].percent_mso) for each in ranking.locations
+    )
+    return [
+        LocationsRanked(
+            **ids_of(state),
+            measurement_order_id=order.order_id,
+            site=order.site,
+            verdict=ranking.verdict,
+            best=ranking.best,
+            locations=places,
+        )
+    ]
 
 
 def _outcome(state: SessionState, reason: str) -> SessionOutcome:

@@ -15,7 +15,7 @@ from spoel_stimulation.domain.state import SessionState
 from spoel_stimulation.domain.trains import device_pattern, train_interval_s
 from spoel_stimulation.engine import circuits, envelope, heat
 from spoel_stimulation.engine.limits import ClearedRow, published_limits
-from spoel_stimulation.orders import Dose, TreatmentOrder
+from spoel_stimulation.orders import Dose, MeasurementOrder, TreatmentOrder
 
 COIL_MOVED_AT_ONCE_S = 1.0
 
@@ -78,6 +78,24 @@ def check_order_dose(order: TreatmentOrder, cleared: Sequence[ClearedRow], befor
     for block in order.blocks:
         check_dose(block, block.ceiling_percent_mso, block.pattern.train_interval_s, cleared, before)
         before = before._replace(pulses_today=before.pulses_today + block.pattern.pulses)
+
+
+def check_search_dose(order: MeasurementOrder, pattern: engine.Pattern) -> None:
+    """Refuse a heart-brain search that is not within the limits: before a plan there is nothing to override (HZ-12).
+
+    Raises:
+        BeyondHardLimits: says by which limit.
+    """
+    threshold = order.ceiling_percent_mso if order.search is None else order.search.threshold_percent_mso
+    dose = envelope.Dose(pattern, order.ceiling_percent_mso, threshold, order.site, *NOTHING_BEFORE)
+    verdict = envelope.grade_dose(dose, published_limits(), ())
+    if verdict.grade == "within":
+        return
+    beyond = next(each for each in verdict.findings if each.grade == verdict.grade and not each.advisory)
+    raise BeyondHardLimits(
+        f"{beyond.explanation['en']} A search stays within the limits. Have another order signed ({beyond.source}).",
+        limit=beyond.limit,
+    )
 
 
 def rest_of_session(state: SessionState, limits: Limits) -> engine.Session | None:

@@ -472,6 +472,34 @@ class StimuliUsedUp(RoomRefusal):
     title = "No stimuli left"
 
 
+class NotThisMeasurement(RoomRefusal):
+    """The order is for another measurement: single stimuli and runs at locations each need their own."""
+
+    slug = "not-this-measurement"
+    title = "Not what this order is for"
+
+
+class LocationUnknown(RoomRefusal):
+    """The order has no such location."""
+
+    slug = "location-unknown"
+    title = "No such location in the order"
+
+
+class RunUnderWay(RoomRefusal):
+    """A run of a heart-brain search is under way."""
+
+    slug = "run-under-way"
+    title = "The trains at another location are not over"
+
+
+class HeartNotHeard(RoomRefusal):
+    """The belt is not there, silent or without contact: trains would be given for nothing."""
+
+    slug = "heart-not-heard"
+    title = "No heartbeats are coming in"
+
+
 class TrainUnderWay(RoomRefusal):
     """The last train has not ended yet."""
 

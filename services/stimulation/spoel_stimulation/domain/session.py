@@ -17,20 +17,31 @@ from spoel_stimulation.domain.lists import rules
 from spoel_stimulation.domain.parameters import check_parameter, in_force
 from spoel_stimulation.domain.refusals import (
     EarProtectionMissing,
+    HeartNotHeard,
     IdentityStripMissing,
+    NotThisMeasurement,
     SiteConfirmationMissing,
     StimulusAlreadyAnswered,
     StimulusNotDelivered,
     TrainUnderWay,
     TransitionNotAllowed,
 )
+from spoel_stimulation.domain.search import check_location, check_search, search_pattern
 from spoel_stimulation.domain.start import Situation, Stage, blinding_of, check_operator, check_start, reach_of
 from spoel_stimulation.domain.state import Act, SessionState
-from spoel_stimulation.domain.trains import check_percent_mso, device_pattern, next_stimulus, percent_mso_for
+from spoel_stimulation.domain.trains import (
+    check_interval,
+    check_left,
+    check_percent_mso,
+    device_pattern,
+    next_stimulus,
+    percent_mso_for,
+)
 from spoel_stimulation.events import (
     CoilPlaced,
     IdentityConfirmed,
     ParameterChanged,
+    SearchRunStarted,
     SessionArmed,
     SessionOpened,
     SessionPaused,
@@ -241,19 +252,63 @@ def stimulate(state: SessionState, command: asked.Stimulate, train_id: str, by: 
     return [authorised(state, train, train_id, facts)]
 
 
+def search_location(
+    state: SessionState, command: asked.SearchLocation, by: Actor, facts: Facts, belt_problem: str | None
+) -> list[EventData]:
+    """Start the trains of a heart-brain search at one location; each is authorised on its own (PL-11).
+
+    Args:
+        state: a running heart-brain search.
+        command: where, and how strong.
+        by: the operator.
+        facts: what the decision rests on.
+        belt_problem: why no heartbeats come in; None where they do.
+
+    Raises:
+        SpoelError: a condition, a limit of the order, the coil's place or the belt is against it.
+    """
+    state.require(Act.SEARCH)
+    order = check_search(state)
+    check_operator(state, by, facts)
+    check_location(state, order, command)
+    check_placed(command.side_or_site, order.site)
+    _check_ears(ear_protection=command.ear_protection)
+    check_running(state, facts)
+    check_percent_mso(order, command.percent_mso)
+    trains = search_pattern(order, facts.limits.max_autonomous_s).trains
+    check_left(order, facts.order.stimuli_used, trains)
+    if belt_problem is not None:
+        raise HeartNotHeard(belt_problem)
+    check_interval(state, order, facts.now)
+    return [
+        SearchRunStarted(
+            **ids_of(state),
+            run=len(state.runs),
+            measurement_order_id=order.order_id,
+            site=order.site,
+            location=command.location,
+            percent_mso=command.percent_mso,
+            trains=trains,
+            ear_protection=True,
+        )
+    ]
+
+
 def answer_stimulus(
     state: SessionState, train_id: str, command: asked.AnswerStimulus, by: Actor, facts: Facts
 ) -> list[EventData]:
     """Record what was seen after a stimulus.
 
     Raises:
-        StimulusNotDelivered, StimulusAlreadyAnswered: as they say.
+        StimulusNotDelivered, StimulusAlreadyAnswered, NotThisMeasurement: as they say.
     """
     state.require(Act.ANSWER)
     check_operator(state, by, facts)
     train = state.train(train_id)
     order = state.order
     delivered = train is not None and train.outcome == "complete"
+    if isinstance(order, MeasurementOrder) and order.search is not None:
+        raise NotThisMeasurement("Trains of a heart-brain search are not answered: the belt answers them.")
     if train is None or not isinstance(order, MeasurementOrder) or not delivered or train.percent_mso is None:
         raise StimulusNotDelivered(
             f"Stimulus {train_id} of this session was not delivered, or that is not known. Only what was delivered "

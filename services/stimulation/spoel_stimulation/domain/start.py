@@ -11,8 +11,9 @@ from spoel_common.people import Actor
 from spoel_stimulation.domain import checks, conditions, day, offline
 from spoel_stimulation.domain.blinding import check_equipment
 from spoel_stimulation.domain.conditions import Booking, Facts
-from spoel_stimulation.domain.envelope import check_order_dose
+from spoel_stimulation.domain.envelope import check_order_dose, check_search_dose
 from spoel_stimulation.domain.refusals import DeviceNotReady, NotTheOperator, TransitionNotAllowed
+from spoel_stimulation.domain.search import search_pattern
 from spoel_stimulation.domain.state import Phase, SessionState
 from spoel_stimulation.domain.trains import check_consistent, check_percent_mso, device_pattern
 from spoel_stimulation.orders import Blinding, MeasurementOrder, TreatmentOrder
@@ -93,6 +94,8 @@ def _order(its: Situation) -> None:
     check_equipment(blinding_of(order), its.facts.device.model, its.facts.device.coil_model)
     conditions.check_threshold_key(its.facts, order)
     if not isinstance(order, TreatmentOrder):
+        if order.search is not None:
+            check_search_dose(order, search_pattern(order, its.facts.limits.max_autonomous_s))
         return
     for block in order.blocks:
         check_percent_mso(block, block.percent_mso)

@@ -14,6 +14,9 @@ from spoel_stimulation.domain.refusals import TransitionNotAllowed
 from spoel_stimulation.events import (
     CoilAwaited,
     CoilPlaced,
+    CouplingMeasured,
+    CouplingReason,
+    CouplingResult,
     DailyCheckAnswered,
     DailyCheckDecided,
     DailyOutcome,
@@ -23,6 +26,7 @@ from spoel_stimulation.events import (
     PatientState,
     PresenceConfirmed,
     Response,
+    SearchRunStarted,
     SessionArmed,
     SessionClosed,
     SessionGrantRevoked,
@@ -54,7 +58,7 @@ class Phase(StrEnum):
 
 
 class Act(StrEnum):
-    """What can happen to a session; the last five are the room's own."""
+    """What can happen to a session; the last six are the room's own."""
 
     OPEN = "open"
     CONFIRM_IDENTITY = "confirm-identity"
@@ -70,8 +74,10 @@ class Act(StrEnum):
     CHANGE_PARAMETER = "change-parameter"
     STIMULATE = "stimulate"
     ANSWER = "answer"
+    SEARCH = "search"
     AUTHORISE_TRAIN = "authorise-train"
     RECORD_TRAIN = "record-train"
+    RECORD_COUPLING = "record-coupling"
     AWAIT_COIL = "await-coil"
     INTERRUPT = "interrupt"
     CLOSE = "close"
@@ -102,6 +108,8 @@ TRANSITIONS: Mapping[Phase, Mapping[Act, Phase]] = MappingProxyType(
             Act.CHANGE_PARAMETER: Phase.RUNNING,
             Act.STIMULATE: Phase.RUNNING,
             Act.ANSWER: Phase.RUNNING,
+            Act.SEARCH: Phase.RUNNING,
+            Act.RECORD_COUPLING: Phase.RUNNING,
             Act.AUTHORISE_TRAIN: Phase.RUNNING,
             Act.RECORD_TRAIN: Phase.RUNNING,
             Act.AWAIT_COIL: Phase.AWAITING_COIL,
@@ -189,6 +197,31 @@ class PatientChecked(BaseModel):
     undecided: dict[str, Decider]
 
 
+class SearchRun(BaseModel):
+    """One run of a heart-brain search: trains at one location.
+
+    Attributes:
+        first_train: index of its first train.
+        trains: that were asked for.
+        ended: measured, or broken off; one that was broken off is not gone on with (INV-7).
+        result: None unless it was measured.
+        reason: why a run that was not broken off has no result.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    run: int
+    location: str
+    percent_mso: int
+    first_train: int
+    trains: int
+    ended: bool = False
+    beats: int = 0
+    artefacts: int = 0
+    result: CouplingResult | None = None
+    reason: CouplingReason | None = None
+
+
 COIL_MAY_HAVE_MOVED = frozenset({"coil-changed", "unasked-change", "link-lost", "service-restart"})
 """Interlocks after which nobody can say that the coil is where it was: side or site is chosen again (HZ-03)."""
 
@@ -213,6 +246,7 @@ class SessionState(BaseModel):
         consent_asked_again: the patient was asked again in this session, the room being cut off.
         grant_revoked: a supervisor ended the grant under which it is run.
         patient_state: as it was said when the session was stopped.
+        runs: of a heart-brain search.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -234,6 +268,7 @@ class SessionState(BaseModel):
     consent_asked_again: bool = False
     grant_revoked: bool = False
     patient_state: PatientState | None = None
+    runs: tuple[SearchRun, ...] = ()
 
     @property
     def session(self) -> SessionOpened:
@@ -279,6 +314,16 @@ class SessionState(BaseModel):
         return [train for train in self.trains if train.block == self.block_index]
 
     @property
+    def run(self) -> SearchRun | None:
+        """The run of a heart-brain search that is under way."""
+        return self.runs[-1] if self.runs and not self.runs[-1].ended else None
+
+    @property
+    def conducted(self) -> bool:
+        """Whether the room gives trains by itself: those of a treatment, or of a run."""
+        return self.session.kind == "treatment" or self.run is not None
+
+    @property
     def operator(self) -> Actor:
         """Who runs the session: the grant under which its trains are recorded."""
         opened = self.session
@@ -313,7 +358,7 @@ class SessionState(BaseModel):
     def pulses_planned(self) -> int:
         """Pulses of the whole order; in a measurement the most that it allows."""
         order = self.order
-        return order.pulses if isinstance(order, TreatmentOrder) else order.max_stimuli
+        return order.pulses if isinstance(order, TreatmentOrder) else order.max_pulses
 
     @property
     def trains_delivered(self) -> int:
@@ -349,7 +394,14 @@ class SessionState(BaseModel):
         )
 
 
-PEOPLES_ACTS = frozenset(Act) - {Act.AUTHORISE_TRAIN, Act.RECORD_TRAIN, Act.AWAIT_COIL, Act.INTERRUPT, Act.CLOSE}
+PEOPLES_ACTS = frozenset(Act) - {
+    Act.AUTHORISE_TRAIN,
+    Act.RECORD_TRAIN,
+    Act.RECORD_COUPLING,
+    Act.AWAIT_COIL,
+    Act.INTERRUPT,
+    Act.CLOSE,
+}
 """Acts that a person may ask for."""
 
 
@@ -387,6 +439,10 @@ def evolve(state: SessionState, event: EventData) -> SessionState:  # noqa: C901
             return _changed(state, event)
         case StimulusAnswered():
             return _answered(state, event)
+        case SearchRunStarted():
+            return _run_started(state, event)
+        case CouplingMeasured():
+            return _measured(state, event)
         case CoilAwaited(block=block):
             waiting = _moved(state, Act.AWAIT_COIL).model_copy(update={"block_index": block, "most_trains": None})
             return _in_force(waiting)
@@ -394,7 +450,7 @@ def evolve(state: SessionState, event: EventData) -> SessionState:  # noqa: C901
             return _moved(state, Act.PLACE_COIL).model_copy(update={"site_unsure": False, "paused_at": None})
         case SessionClosed(reason=reason, patient_state=patient_state):
             ended = {"reason": reason, "patient_state": patient_state}
-            return _moved(state, Act.CLOSE).model_copy(update=ended)
+            return _broken_off(_moved(state, Act.CLOSE).model_copy(update=ended))
         case _:
             return state
 
@@ -443,7 +499,7 @@ def _paused(state: SessionState, event: SessionPaused) -> SessionState:
         "site_unsure": state.site_unsure or event.reason in COIL_MAY_HAVE_MOVED,
     }
     act = Act.PAUSE if event.by == "operator" else Act.INTERRUPT
-    return _moved(state, act).model_copy(update=update)
+    return _broken_off(_moved(state, act).model_copy(update=update))
 
 
 def _going_on(state: SessionState, act: Act) -> SessionState:
@@ -501,3 +557,28 @@ def _answered(state: SessionState, event: StimulusAnswered) -> SessionState:
         for train in state.trains
     )
     return state.model_copy(update={"trains": trains})
+
+
+def _run_started(state: SessionState, event: SearchRunStarted) -> SessionState:
+    run = SearchRun(
+        run=event.run,
+        location=event.location,
+        percent_mso=event.percent_mso,
+        first_train=len(state.trains),
+        trains=event.trains,
+    )
+    return _moved(state, Act.SEARCH).model_copy(update={"runs": (*state.runs, run)})
+
+
+def _measured(state: SessionState, event: CouplingMeasured) -> SessionState:
+    found = {"beats": event.beats, "artefacts": event.artefacts, "result": event.result, "reason": event.reason}
+    return _with_last_run(_moved(state, Act.RECORD_COUPLING), {"ended": True, **found})
+
+
+def _broken_off(state: SessionState) -> SessionState:
+    """Return the state with the run that was under way ended: a cycle that was broken is not gone on with."""
+    return state if state.run is None else _with_last_run(state, {"ended": True})
+
+
+def _with_last_run(state: SessionState, update: dict[str, object]) -> SessionState:
+    return state.model_copy(update={"runs": (*state.runs[:-1], state.runs[-1].model_copy(update=update))})

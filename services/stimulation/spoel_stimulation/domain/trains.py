@@ -9,6 +9,7 @@ from spoel_common.units import PercentMso, PercentRmt, set_percent_mso
 from spoel_stimulation import engine
 from spoel_stimulation.domain.refusals import (
     BeyondSignedBand,
+    NotThisMeasurement,
     OrderInconsistent,
     StimuliUsedUp,
     StimulusTooSoon,
@@ -136,26 +137,20 @@ def next_stimulus(state: SessionState, percent_mso: int, used: int, now: datetim
         BeyondSignedBand: above the order's ceiling.
         StimuliUsedUp: none left.
         StimulusTooSoon: within the order's shortest interval.
+        NotThisMeasurement: the order is a heart-brain search.
     """
     order = state.order
     if not isinstance(order, MeasurementOrder):
         raise BeyondSignedBand("Single stimuli belong to a measurement; this session is a treatment.")
+    if order.search is not None:
+        raise NotThisMeasurement("This order is a heart-brain search: give its trains at a location.")
     if percent_mso > order.ceiling_percent_mso:
         raise BeyondSignedBand(
             f"percent_mso is {percent_mso}; the signed order allows at most {order.ceiling_percent_mso}.",
             ceiling_percent_mso=order.ceiling_percent_mso,
         )
-    if used >= order.max_stimuli:
-        raise StimuliUsedUp(
-            f"All {order.max_stimuli} stimuli of the order are used. Stop, and have a new order signed if needed."
-        )
-    due_at = state.trains[-1].onset_at + timedelta(seconds=order.min_interval_s) if state.trains else None
-    if due_at is not None and now < due_at:
-        wait_s = (due_at - now).total_seconds()
-        raise StimulusTooSoon(
-            f"The next stimulus may come in {wait_s:.1f} s: the order asks for {order.min_interval_s:g} s between two.",
-            wait_s=round(wait_s, 3),
-        )
+    check_left(order, used, 1)
+    due_at = check_interval(state, order, now)
     return NextTrain(
         index=len(state.trains),
         percent_mso=percent_mso,
@@ -199,6 +194,35 @@ def check_percent_mso(limits: Dose | MeasurementOrder, percent_mso: int) -> None
         )
 
 
+def check_left(order: MeasurementOrder, used: int, wanted: int) -> None:
+    """Refuse more stimuli, or trains, than are left of a measurement order.
+
+    Raises:
+        StimuliUsedUp: says how many are left.
+    """
+    if used + wanted > order.max_stimuli:
+        raise StimuliUsedUp(
+            f"{used} of the order's {order.max_stimuli} are used, and {wanted} more are wanted. Stop, and have a new "
+            "order signed if needed."
+        )
+
+
+def check_interval(state: SessionState, order: MeasurementOrder, now: datetime) -> datetime | None:
+    """Return from when on the next stimulus, or train, may come; None where there was none before.
+
+    Raises:
+        StimulusTooSoon: within the order's shortest interval.
+    """
+    due_at = state.trains[-1].onset_at + timedelta(seconds=order.min_interval_s) if state.trains else None
+    if due_at is not None and now < due_at:
+        wait_s = (due_at - now).total_seconds()
+        raise StimulusTooSoon(
+            f"The next may come in {wait_s:.1f} s: the order asks for {order.min_interval_s:g} s between two.",
+            wait_s=round(wait_s, 3),
+        )
+    return due_at
+
+
 def check_consistent(order: TreatmentOrder | MeasurementOrder) -> None:
     """Refuse an order whose figures contradict each other (HZ-05).
 
@@ -206,6 +230,7 @@ def check_consistent(order: TreatmentOrder | MeasurementOrder) -> None:
         OrderInconsistent: says which.
     """
     if isinstance(order, MeasurementOrder):
+        _check_search(order)
         return
     blocks = order.blocks
     for block in blocks:
@@ -216,6 +241,27 @@ def check_consistent(order: TreatmentOrder | MeasurementOrder) -> None:
     if pulses != order.pulses:
         raise OrderInconsistent(
             f"The order says {order.pulses} pulses and its pattern has {pulses}. Have a correct version signed."
+        )
+
+
+def _check_search(order: MeasurementOrder) -> None:
+    search = order.search
+    if (order.purpose == "heart-brain-search") != (search is not None):
+        raise OrderInconsistent("A heart-brain search says where and what is given, and only such an order does.")
+    if search is None:
+        return
+    if len(set(search.names)) != len(search.names):
+        raise OrderInconsistent("Two locations of the order have the same name. Have a correct one signed.")
+    wanted = set_percent_mso(PercentRmt(search.ceiling_percent_rmt), PercentMso(search.threshold_percent_mso))
+    if order.ceiling_percent_mso != wanted:
+        raise OrderInconsistent(
+            f"The order's ceiling is {search.ceiling_percent_rmt:g} % of a threshold of {search.threshold_percent_mso} "
+            f"%, which is {wanted} % of output, and it says {order.ceiling_percent_mso} %. Have a correct one signed."
+        )
+    if search.pattern.train_interval_s < order.min_interval_s:
+        raise OrderInconsistent(
+            f"The order's trains follow each other after {search.pattern.train_interval_s:g} s, and its shortest "
+            f"interval is {order.min_interval_s:g} s. Have a correct one signed."
         )
 
 

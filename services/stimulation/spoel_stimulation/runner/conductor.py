@@ -16,8 +16,8 @@ from spoel_common.ids import new_id
 from spoel_stimulation import commands as asked
 from spoel_stimulation.devices.adapter import DeviceError
 from spoel_stimulation.domain.refusals import DeviceNotReady, TransitionNotAllowed
+from spoel_stimulation.domain.search import upcoming_train
 from spoel_stimulation.domain.state import Phase, SessionState
-from spoel_stimulation.domain.trains import device_pattern, next_train
 from spoel_stimulation.runner.delivery import RoomFault, UnaccountedPulses
 from spoel_stimulation.runner.settings import device_settings
 
@@ -63,7 +63,8 @@ class Conductor:
         """Deliver trains while there is a running treatment whose next one is due."""
         while self._room.holds == 0 and self._room.link.up:
             state = await self._room.journal.open_session()
-            if state is None or state.phase is not Phase.RUNNING or state.session.kind != "treatment":
+            if state is None or state.phase is not Phase.RUNNING or not state.conducted:
+                self._room.heart.forget()
                 return
             if state.open_train is not None:
                 if not await self._discard_unsent(state):
@@ -74,9 +75,9 @@ class Conductor:
 
     async def _step(self, state: SessionState) -> bool:
         """Wait for the next train's moment and deliver it; False when somebody has to wake the conductor."""
-        block = state.block
-        assert block is not None  # noqa: S101 - a treatment's
-        train = next_train(state, device_pattern(block, self._room.limits.max_autonomous_s))
+        train = upcoming_train(state, self._room.limits.max_autonomous_s)
+        if state.run is not None and not self._room.heart.goes_on(state):
+            return await self._end_run(state)
         if train is None:
             await self._finish(state)
             return False
@@ -129,6 +130,16 @@ class Conductor:
         if not disarmed:
             fault = RoomFault("device-fault", "disarm-not-confirmed", "not read back as disabled after the last train")
             await self._room.fault(fault)
+
+    async def _end_run(self, state: SessionState) -> bool:
+        """Record what the heart did in a run whose last cycle is over, or which a lost belt has spoilt."""
+        heart = self._room.heart
+        if not await self._until(heart.over_at(state)):
+            return True
+        await heart.told(state)
+        found = heart.found(state)
+        await self._room.journal.persist(lambda: self._room.journal.record_coupling(state, found))
+        return True
 
     async def _until(self, due_at: datetime | None) -> bool:
         """Wait for a moment of clock time; False if woken before."""

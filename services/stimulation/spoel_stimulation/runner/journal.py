@@ -146,6 +146,13 @@ class Journal:
             events = conduct.close(loaded.state, asked.Close(reason="last-train-ended"))
             await append(work, self._look(), state.session.session_id, loaded, events)
 
+    async def record_coupling(self, state: SessionState, command: asked.RecordCoupling) -> None:
+        """Record how the run of a heart-brain search ended."""
+        async with self._as(self.actor, state) as work:
+            loaded = await load_opened(work, state.session.session_id)
+            events = conduct.record_coupling(loaded.state, command)
+            await append(work, self._look(), state.session.session_id, loaded, events)
+
     async def await_coil(self, state: SessionState) -> None:
         """Wait for the coil to be placed at the next block's site."""
         async with self._as(self.actor, state) as work:

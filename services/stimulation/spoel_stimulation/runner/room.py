@@ -36,6 +36,7 @@ from spoel_stimulation.events import DeviceSettings, InterlockReason, Known, Sto
 from spoel_stimulation.handlers import ROOM, SESSION, Surroundings, record_armed
 from spoel_stimulation.runner.conductor import Conductor
 from spoel_stimulation.runner.delivery import Accounted, Delivery, RoomFault, UnaccountedPulses
+from spoel_stimulation.runner.heart import RoomHeart
 from spoel_stimulation.runner.journal import Journal, interlock_of
 from spoel_stimulation.runner.link import DeviceLink, RoomDevice
 from spoel_stimulation.runner.lookout import Lookout
@@ -76,6 +77,7 @@ class Room:
         reach: returns what the node has of the world outside.
         limits: limits of this node.
         key: the room's key for identity strips.
+        heart: its belt, and how the heart is looked at.
     """
 
     def __init__(  # noqa: PLR0913 - the parts of a room, the rest by name
@@ -90,10 +92,12 @@ class Room:
         reach: Callable[[], Reach] = Reach,
         limits: Limits,
         key: KeyPair,
+        heart: RoomHeart,
     ) -> None:
         self.room_id = room_id
         self.site = site
         self.key = key
+        self.heart = heart
         self.limits = limits
         self.link = DeviceLink(room_id, device)
         self.journal = Journal(units, room_id, self.look)
@@ -122,6 +126,8 @@ class Room:
             tasks.create_task(self._conductor.run(), name=f"{self.room_id} conductor")
             tasks.create_task(self._watch_interlocks(), name=f"{self.room_id} interlocks")
             tasks.create_task(self.lookout.run(self.look_again), name=f"{self.room_id} lookout")
+            if self.heart.recorder is not None:
+                tasks.create_task(self.heart.recorder.run(), name=f"{self.room_id} belt")
 
     async def close(self) -> None:
         """Disarm and let go of the device; what is open is closed at the next start."""
