@@ -1,0 +1,16 @@
+"""Which makers' protocols a guard knows. Each is imported where a room has one of its devices."""
+
+from collections.abc import Callable
+from importlib import import_module
+
+from spoel_stimulation.devices.guarding import Guarded
+
+MAKERS: dict[str, str] = {"magpro": "spoel_stimulation.devices.magpro.guarding:MagProGuarded"}
+"""Device, as rooms' settings name it, and where what a guard needs of it is made."""
+
+
+def guarded(device: str) -> Guarded:
+    """Return what there is to know of a maker's protocol; ``device`` is a key of ``MAKERS``."""
+    module, _, name = MAKERS[device].partition(":")
+    make: Callable[[], Guarded] = getattr(import_module(module), name)
+    return make()
