@@ -241,7 +241,7 @@ app.add_typer(events.app, name="events")
 app.add_typer(projections.app, name="projections")
 
 
-app.add_typer(simulators.app, name="simulator")
+app.command(name="simulator", context_settings=simulators.AS_TYPED)(simulators.simulator)
 
 
 app.add_typer(developer.app)

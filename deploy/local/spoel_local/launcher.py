@@ -237,7 +237,7 @@ class Launcher:
         return Program(
             name=f"simulator-{number}",
             command=(
-                *(sys.executable, "-m", "spoel_stimulation.devices.magpro"),
+                *(sys.executable, "-m", "spoel_stimulation.devices", "magpro-x100"),
                 *("--tcp", str(port), "--number", str(number), "--log", str(log)),
             ),
             environment=self._clock_setting,

@@ -2,15 +2,20 @@
 
 import asyncio
 import json
+import os
+import sys
 from contextlib import asynccontextmanager
 
 import pytest
 
 from spoel_common.clock import ScaledClock
 from spoel_stimulation.devices.adapter import TrainSettings
+from spoel_stimulation.devices.magpro import adapter as adapter_module
+from spoel_stimulation.devices.magpro import conversation
 from spoel_stimulation.devices.magpro.adapter import MagProAdapter
+from spoel_stimulation.devices.magpro.codec import FrameParser, encode_frame
 from spoel_stimulation.devices.magpro.simulator import MagProSimulator
-from spoel_stimulation.devices.magpro.simulator_ports import on_pty, on_tcp
+from spoel_stimulation.devices.simulation.ports import on_pty, on_tcp
 
 SPEED = 60.0
 
@@ -22,6 +27,8 @@ class Cable:
         self.address = ""
         self.deaf = False
         self.noisy = False
+        self.lose_frame = None
+        self._parser = FrameParser()
         self._port = int(address.rpartition(":")[2])
         self._writers = []
         self._tasks = set()
@@ -40,8 +47,17 @@ class Cable:
                 continue
             if from_device and self.noisy:
                 data = bytes(byte ^ 0x10 if index % 5 == 3 else byte for index, byte in enumerate(data))
-            sink.write(data)
+            sink.write(self._all_but_one(data) if from_device and self.lose_frame is not None else data)
         sink.close()
+
+    def _all_but_one(self, data):
+        """Lose the frame whose number, counted down, is zero."""
+        kept = b""
+        for body in self._parser.feed(data):
+            if self.lose_frame != 0:
+                kept += encode_frame(body)
+            self.lose_frame -= 1
+        return kept
 
     def cut(self):
         for writer in self._writers:
@@ -107,6 +123,37 @@ def until():
         raise TimeoutError("the condition did not come true")
 
     return wait
+
+
+@pytest.fixture
+def simulator_process():
+    """Return a context manager: a simulator in a process of its own, and the first line that it said."""
+
+    @asynccontextmanager
+    async def started(*arguments, **environment):
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "spoel_stimulation.devices", *arguments),
+            stdout=asyncio.subprocess.PIPE,
+            env=os.environ | environment,
+            start_new_session=True,
+        )
+        try:
+            async with asyncio.timeout(20):
+                yield process, json.loads(await process.stdout.readline())
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+    return started
+
+
+@pytest.fixture
+def hurried(monkeypatch):
+    monkeypatch.setattr(adapter_module, "START_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(adapter_module, "END_MARGIN_S", 0.3)
+    monkeypatch.setattr(conversation, "DISABLE_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(conversation, "DISABLE_ATTEMPT_S", 0.1)
 
 
 @pytest.fixture

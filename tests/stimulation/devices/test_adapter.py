@@ -8,6 +8,7 @@ import pytest
 
 from spoel_stimulation.devices.adapter import (
     LinkLost,
+    NotAllowed,
     NotReady,
     NotSupported,
     RefusedByDevice,
@@ -36,6 +37,12 @@ async def test_trains_are_delivered_as_ordered(open_room, request, pattern, pty)
             result = await room.adapter.run_train(settings)
             assert (result.outcome, result.pulses) == ("complete", settings.pulses)
             assert result.evidence == "frames-and-counter"
+            didt = 160 * settings.percent_mso // 100
+            assert (result.realised.stimuli, result.realised.lowest, result.realised.highest) == (
+                settings.stimuli,
+                didt,
+                didt,
+            )
             assert result.counters_after.pulses == done * settings.pulses
             assert result.first_onset_utc_ns <= result.ended_utc_ns
         assert room.simulator.total_pulses == room.pulses_logged() == 3 * settings.pulses
@@ -317,7 +324,7 @@ class RealUnit(MagProSimulator):
 )
 async def test_demo_and_treatment_do_not_mix(open_room, kind, speed, clinical, word):
     async with open_room(kind=kind, speed=speed, adapter_options={"clinical": clinical}) as room:
-        with pytest.raises(NotSupported, match=word):
+        with pytest.raises(NotAllowed, match=word):
             await room.adapter.connect()
         with pytest.raises(NotReady):
             await room.adapter.counters()

@@ -6,8 +6,6 @@ from dataclasses import replace
 import pytest
 
 from spoel_stimulation.devices.adapter import BadChecksum, LinkLost, NotReady, SettingNotTaken
-from spoel_stimulation.devices.magpro import adapter as adapter_module
-from spoel_stimulation.devices.magpro import conversation
 from spoel_stimulation.devices.magpro.simulator import MagProSimulator
 from spoel_stimulation.devices.magpro.values import Mode, Page, Wave
 
@@ -148,14 +146,6 @@ async def test_after_a_cut_the_device_can_be_connected_and_used_again(room, ten_
     assert not room.simulator.enabled
     await room.arm(ten_hz)
     assert (await room.adapter.run_train(ten_hz)).outcome == "complete"
-
-
-@pytest.fixture
-def hurried(monkeypatch):
-    monkeypatch.setattr(adapter_module, "START_TIMEOUT_S", 0.2)
-    monkeypatch.setattr(adapter_module, "END_MARGIN_S", 0.3)
-    monkeypatch.setattr(conversation, "DISABLE_TIMEOUT_S", 0.3)
-    monkeypatch.setattr(conversation, "DISABLE_ATTEMPT_S", 0.1)
 
 
 class DeafAfter(MagProSimulator):

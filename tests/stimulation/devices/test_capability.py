@@ -1,7 +1,7 @@
 import pytest
 
 from spoel_stimulation.devices.adapter import NotSupported, TrainSettings
-from spoel_stimulation.devices.magpro.capability import capabilities, capability_of, coil_name
+from spoel_stimulation.devices.magpro.capability import capabilities, capability_of, coil_name, coils, warming
 from spoel_stimulation.devices.magpro.staging import to_wire
 from spoel_stimulation.devices.magpro.values import Model, Wave
 from spoel_stimulation.engine import Pattern
@@ -86,7 +86,17 @@ def test_a_model_without_a_record_may_not_be_driven():
 
 
 def test_every_record_names_its_source_and_none_claims_to_be_verified():
-    assert all(record.source and not record.verified for record in capabilities().values())
+    records = [capability.record for capability in capabilities().values()]
+    claims = [claim for record in records for claim in (record.disarms_on_lost_contact, record.stops_in_mid_train)]
+    assert len(records) == 4
+    assert all(told.source and not told.verified for told in (*records, *claims, coils(), warming()))
+
+
+def test_the_device_keeps_its_own_pauses():
+    capability = capability_of(Model.X100_OPTION)
+    assert capability.minimum_wait_s(TEN_HZ) == 0
+    assert not capability.record.host_enforces_wait
+    assert capability.record.max_rate_hz(55) == 100
 
 
 def test_coils_have_names():

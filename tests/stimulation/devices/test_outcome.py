@@ -40,9 +40,8 @@ def test_what_counter_and_frames_agree_on_is_known(frames, counted, outcome, pul
         (None, heard(10), Ending(), "could not be read"),
         (after(0), heard(10), Ending(), "30 pulses were heard of, but the device counted 0"),
         (after(27), heard(10), Ending(), "counted 27"),
-        (after(30), heard(10, ended=False), Ending("no end was heard", stopped=True), "no end"),
+        (after(30), heard(10, ended=False), Ending("no end was heard", stopped=False), "no end"),
         (after(0), Heard(), Ending("nothing was heard of the start", stopped=False), "nothing was heard"),
-        (after(3), Heard(), Ending("nothing was heard of the start", stopped=True), "nothing was heard"),
         (None, Heard(), Ending("nothing was heard of the start", stopped=True), "nothing was heard"),
     ],
 )
@@ -56,3 +55,18 @@ def test_a_start_without_any_trace_on_a_stopped_device_is_none():
     result = train_result(ITBS, BEFORE, after(0), Heard(), Ending("nothing was heard of the start", stopped=True))
     assert (result.outcome, result.pulses) == ("none", 0)
     assert "nothing was heard" in result.reason
+
+
+@pytest.mark.requirement("ST-06")
+@pytest.mark.parametrize(
+    ("counted", "train", "outcome", "evidence"),
+    [
+        (30, heard(10, ended=False), "complete", "frames-and-counter"),
+        (12, heard(3, ended=False), "partial", "counter"),
+        (3, Heard(), "partial", "counter"),
+    ],
+)
+def test_where_the_end_was_not_heard_the_counter_of_a_stopped_device_tells(counted, train, outcome, evidence):
+    result = train_result(ITBS, BEFORE, after(counted), train, Ending("no end was heard", stopped=True))
+    assert (result.outcome, result.pulses, result.evidence) == (outcome, counted, evidence)
+    assert "no end was heard" in result.reason

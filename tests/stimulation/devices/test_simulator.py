@@ -9,10 +9,10 @@ import pytest
 from spoel_common.clock import NS_PER_S, ScaledClock, SteppedClock
 from spoel_stimulation.devices.magpro.codec import FrameParser
 from spoel_stimulation.devices.magpro.simulator import MagProSimulator
-from spoel_stimulation.devices.magpro.simulator_log import last_total
-from spoel_stimulation.devices.magpro.simulator_ports import on_tcp
 from spoel_stimulation.devices.magpro.simulator_state import Settings
 from spoel_stimulation.devices.magpro.values import Mode, Model, Page, Wave
+from spoel_stimulation.devices.simulation.log import last_total
+from spoel_stimulation.devices.simulation.ports import on_tcp
 
 TIMING = Settings(page=Page.TIMING, amplitude_a=50)
 ITBS_WAVE = "09 01 03 00 00 03 02 00 c8 00 64"

@@ -5,46 +5,26 @@ import json
 import os
 import signal
 import sys
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from spoel_common.clock import ScaledClock
 from spoel_stimulation.devices.adapter import LinkLost, TrainSettings
-from spoel_stimulation.devices.magpro.__main__ import clock_of
 from spoel_stimulation.devices.magpro.adapter import MagProAdapter
+from spoel_stimulation.devices.simulation.process import clock_of
 
-MODULE = ["-m", "spoel_stimulation.devices.magpro"]
-
-
-@asynccontextmanager
-async def simulator_process(*arguments, **environment):
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *MODULE,
-        *arguments,
-        stdout=asyncio.subprocess.PIPE,
-        env=os.environ | environment,
-        start_new_session=True,
-    )
-    try:
-        async with asyncio.timeout(20):
-            yield process, json.loads(await process.stdout.readline())
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+NAME = "magpro-x100"
 
 
 @pytest.mark.requirement("ST-08")
-async def test_it_tells_its_address_runs_trains_on_the_common_clock_and_ends_when_told(tmp_path):
+async def test_it_tells_its_address_runs_trains_on_the_common_clock_and_ends_when_told(simulator_process, tmp_path):
     clock = ScaledClock.starting_now(60)
     log = tmp_path / "sim.jsonl"
     settings = TrainSettings(rate_hz=10.0, stimuli=40, percent_mso=55)
     for run in (1, 2):
         arguments = ("--tcp", "0", "--number", "12", "--log", str(log))
-        async with simulator_process(*arguments, SPOEL_CLOCK=clock.to_setting()) as (process, first_line):
+        async with simulator_process(NAME, *arguments, SPOEL_CLOCK=clock.to_setting()) as (process, first_line):
             assert first_line["address"].startswith("socket://127.0.0.1:")
             assert (first_line["serial"], first_line["pid"]) == ("SIM-12", process.pid)
             adapter = MagProAdapter(first_line["address"], clock)
@@ -61,8 +41,8 @@ async def test_it_tells_its_address_runs_trains_on_the_common_clock_and_ends_whe
     assert all(abs(line["t_ns"] - clock.utc_ns()) < 3600 * 10**9 for line in lines)
 
 
-async def test_it_offers_a_pseudo_terminal():
-    async with simulator_process("--pty", "--model", "magpro-x100", "--speed", "30") as (_, first_line):
+async def test_it_offers_a_pseudo_terminal(simulator_process):
+    async with simulator_process(NAME, "--pty", "--no-option", "--speed", "30") as (_, first_line):
         assert first_line["address"].startswith("/dev/pts/")
         adapter = MagProAdapter(first_line["address"], ScaledClock.starting_now(30))
         assert (await adapter.connect()).model == "MagPro X100"
@@ -72,13 +52,14 @@ async def test_it_offers_a_pseudo_terminal():
 @pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
 async def test_it_dies_with_its_parent_if_asked_to(until):
     script = (
-        "import subprocess, sys; child = subprocess.Popen([sys.executable, '-m', 'spoel_stimulation.devices.magpro', "
-        "'--tcp', '0'], stdout=subprocess.PIPE); print(child.stdout.readline().decode().strip(), flush=True)"
+        "import subprocess, sys; child = subprocess.Popen([sys.executable, *sys.argv[1:], '--tcp', '0'], "
+        "stdout=subprocess.PIPE); print(child.stdout.readline().decode().strip(), flush=True)"
     )
     parent = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
         script,
+        *("-m", "spoel_stimulation.devices", NAME),
         stdout=asyncio.subprocess.PIPE,
         env=os.environ | {"SPOEL_DIE_WITH_PARENT": "1"},
     )
@@ -105,8 +86,8 @@ def test_the_clock_comes_from_the_environment_or_starts_now():
 
 @pytest.mark.hazard("HZ-09")
 @pytest.mark.parametrize("port", [("--pty",), ("--tcp", "0")], ids=["pty", "tcp"])
-async def test_a_device_that_is_switched_off_is_noticed_and_asking_it_never_hangs(port):
-    async with simulator_process(*port) as (process, first_line):
+async def test_a_device_that_is_switched_off_is_noticed_and_asking_it_never_hangs(simulator_process, port):
+    async with simulator_process(NAME, *port) as (process, first_line):
         adapter = MagProAdapter(first_line["address"], ScaledClock.starting_now())
         await adapter.connect()
         process.kill()

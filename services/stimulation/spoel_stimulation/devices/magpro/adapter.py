@@ -31,7 +31,7 @@ from spoel_stimulation.devices.magpro import commands as ask
 from spoel_stimulation.devices.magpro import reports as say
 from spoel_stimulation.devices.magpro.capability import Capability, capability_of
 from spoel_stimulation.devices.magpro.conversation import Conversation, counters_of
-from spoel_stimulation.devices.magpro.identity import check_use, identify
+from spoel_stimulation.devices.magpro.identity import check_interlocks, check_use, identify
 from spoel_stimulation.devices.magpro.link import ANSWER_TIMEOUT_S, MagProLink
 from spoel_stimulation.devices.magpro.outcome import Ending, train_result
 from spoel_stimulation.devices.magpro.staging import WireSettings, differences, to_wire
@@ -120,7 +120,8 @@ class MagProAdapter:
 
         Raises:
             LinkLost: nobody answers, or it cannot be disarmed.
-            NotSupported: an unknown model, or a device that may not be used with this clock or on this site.
+            NotSupported: an unknown model.
+            NotAllowed: a device that may not be used with this clock or on this site.
         """
         await self._drop()
         self._view = View()
@@ -222,12 +223,22 @@ class MagProAdapter:
         return ReadBack(set_point=wire.set_point(), read_back=read_back)
 
     async def arm(self) -> None:
-        """Enable; returns when the status says so and nothing of what was staged has changed."""
+        """Enable; returns when the status says so and nothing of what was staged has changed.
+
+        Raises:
+            NotReady: nothing is staged.
+            InterlockOpen: the coil is missing or too hot.
+            RefusedByDevice: it stays disabled.
+            LinkLost: no answer; it was told to disarm.
+        """
         talk = self._connected()
         if self._staged is None or self._expected is None:
             raise NotReady("Nothing is staged, or it was voided by a disarm or a change at the device. Stage first.")
         staged, expected = self._staged, self._expected
         with self._alone():
+            check_interlocks(await self.refresh_status())
+            if self._staged is not staged:
+                raise NotReady("What was staged was voided by a disarm or a change at the device. Stage again.")
             self._expected = replace(expected, enabled=None)
             try:
                 enabled = await talk.enable(allowed=lambda: self._staged is staged)
@@ -236,6 +247,7 @@ class MagProAdapter:
                 raise
             if not enabled or self._staged is not staged:
                 await self.disarm()
+                self._refuse_if_interlocked()
                 raise RefusedByDevice("The device stays disabled, or was changed or disarmed meanwhile. Look at it.")
             self._expected = replace(expected, enabled=True)
             self._armed = True
@@ -321,7 +333,14 @@ class MagProAdapter:
             problem = error.detail
         if heard.lost:
             return Ending(problem or "the connection broke during the train")
-        return Ending(problem, stopped=await self.disarm()) if problem else Ending()
+        return Ending(problem, stopped=await self.disarm() or await self._idle()) if problem else Ending()
+
+    async def _idle(self) -> bool:
+        """Tell whether the device says that no train runs."""
+        try:
+            return not (await self._connected().long_status()).running
+        except DeviceError:
+            return False
 
     async def _after_train(self, settings: TrainSettings, result: TrainResult) -> None:
         if result.outcome == "unknown":
@@ -357,6 +376,11 @@ class MagProAdapter:
             return await self.counters()
         except DeviceError:
             return None
+
+    def _refuse_if_interlocked(self) -> None:
+        status = self.status
+        if status is not None:
+            check_interlocks(status)
 
     # --- inside -----------------------------------------------------------------------------------------------------
 

@@ -3,10 +3,11 @@
 import tomllib
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from spoel_stimulation.devices.adapter import CurrentDirection, NotSupported, TrainSettings, Waveform
+from spoel_stimulation.devices.adapter import NotSupported, TrainSettings
 from spoel_stimulation.devices.magpro.values import (
     MODEL_NAMES,
     Mode,
@@ -14,39 +15,34 @@ from spoel_stimulation.devices.magpro.values import (
     interval_index,
     rates_tenth_hz,
 )
+from spoel_stimulation.devices.record import CapabilityRecord
 
 NO_COIL = "none"
 _TOLERANCE = 1e-6
 
 
 class Capability(BaseModel):
-    """The limits of one model.
+    """The limits of one model (``record.Capability``).
 
     Attributes:
+        record: what it can do, in the shape that every maker has.
         wire: the model's number in the status byte.
         stimuli_per_train: ranges (first, last, step) of pulses, or bursts, that one train may have.
-        max_rate_hz: highest rate of single pulses; ``max_burst_rate_hz`` of bursts.
-        burst_pulses: pulses that a burst may have; empty where there are no bursts.
+        max_burst_rate_hz: highest rate of bursts.
         min_pulse_interval_ms: shortest interval within a burst.
-        max_autonomous_s: longest train, from first to last pulse, that the device may run on its own.
-        source: where the numbers come from; ``verified`` says that somebody compared them with the unit's manual.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str
+    record: CapabilityRecord
     wire: int
-    waveforms: frozenset[Waveform]
-    current_directions: frozenset[CurrentDirection]
-    max_percent_mso: int
     stimuli_per_train: tuple[tuple[int, int, int], ...]
-    max_rate_hz: int
-    burst_pulses: frozenset[int]
     max_burst_rate_hz: int
     min_pulse_interval_ms: float
-    max_autonomous_s: float
-    source: str
-    verified: bool
+
+    def minimum_wait_s(self, _settings: TrainSettings) -> float:
+        """Return 0: the device itself keeps what it needs between trains."""
+        return 0.0
 
     def check_percent_mso(self, percent_mso: int) -> None:
         """Refuse an intensity that the device does not have.
@@ -54,10 +50,9 @@ class Capability(BaseModel):
         Raises:
             NotSupported: outside 0 to ``max_percent_mso``.
         """
-        if not 0 <= percent_mso <= self.max_percent_mso:
-            raise NotSupported(
-                f"percent_mso is {percent_mso}; {self.name} has 0 to {self.max_percent_mso} %.", model=self.name
-            )
+        name, most = self.record.name, self.record.max_percent_mso
+        if not 0 <= percent_mso <= most:
+            raise NotSupported(f"percent_mso is {percent_mso}; {name} has 0 to {most} %.", model=name)
 
     def check(self, settings: TrainSettings) -> None:
         """Refuse settings beyond the capability; nothing is ever changed to the nearest allowed value.
@@ -67,25 +62,25 @@ class Capability(BaseModel):
         """
         self.check_percent_mso(settings.percent_mso)
         for problem in self._problems(settings):
-            raise NotSupported(f"{problem} ({self.name}).", model=self.name)
+            raise NotSupported(f"{problem} ({self.record.name}).", model=self.record.name)
 
     def _problems(self, settings: TrainSettings) -> list[str]:
-        burst = settings.pulses_per_burst > 1
+        burst, record = settings.pulses_per_burst > 1, self.record
         problems = []
-        if settings.waveform not in self.waveforms:
-            problems.append(f"waveform {settings.waveform} is not one of {', '.join(sorted(self.waveforms))}")
-        if settings.current_direction not in self.current_directions:
+        if settings.waveform not in record.waveforms:
+            problems.append(f"waveform {settings.waveform} is not one of {', '.join(sorted(record.waveforms))}")
+        if settings.current_direction not in record.current_directions:
             problems.append(f"current_direction {settings.current_direction} cannot be chosen")
         if not any(settings.stimuli in range(first, last + 1, step) for first, last, step in self.stimuli_per_train):
             ranges = ", ".join(f"{first} to {last} in steps of {step}" for first, last, step in self.stimuli_per_train)
             problems.append(f"stimuli is {settings.stimuli}; {ranges} can be set")
-        if settings.duration_s > self.max_autonomous_s + _TOLERANCE:
+        if settings.duration_s > record.max_autonomous_s + _TOLERANCE:
             problems.append(
-                f"a train of {settings.duration_s:g} s is longer than the {self.max_autonomous_s:g} s for which the "
+                f"a train of {settings.duration_s:g} s is longer than the {record.max_autonomous_s:g} s for which the "
                 "device may run on its own; split it"
             )
         problems += self._burst_problems(settings) if burst else []
-        max_rate_hz = self.max_burst_rate_hz if burst else self.max_rate_hz
+        max_rate_hz = self.max_burst_rate_hz if burst else int(record.max_rate_hz(settings.percent_mso))
         if not _whole(settings.rate_hz * 10, rates_tenth_hz(max_rate_hz)):
             problems.append(
                 f"rate_hz is {settings.rate_hz:g}; 0.1 to 1 in tenths, then whole numbers to {max_rate_hz} can be set"
@@ -93,8 +88,8 @@ class Capability(BaseModel):
         return problems
 
     def _burst_problems(self, settings: TrainSettings) -> list[str]:
-        if settings.pulses_per_burst not in self.burst_pulses:
-            available = sorted(self.burst_pulses) or "no bursts"
+        if settings.pulses_per_burst not in self.record.pulses_per_burst:
+            available = sorted(self.record.pulses_per_burst) or "no bursts"
             return [f"pulses_per_burst is {settings.pulses_per_burst}; this unit has {available}"]
         interval_s = settings.pulse_interval_s or 0.0
         problems = []
@@ -139,28 +134,53 @@ class Coils(BaseModel):
     verified: bool
 
 
-class _Records(BaseModel):
+class Warming(BaseModel):
+    """How the simulator's coil warms up, and when the unit cuts out.
+
+    Attributes:
+        celsius_per_pulse_at_full_output: it goes with the square of the output.
+        time_constant_s: of cooling towards ``ambient_c``.
+        cut_out_c: at which the unit disables itself.
+    """
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    coils: Coils
-    model: tuple[Capability, ...]
+    celsius_per_pulse_at_full_output: float
+    ambient_c: float
+    time_constant_s: float
+    cut_out_c: int
+    source: str
+    verified: bool
 
 
 @cache
-def _records() -> _Records:
-    text = files(__package__).joinpath("capability.toml").read_text(encoding="utf-8")
-    return _Records.model_validate(tomllib.loads(text))
+def _data() -> dict[str, Any]:
+    return tomllib.loads(files(__package__).joinpath("capability.toml").read_text(encoding="utf-8"))
 
 
 @cache
 def capabilities() -> dict[Model, Capability]:
     """Return the capability of each model that Spoel drives."""
-    return {Model(row.wire): row for row in _records().model}
+    data = _data()
+    rows = [row | {"record": data["common"] | row["record"]} for row in data["model"]]
+    return {Model(row["wire"]): Capability.model_validate(row) for row in rows}
+
+
+@cache
+def coils() -> Coils:
+    """Return the names of coil types."""
+    return Coils.model_validate(_data()["coils"])
+
+
+@cache
+def warming() -> Warming:
+    """Return how a coil warms up."""
+    return Warming.model_validate(_data()["warming"])
 
 
 def coil_name(coil_id: int) -> str:
     """Return the coil's model; ``none`` for 0, ``coil-N`` for an id that is not in the table."""
-    return NO_COIL if coil_id == 0 else _records().coils.names.get(coil_id, f"coil-{coil_id}")
+    return NO_COIL if coil_id == 0 else coils().names.get(coil_id, f"coil-{coil_id}")
 
 
 def capability_of(model: Model) -> Capability:

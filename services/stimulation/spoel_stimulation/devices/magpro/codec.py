@@ -58,9 +58,9 @@ class FrameParser:
     _buffer: bytearray = field(default_factory=bytearray)
 
     @property
-    def pending(self) -> int:
-        """Bytes of a frame that is not complete yet."""
-        return len(self._buffer)
+    def pending(self) -> bool:
+        """A frame has begun and is not complete yet."""
+        return bool(self._buffer)
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take bytes in, and return the bodies of the frames that they complete."""

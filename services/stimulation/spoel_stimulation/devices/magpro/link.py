@@ -12,10 +12,10 @@ from typing import Protocol, TypeVar
 from spoel_stimulation.devices.adapter import BadChecksum, LinkLost, NotReady
 from spoel_stimulation.devices.magpro.codec import FrameParser, encode_frame
 from spoel_stimulation.devices.magpro.commands import Command, Unreadable
+from spoel_stimulation.devices.magpro.guarding import BAUDRATE
 from spoel_stimulation.devices.magpro.reports import Report, decode_report
 from spoel_stimulation.devices.transport import Transport
 
-BAUDRATE = 38_400
 ANSWER_TIMEOUT_S = 1.0
 PIECE_TIMEOUT_S = 0.25
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from spoel_stimulation.devices.adapter import Counters, TrainResult, TrainSettings
+from spoel_stimulation.devices.adapter import Counters, Realised, TrainResult, TrainSettings
 from spoel_stimulation.devices.magpro.reports import counter_step
 from spoel_stimulation.devices.magpro.view import Heard
 
@@ -13,7 +13,7 @@ class Ending:
 
     Attributes:
         problem: empty where the device said that the train ended.
-        stopped: the device was read back as disabled afterwards.
+        stopped: afterwards the device was read back as disabled, or as running no train.
     """
 
     problem: str = ""
@@ -31,8 +31,9 @@ def train_result(
     """Return the outcome of one start command.
 
     Known is what the device's pulse counter says, where the frames heard do not contradict it: a frame may get lost on
-    the line, so fewer are no contradiction, but more are. A start of which nothing was heard is *none* only if the
-    device was afterwards read back as disabled with an unmoved counter. Everything else is *unknown*.
+    the line, so fewer are no contradiction, but more are. Where begin or end was not heard, the device must first have
+    been read back as stopped. Everything else is *unknown*. Should a device go on although it says that it has stopped,
+    its later pulses are found by the counter, as nobody's.
     """
     if after is None:
         return _unknown(before, None, heard, ending.problem or "the counters could not be read afterwards")
@@ -42,8 +43,7 @@ def train_result(
         return _unknown(
             before, after, heard, f"{by_frames} pulses were heard of, but the device counted {pulses}. {ending.problem}"
         )
-    never_begun = not heard.begun and ending.stopped and pulses == 0
-    if ending.problem and not never_begun:
+    if ending.problem and not ending.stopped:
         return _unknown(before, after, heard, ending.problem)
     early = "" if pulses >= settings.pulses or ending.problem or heard.unasked else "the device ended it early"
     reasons = [ending.problem, *heard.unasked, early]
@@ -56,6 +56,7 @@ def train_result(
         reason="; ".join(reason for reason in reasons if reason),
         first_onset_utc_ns=heard.first_onset_utc_ns,
         ended_utc_ns=heard.ended_utc_ns,
+        realised=Realised.of(heard.didt_a_per_us),
     )
 
 
@@ -69,4 +70,5 @@ def _unknown(before: Counters, after: Counters | None, heard: Heard, reason: str
         reason=reason.strip(),
         first_onset_utc_ns=heard.first_onset_utc_ns,
         ended_utc_ns=heard.ended_utc_ns,
+        realised=Realised.of(heard.didt_a_per_us),
     )

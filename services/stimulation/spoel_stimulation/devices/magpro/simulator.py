@@ -18,24 +18,30 @@ from typing import Any
 from spoel_common.clock import Clock
 from spoel_stimulation.devices.magpro import commands as ask
 from spoel_stimulation.devices.magpro import reports as say
-from spoel_stimulation.devices.magpro.codec import encode_frame
-from spoel_stimulation.devices.magpro.simulator_log import SimulatorLog, last_total
-from spoel_stimulation.devices.magpro.simulator_state import PAGES_OF_HOST, Settings, Train
+from spoel_stimulation.devices.magpro.capability import warming
+from spoel_stimulation.devices.magpro.codec import FrameParser, encode_frame
+from spoel_stimulation.devices.magpro.simulator_state import OTHER_COIL, PAGES_OF_HOST, CoilHeat, Settings, Train
 from spoel_stimulation.devices.magpro.values import SIMULATOR_SERIALS_FROM, Mode, Model, Page, Wave, serial_text
+from spoel_stimulation.devices.simulation.faults import Fault, Faults
+from spoel_stimulation.devices.simulation.log import SimulatorLog, last_total
 
 NUMBERS = 0x1000000 - SIMULATOR_SERIALS_FROM
 MAX_PERCENT = 100
 DIDT_AT_FULL_OUTPUT = 160
+TOO_HOT_BY_C = 2
+PANEL_STEP_PERCENT = 7
+NS_PER_MS = 1_000_000
 
 
 class MagProSimulator:
-    """The device itself, without its port (see ``simulator_ports``).
+    """The device itself, without its port (see ``simulation.ports``).
 
     Args:
         clock: whose time the pulses follow.
         model: which MagPro.
         number: its serial number is ``SIM-<number>``.
         log_path: its record; the pulse counter goes on from the last total in it.
+        faults: its switchboard.
         settings: what it remembers from before.
         settle_s: wall seconds until a write of 06, 08, 09, 0A or 0B has taken effect.
 
@@ -50,6 +56,7 @@ class MagProSimulator:
         model: Model = Model.X100_OPTION,
         number: int = 1,
         log_path: Path | None = None,
+        faults: Faults | None = None,
         settings: Settings | None = None,
         settle_s: float = 0.02,
     ) -> None:
@@ -59,8 +66,14 @@ class MagProSimulator:
         self.total_pulses = last_total(log_path)
         self.stimuli = 0
         self.trains = 0
-        self.speak: Callable[[bytes], None] = lambda _frames: None
-        self._outgoing = bytearray()
+        self.speak: Callable[[bytes], None] = lambda _frame: None
+        self.faults = faults or Faults()
+        self.faults.changed = self._fault_changed
+        self._heat = CoilHeat()
+        self._told_temperature_c = warming().ambient_c
+        self._last_onset_utc_ns: int | None = None
+        self._disabling = False
+        self._outgoing: list[bytes] = []
         self._clock = clock
         if not 0 <= number < NUMBERS:
             raise ValueError(f"number is {number}; a simulator has one from 0 to {NUMBERS - 1}")
@@ -131,7 +144,7 @@ class MagProSimulator:
     def panel_set_coil(self, coil: int) -> None:
         """Plug in a coil of another type, 0 for none."""
         self.settings = replace(self.settings, coil=coil)
-        self._at_panel(self._say, say.CoilState(self.settings.temperature_c, coil, self._status()))
+        self._at_panel(self._say, self._coil_state())
 
     def panel_enable(self, *, enabled: bool) -> None:
         """Press the enable or the disable key."""
@@ -150,7 +163,41 @@ class MagProSimulator:
         act(what)
         self._release()
 
+    def _fault_changed(self, fault: Fault, present: bool) -> None:  # noqa: FBT001  (a callback of the switchboard)
+        """Do what a fault does the moment it begins, or ends."""
+        if fault is Fault.RESET:
+            self._reset()
+        elif fault is Fault.PANEL_CHANGE:
+            amplitude = self.settings.amplitude_a
+            step = PANEL_STEP_PERCENT if amplitude + PANEL_STEP_PERCENT <= MAX_PERCENT else -PANEL_STEP_PERCENT
+            self.panel_set_amplitude(amplitude + step)
+        elif fault is Fault.PANEL_FIRE:
+            if not self.enabled:
+                self.panel_enable(enabled=True)
+            self.panel_fire()
+        elif fault in {Fault.OVERHEAT, Fault.COIL_UNPLUGGED, Fault.OTHER_COIL}:
+            self._at_panel(self._disable_itself if present else self._say, self._coil_state())
+
+    def _reset(self) -> None:
+        """Start anew, as after a moment without power; the counter of pulses stays."""
+        self._give_due()
+        self._train = None
+        self.enabled = self._disabling = False
+        self.settings = Settings(coil=self.settings.coil)
+        self.stimuli = self.trains = 0
+        self._outgoing.clear()
+
+    def _disable_itself(self, why: say.Report) -> None:
+        self.enabled = False
+        self._say(why)
+        self._say(self._amplitude())
+        self._end_train()
+
     # --- what the host asks -----------------------------------------------------------------------------------------
+
+    def framer(self) -> FrameParser:
+        """Return what cuts the host's bytes into bodies."""
+        return FrameParser()
 
     def take(self, body: bytes) -> None:
         """Take one body from the host; what is not of the protocol is ignored."""
@@ -168,8 +215,8 @@ class MagProSimulator:
             say.ShortStatus(
                 self._status(),
                 self._serial,
-                settings.temperature_c,
-                settings.coil,
+                self._temperature_c(),
+                self._coil(),
                 settings.amplitude_a,
                 settings.amplitude_b,
             )
@@ -182,8 +229,8 @@ class MagProSimulator:
             say.LongStatus(
                 self._status(),
                 self._serial,
-                settings.temperature_c,
-                settings.coil,
+                self._temperature_c(),
+                self._coil(),
                 a,
                 b,
                 original_a=a,
@@ -203,21 +250,35 @@ class MagProSimulator:
         self._say(self._amplitude())
 
     def _set_enabled(self, command: ask.SetEnabled) -> None:
-        self.enabled = command.enabled
+        armed = command.enabled and not self.enabled and self._may_be_enabled()
+        if armed:
+            self.enabled = True
+        elif not command.enabled and Fault.DISABLE_IGNORED not in self.faults:
+            self._disabling = self.running and Fault.DISABLE_AFTER_TRAIN in self.faults
+            self.enabled = self.enabled and self._disabling
         self._say(self._amplitude())
-        self._say(say.CoilState(self.settings.temperature_c, self.settings.coil, self._status()))
+        self._say(self._coil_state())
         self._say(self._amplitude())
         if not self.enabled:
             self._end_train()
+        if armed:
+            self.faults.armed()
+
+    def _may_be_enabled(self) -> bool:
+        return Fault.REFUSE not in self.faults and bool(self._coil()) and self._temperature_c() < warming().cut_out_c
 
     def _fire_pulse(self, _command: ask.FirePulse) -> None:
-        if self.enabled and not self.running:
-            self._stimulate(self._clock.utc_ns())
+        now_ns = self._clock.utc_ns()
+        if self.enabled and not self.running and Fault.REFUSE not in self.faults and not self._charging(now_ns):
+            self._stimulate(now_ns)
 
     def _fire_train(self, _command: ask.FireTrain) -> None:
-        if not self.enabled or self.running or self.settings.page != Page.TIMING or self.settings.timing.control != 0:
+        timing = self.settings.timing
+        if not self.enabled or self.running or self.settings.page != Page.TIMING or timing.control != 0:
             return
-        self._train = Train(self._clock.monotonic_ns(), self._clock.utc_ns(), self.settings.timing)
+        if Fault.REFUSE in self.faults:
+            return
+        self._train = Train(self._clock.monotonic_ns(), self._clock.utc_ns(), timing)
         self._say(self._page_state())
         self._runner = asyncio.create_task(self._run(self._train), name="magpro-simulator train")
 
@@ -276,20 +337,39 @@ class MagProSimulator:
     def _amplitude(self) -> say.Amplitude:
         return say.Amplitude(self.settings.amplitude_a, self.settings.amplitude_b, self._status())
 
+    def _coil(self) -> int:
+        if Fault.COIL_UNPLUGGED in self.faults:
+            return 0
+        return OTHER_COIL if Fault.OTHER_COIL in self.faults else self.settings.coil
+
+    def _temperature_c(self) -> int:
+        if Fault.OVERHEAT in self.faults:
+            return warming().cut_out_c + TOO_HOT_BY_C
+        return int(self._heat.temperature_c(self._clock.monotonic_ns()))
+
+    def _coil_state(self) -> say.CoilState:
+        return say.CoilState(self._temperature_c(), self._coil(), self._status())
+
+    def _charging(self, onset_utc_ns: int) -> bool:
+        """Tell whether the delay of charging (0A) after the last stimulus is not over."""
+        if self._last_onset_utc_ns is None:
+            return False
+        return onset_utc_ns - self._last_onset_utc_ns < self.settings.delays.charge_ms * NS_PER_MS
+
     def _page_state(self) -> say.PageState:
         return say.PageState(self.settings.page, self.running, self._status())
 
     def _say(self, report: say.Report) -> None:
         frame = encode_frame(report.encode())
         self._log.frame(self._clock.utc_ns(), "out", frame.hex())
-        self._outgoing += frame
+        self._outgoing.append(frame)
 
     def _release(self) -> None:
         """Write down what happened, then let the host hear of it: the record is never behind the wire."""
         self._log.flush()
-        if self._outgoing:
-            self.speak(bytes(self._outgoing))
-            self._outgoing.clear()
+        outgoing, self._outgoing = self._outgoing, []
+        for frame in outgoing:
+            self.speak(frame)
 
     def _settle(self, changed: Callable[[], Settings]) -> None:
         """Let a write take effect after a while, on what the settings are then."""
@@ -308,12 +388,24 @@ class MagProSimulator:
         pulses = settings.burst_pulses if settings.wave is Wave.BIPHASIC_BURST else 1 + pair
         self.total_pulses += pulses
         self.stimuli += 1
+        self._last_onset_utc_ns = onset_utc_ns
         didt = settings.amplitude_a * DIDT_AT_FULL_OUTPUT // MAX_PERCENT
         for _ in range(self._chance.choice((1, 2)) if pair else 1):
             frame = encode_frame(say.Stimulus(didt, 0, self._status()).encode())
             self._log.frame(onset_utc_ns, "out", frame.hex())
-            self._outgoing += frame
+            self._outgoing.append(frame)
         self._log.pulses(onset_utc_ns, self.total_pulses)
+        self._warm_up(pulses)
+
+    def _warm_up(self, pulses: int) -> None:
+        """Take the heat of pulses, tell of each degree more, and cut out when it is too much."""
+        self._heat.pulses(pulses, self.settings.amplitude_a, self._clock.monotonic_ns())
+        temperature_c = self._temperature_c()
+        if temperature_c >= warming().cut_out_c:
+            self._disable_itself(self._coil_state())
+        elif temperature_c > self._told_temperature_c:
+            self._told_temperature_c = temperature_c
+            self._say(self._coil_state())
 
     def _give_due(self) -> None:
         """Give every stimulus of the running train whose moment has come."""
@@ -321,18 +413,26 @@ class MagProSimulator:
         if train is None:
             return
         now_ns = self._clock.monotonic_ns()
-        while train.given < train.stimuli and (onset_ns := train.onset_ns(train.given)) <= now_ns:
-            self._stimulate(onset_ns - train.start_ns + train.start_utc_ns)
+        while self._train is train and train.given < train.stimuli:
+            onset_ns = train.onset_ns(train.given)
+            if onset_ns > now_ns:
+                return
+            onset_utc_ns = onset_ns - train.start_ns + train.start_utc_ns
             train.given += 1
+            if not self._charging(onset_utc_ns):
+                self._stimulate(onset_utc_ns)
             if train.given % train.timing.pulses == 0:
                 self.trains += 1
-        if train.given == train.stimuli:
-            self._end_train()
+        self._end_train()
 
     def _end_train(self) -> None:
-        if self._train is not None:
-            self._train = None
-            self._say(self._page_state())
+        if self._train is None:
+            return
+        self._train = None
+        if self._disabling:
+            self.enabled = self._disabling = False
+            self._say(self._amplitude())
+        self._say(self._page_state())
 
     async def _run(self, train: Train) -> None:
         while self._train is train:

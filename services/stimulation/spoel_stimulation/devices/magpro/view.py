@@ -113,9 +113,14 @@ class View:
 
 @dataclass
 class Heard:
-    """What was heard of one train of ours: stimuli, begin and end, clock time UTC in nanoseconds."""
+    """What was heard of one train of ours: stimuli, begin and end, clock time UTC in nanoseconds.
+
+    Attributes:
+        didt_a_per_us: realised di/dt of each stimulus heard, ampere per microsecond.
+    """
 
     stimuli: int = 0
+    didt_a_per_us: list[int] = field(default_factory=list)
     first_onset_utc_ns: int | None = None
     ended_utc_ns: int | None = None
     running: bool = False
@@ -131,6 +136,7 @@ class Heard:
         """Take a report in; True if it changed anything that a follower waits for."""
         if isinstance(report, Stimulus):
             self.stimuli += 1
+            self.didt_a_per_us.append(report.didt_a)
             if self.first_onset_utc_ns is None:
                 self.first_onset_utc_ns = utc_ns
             return self.stimuli == 1

@@ -1,21 +1,15 @@
-"""The simulator's ways out: TCP on loopback, or a pseudo-terminal; and a process of its own around it."""
+"""A simulator's ways out: TCP on loopback, or a pseudo-terminal; and what may go wrong on the line."""
 
 import asyncio
-import ctypes
-import json
 import os
-import signal
-import sys
+import random
 import time
 import tty
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
-from spoel_common.clock import Clock
-from spoel_stimulation.devices.magpro.codec import FrameParser
-from spoel_stimulation.devices.magpro.simulator import MagProSimulator
-from spoel_stimulation.devices.magpro.values import Model
+from spoel_stimulation.devices.simulation.device import SimulatedDevice
+from spoel_stimulation.devices.simulation.faults import Fault, Faults
 
 LOOPBACK = "127.0.0.1"
 ANSWER_DELAY_S = 0.000_5
@@ -23,27 +17,55 @@ _PIECE_TIMEOUT_S = 0.25
 _REPLACE_WAIT_S = 0.2
 _MAX_UNREAD_BYTES = 65_536
 _READ_BYTES = 4_096
-_PR_SET_PDEATHSIG = 1
+_ONE_BYTE_LOST_IN = 20
+
+
+class _Line:
+    """The wire between host and device, with its faults; which bytes they meet is the same in every run."""
+
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
+        self._chance = random.Random(0)  # noqa: S311  (which bytes get lost: no secret)
+
+    def to_device(self, data: bytes) -> bytes:
+        """Return what the device gets of what the host sent."""
+        return self._dropped(data)
+
+    def to_host(self, frame: bytes) -> bytes:
+        """Return what the host gets of a frame; possibly nothing."""
+        if Fault.GO_SILENT in self._faults:
+            return b""
+        if Fault.CORRUPT_CHECKSUM in self._faults:
+            damaged = bytearray(frame)
+            damaged[self._chance.randrange(len(frame))] ^= 1 << self._chance.randrange(8)
+            frame = bytes(damaged)
+        return self._dropped(frame)
+
+    def _dropped(self, data: bytes) -> bytes:
+        if Fault.DROP_BYTES not in self._faults:
+            return data
+        return bytes(byte for byte in data if self._chance.randrange(_ONE_BYTE_LOST_IN))
 
 
 class _Ear:
     """Cuts what one client sends into frames and hands them on, each after the device's delay (wall time)."""
 
-    def __init__(self, simulator: MagProSimulator, delay_s: float) -> None:
-        self._simulator = simulator
+    def __init__(self, device: SimulatedDevice, line: _Line, delay_s: float) -> None:
+        self._device = device
+        self._line = line
         self._delay_s = delay_s
-        self._parser = FrameParser()
+        self._framer = device.framer()
         self._heard_at = 0.0
-        self._bodies: asyncio.Queue[bytes] = asyncio.Queue()
-        self._task = asyncio.create_task(self._work(), name="magpro-simulator input")
+        self._frames: asyncio.Queue[bytes] = asyncio.Queue()
+        self._task = asyncio.create_task(self._work(), name="simulator input")
 
     def hear(self, data: bytes) -> None:
         """Take bytes; a frame begun long ago is given up first."""
         now = time.monotonic()
-        bodies = self._parser.give_up_pending() if now - self._heard_at > _PIECE_TIMEOUT_S else []
+        frames = self._framer.give_up_pending() if now - self._heard_at > _PIECE_TIMEOUT_S else []
         self._heard_at = now
-        for body in bodies + self._parser.feed(data):
-            self._bodies.put_nowait(body)
+        for frame in frames + self._framer.feed(self._line.to_device(data)):
+            self._frames.put_nowait(frame)
 
     def close(self) -> None:
         """Forget what was not handed on."""
@@ -51,9 +73,9 @@ class _Ear:
 
     async def _work(self) -> None:
         while True:
-            body = await self._bodies.get()
+            frame = await self._frames.get()
             await asyncio.sleep(self._delay_s)
-            self._simulator.take(body)
+            self._device.take(frame)
 
 
 class _TcpClient(asyncio.Protocol):
@@ -88,12 +110,13 @@ class _TcpClient(asyncio.Protocol):
 class _TcpPort:
     """A port with room for one plug: a second client waits a moment for the first to be gone, then is refused."""
 
-    def __init__(self, simulator: MagProSimulator, delay_s: float) -> None:
-        self._simulator = simulator
+    def __init__(self, device: SimulatedDevice, delay_s: float) -> None:
+        self._device = device
+        self._line = _Line(device.faults)
         self._delay_s = delay_s
         self._holder: _TcpClient | None = None
         self._clients: set[_TcpClient] = set()
-        simulator.speak = self.speak
+        device.speak = self.speak
 
     def plug_in(self, client: _TcpClient) -> None:
         self._clients.add(client)
@@ -110,10 +133,11 @@ class _TcpPort:
         if self._holder is client:
             self._holder = None
 
-    def speak(self, frames: bytes) -> None:
+    def speak(self, frame: bytes) -> None:
         transport = self._holder.transport if self._holder is not None else None
-        if transport is not None and transport.get_write_buffer_size() < _MAX_UNREAD_BYTES:
-            transport.write(frames)
+        data = self._line.to_host(frame)
+        if data and transport is not None and transport.get_write_buffer_size() < _MAX_UNREAD_BYTES:
+            transport.write(data)
 
     def close(self) -> None:
         for client in tuple(self._clients):
@@ -122,7 +146,7 @@ class _TcpPort:
 
     def _hold(self, client: _TcpClient) -> None:
         self._holder = client
-        client.begin(_Ear(self._simulator, self._delay_s))
+        client.begin(_Ear(self._device, self._line, self._delay_s))
 
     def _hold_or_refuse(self, client: _TcpClient) -> None:
         if client.transport is None:
@@ -135,13 +159,13 @@ class _TcpPort:
 
 @asynccontextmanager
 async def on_tcp(
-    simulator: MagProSimulator, port: int = 0, answer_delay_s: float = ANSWER_DELAY_S, host: str = LOOPBACK
+    device: SimulatedDevice, port: int = 0, answer_delay_s: float = ANSWER_DELAY_S, host: str = LOOPBACK
 ) -> AsyncIterator[str]:
     """Serve a simulator on a TCP port (0: any free one) of an interface, loopback unless said; yields the address.
 
     The device goes on with what it does when its client leaves.
     """
-    plug = _TcpPort(simulator, answer_delay_s)
+    plug = _TcpPort(device, answer_delay_s)
     server = await asyncio.get_running_loop().create_server(lambda: _TcpClient(plug), host, port)
     try:
         yield f"socket://{host}:{server.sockets[0].getsockname()[1]}"
@@ -152,7 +176,7 @@ async def on_tcp(
 
 
 @asynccontextmanager
-async def on_pty(simulator: MagProSimulator, answer_delay_s: float = ANSWER_DELAY_S) -> AsyncIterator[str]:
+async def on_pty(device: SimulatedDevice, answer_delay_s: float = ANSWER_DELAY_S) -> AsyncIterator[str]:
     """Serve a simulator on a pseudo-terminal; yields the path for the client.
 
     It cannot see a client come or go, as a device on a serial line cannot; frames that nobody reads are lost.
@@ -160,15 +184,16 @@ async def on_pty(simulator: MagProSimulator, answer_delay_s: float = ANSWER_DELA
     master, slave = os.openpty()
     tty.setraw(slave)
     os.set_blocking(master, False)
-    ear = _Ear(simulator, answer_delay_s)
+    line = _Line(device.faults)
+    ear = _Ear(device, line, answer_delay_s)
 
-    def speak(frames: bytes) -> None:
+    def speak(frame: bytes) -> None:
         try:
-            os.write(master, frames)
+            os.write(master, line.to_host(frame))
         except BlockingIOError:
             return
 
-    simulator.speak = speak
+    device.speak = speak
     loop = asyncio.get_running_loop()
     loop.add_reader(master, lambda: ear.hear(os.read(master, _READ_BYTES)))
     try:
@@ -178,49 +203,3 @@ async def on_pty(simulator: MagProSimulator, answer_delay_s: float = ANSWER_DELA
         ear.close()
         os.close(master)
         os.close(slave)
-
-
-async def run_simulator(
-    clock: Clock,
-    *,
-    model: Model,
-    number: int,
-    log_path: Path | None,
-    tcp_port: int | None,
-    host: str = LOOPBACK,
-    stdout_fd: int = 1,
-) -> None:
-    """Be a simulator until SIGTERM or SIGINT, in a process of its own.
-
-    The first line of output is one JSON object with ``address``, ``serial`` and ``pid``. With
-    ``SPOEL_DIE_WITH_PARENT=1`` in the environment the process ends when its parent does (Linux).
-
-    Args:
-        clock: whose time the pulses follow.
-        model: which MagPro.
-        number: its serial number is ``SIM-<number>``.
-        log_path: its record, see ``SimulatorLog``.
-        tcp_port: a TCP port, 0 for any free one; None for a pseudo-terminal.
-        host: address at which the TCP port listens; another than loopback only in a container of its own.
-        stdout_fd: where the first line goes.
-    """
-    if os.environ.get("SPOEL_DIE_WITH_PARENT") == "1":
-        die_with_parent()
-    stop = asyncio.Event()
-    for number_of_signal in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number_of_signal, stop.set)
-    simulator = MagProSimulator(clock, model=model, number=number, log_path=log_path)
-    serving = on_pty(simulator) if tcp_port is None else on_tcp(simulator, tcp_port, host=host)
-    try:
-        async with serving as address:
-            first_line = json.dumps({"address": address, "serial": simulator.serial, "pid": os.getpid()})
-            os.write(stdout_fd, first_line.encode() + b"\n")
-            await stop.wait()
-    finally:
-        simulator.close()
-
-
-def die_with_parent() -> None:
-    """Ask Linux to send SIGTERM to this process when the thread that started it ends; elsewhere do nothing."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
