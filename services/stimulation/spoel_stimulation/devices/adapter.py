@@ -6,6 +6,7 @@ realised are three different things and stay three different fields.
 """
 
 import asyncio
+from collections.abc import Sequence
 from typing import Literal, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -213,6 +214,34 @@ class Counters(_Model):
     stimuli: int
 
 
+class Realised(_Model):
+    """The output of a train as the device measured it, beside set point and read-back (INV-2).
+
+    Attributes:
+        quantity: what was measured: the coil current's steepest rise, ampere per microsecond.
+        stimuli: measurements.
+        lowest: of them; ``mean`` and ``highest`` likewise.
+    """
+
+    quantity: Literal["didt_a_per_us"] = "didt_a_per_us"
+    stimuli: int = Field(ge=1)
+    lowest: float
+    mean: float
+    highest: float
+
+    @classmethod
+    def of(cls, measured: Sequence[float]) -> Self | None:
+        """Return the summary of what was measured; None where nothing was."""
+        if not measured:
+            return None
+        return cls(
+            stimuli=len(measured),
+            lowest=min(measured),
+            mean=round(sum(measured) / len(measured), 3),
+            highest=max(measured),
+        )
+
+
 class TrainResult(_Model):
     """How one start command ended.
 
@@ -226,6 +255,7 @@ class TrainResult(_Model):
         reason: why it is not complete, in words.
         first_onset_utc_ns: clock time at which the first stimulus was heard of.
         ended_utc_ns: clock time at which the end was heard of.
+        realised: what the device says that it gave; None where it does not tell.
     """
 
     outcome: Literal["complete", "partial", "none", "unknown"]
@@ -236,6 +266,7 @@ class TrainResult(_Model):
     reason: str = ""
     first_onset_utc_ns: int | None = None
     ended_utc_ns: int | None = None
+    realised: Realised | None = None
 
 
 class Unasked(_Model):

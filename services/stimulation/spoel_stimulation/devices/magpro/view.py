@@ -15,6 +15,7 @@ from spoel_stimulation.devices.magpro.reports import (
     ShortStatus,
     StatusByte,
     Stimulus,
+    status_byte,
 )
 from spoel_stimulation.devices.magpro.values import Mode, Page, Wave, page_name
 
@@ -55,11 +56,6 @@ class Expected:
         if self.enabled is not None and status.enabled != self.enabled:
             found.append("enabled at the device" if status.enabled else "disabled at the device")
         return found
-
-
-def status_byte(report: Report) -> StatusByte | None:
-    """Return the status byte of a report, if its kind has one."""
-    return getattr(report, "status", None)
 
 
 @dataclass
