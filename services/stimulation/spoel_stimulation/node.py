@@ -15,8 +15,10 @@ from spoel_common.messaging import BrokerAway, Bucket, Projection
 from spoel_common.runtime import Runtime, Unavailable
 from spoel_stimulation import foreign_events, projections
 from spoel_stimulation.devices.magpro.adapter import MagProAdapter
+from spoel_stimulation.devices.transport import through_guard
 from spoel_stimulation.domain.conditions import NEEDED_SERVICES, Limits
 from spoel_stimulation.events import ErasureCompleted, Known
+from spoel_stimulation.guard.settings import control_socket, data_socket
 from spoel_stimulation.handlers import SESSION
 from spoel_stimulation.runner import Room
 from spoel_stimulation.runner.link import RoomDevice
@@ -145,7 +147,7 @@ class Node:
         return {"identity-strips": found}
 
     def _room(self, runtime: Runtime, setting: RoomSetting) -> Room:
-        settings = self.settings
+        settings, room_id = self.settings, setting.room_id
         limits = Limits(
             max_knowledge_age_s=settings.max_knowledge_age_s,
             max_status_age_s=settings.max_status_age_s,
@@ -160,10 +162,16 @@ class Node:
             knowledge=self._knowledge or (lambda: known_of(runtime)),
             limits=limits,
             key=self._keys[setting.room_id],
+            guard=None
+            if settings.guard_dir is None
+            else (control_socket(settings.guard_dir, room_id), setting.address),
         )
 
     def _device(self, runtime: Runtime, setting: RoomSetting) -> RoomDevice:
-        return MagProAdapter(setting.address, runtime.clock, clinical=self.settings.clinical)
+        directory, address = self.settings.guard_dir, setting.address
+        if directory is not None:
+            address = through_guard(data_socket(directory, setting.room_id), address)
+        return MagProAdapter(address, runtime.clock, clinical=self.settings.clinical)
 
     def _fetch_from(self, runtime: Runtime) -> Callable[[str], Awaitable[bytes | None]]:
         async def fetch(key: str) -> bytes | None:

@@ -1,8 +1,9 @@
 """Settings of a room node."""
 
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from spoel_common.settings import Name, Settings
 
@@ -30,6 +31,7 @@ class StimulationSettings(Settings):
 
     Attributes:
         rooms: its rooms, as a JSON list.
+        guard_dir: the directory of the guard that holds the rooms' devices; None where this process opens them itself.
         max_knowledge_age_s: oldest knowledge of intake and planning on which a session may start, in wall seconds.
         max_status_age_s: oldest status of the device on which a train may start, in wall seconds.
         max_autonomous_s: longest that a device may run on its own after one start command.
@@ -40,6 +42,7 @@ class StimulationSettings(Settings):
     port: int = Field(default=8103, ge=0, le=65_535)
     database_url: str = "sqlite:///.spoel/stimulation.db"
     rooms: tuple[RoomSetting, ...] = ()
+    guard_dir: Path | None = None
     max_knowledge_age_s: float = Field(default=60.0, gt=0, le=3_600)
     max_status_age_s: float = Field(default=2.0, gt=0, le=10)
     max_autonomous_s: float = Field(default=10.0, gt=0, le=60)
@@ -50,6 +53,15 @@ class StimulationSettings(Settings):
         if not url.startswith("sqlite"):
             raise ValueError("a room node's journal is SQLite, next to the device: give sqlite:///path")
         return url
+
+    @model_validator(mode="after")
+    def _guarded_where_people_are_treated(self) -> Self:
+        if self.clinical and self.rooms and self.guard_dir is None:
+            raise ValueError(
+                "SPOEL_CLINICAL is true and SPOEL_GUARD_DIR is not set: a room that treats people has its guard. Start "
+                "python -m spoel_stimulation.guard with the same SPOEL_ROOMS and SPOEL_GUARD_DIR"
+            )
+        return self
 
     @field_validator("rooms")
     @classmethod

@@ -98,19 +98,28 @@ class EmergencyStop:
                     "emergency", client.address, lambda stop: client.answer(_of_stop(room_id, stop))
                 )
                 return None
-            case "GET", ["estop", room_id] if room_id in self._rooms:
-                return Answered(200, self._rooms[room_id].describe())
-            case "GET", ["estop"] | ["health"]:
-                rooms = [room.describe() for room in self._rooms.values()]
-                return Answered(200, {"ready": all(room["device_open"] for room in rooms), "rooms": rooms})
-            case ("POST" | "GET"), ["estop", room_id]:
-                return _problem(404, f"This guard has no room {room_id[:64]!r}. It has: {', '.join(self._rooms)}.")
+            case "GET", _:
+                return self._look(path)
             case "OPTIONS", _:  # a browser asks first, where a page adds a header to its stop
                 return Answered(200, {})
-            case _, ["estop", _]:
+        return self._not_here(path)
+
+    def _look(self, path: list[str]) -> Answered:
+        match path:
+            case ["estop"] | ["health"]:
+                rooms = [room.describe() for room in self._rooms.values()]
+                return Answered(200, {"ready": all(room["device_open"] for room in rooms), "rooms": rooms})
+            case ["estop", room_id] if room_id in self._rooms:
+                return Answered(200, self._rooms[room_id].describe())
+        return self._not_here(path)
+
+    def _not_here(self, path: list[str]) -> Answered:
+        match path:
+            case ["estop", room_id] if room_id in self._rooms:
                 return _problem(405, "POST /estop/{room} stops, GET looks.")
-            case _:
-                return _problem(404, "POST /estop/{room} stops; GET /estop lists the rooms of this guard.")
+            case ["estop", room_id]:
+                return _problem(404, f"This guard has no room {room_id[:64]!r}. It has: {', '.join(self._rooms)}.")
+        return _problem(404, "POST /estop/{room} stops; GET /estop lists the rooms of this guard.")
 
     def forget(self, client: "_Client") -> None:
         """A client is gone."""

@@ -1,5 +1,6 @@
-"""What passes between a room's process and its device, and what is sent to stop it. Pure: bytes and moments in,
-frames out.
+"""What passes between a room's process and its device, and what is sent to stop it.
+
+Pure: bytes and moments in, frames out.
 
 While the gate is *held*, no frame that can arm the device or cause a pulse passes. Every hold has a number; only a
 release that names the number of the latest lifts it, so that one that was under way when a newer stop came cannot.
@@ -65,6 +66,7 @@ class Gate:
         self.pulses_held = 0
         self._waiting: list[Stop] = []
         self._next_s = 0.0
+        self._just_sent = False
         self.new_port()
         self.new_host()
 
@@ -141,6 +143,10 @@ class Gate:
         if stop.read_back:
             self._next_s = now_s + ASK_S
             return self._guarded.ask
+        if self._just_sent:
+            self._just_sent = False
+            self._next_s = now_s + REPEAT_S
+            return self._guarded.ask
         late = now_s - stop.began_s > LATE_S
         self._next_s = now_s + (LATE_REPEAT_S if late else REPEAT_S)
         return self._guarded.disarm + self._guarded.ask
@@ -154,6 +160,7 @@ class Gate:
         for stop in self._followed():
             stop.sent = True
         self._next_s = now_s
+        self._just_sent = True
 
     def give_up(self, now_s: float) -> list[bytes]:
         """Give up frames whose rest did not come in time; return the host's that were hidden behind one."""

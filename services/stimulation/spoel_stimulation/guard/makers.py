@@ -1,6 +1,5 @@
 """Which makers' protocols a guard knows. Each is imported where a room has one of its devices."""
 
-from collections.abc import Callable
 from importlib import import_module
 
 from spoel_stimulation.devices.guarding import Guarded
@@ -12,5 +11,5 @@ MAKERS: dict[str, str] = {"magpro": "spoel_stimulation.devices.magpro.guarding:M
 def guarded(device: str) -> Guarded:
     """Return what there is to know of a maker's protocol; ``device`` is a key of ``MAKERS``."""
     module, _, name = MAKERS[device].partition(":")
-    make: Callable[[], Guarded] = getattr(import_module(module), name)
-    return make()
+    made: Guarded = getattr(import_module(module), name)()
+    return made

@@ -95,9 +95,7 @@ class Pipe:
         self._watch()
 
     def _watch(self) -> None:
-        self._loop.watch(
-            self._connection, self._order, self._ready, reads=not self._paused, writes=bool(self._unsent)
-        )
+        self._loop.watch(self._connection, self._order, self._ready, reads=not self._paused, writes=bool(self._unsent))
 
 
 class Door:

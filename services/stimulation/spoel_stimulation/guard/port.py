@@ -1,5 +1,6 @@
-"""The port to one device: opened in a thread of its own, since names, ports and networks may take their time; then
-read and written without waiting. Whole frames go out, and none begins inside another.
+"""The port to one device, read and written without waiting. Whole frames go out, and none begins inside another.
+
+It is opened in a thread of its own, since names, ports and networks may take their time.
 """
 
 import os

@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from spoel_stimulation.guard.estop import EmergencyStop
 from spoel_stimulation.guard.loop import Loop
@@ -48,7 +48,7 @@ def run(settings: GuardSettings, stdout_fd: int = 1) -> None:
     loop.close()
 
 
-def _end(loop: Loop, rooms: list[GuardedRoom], ticks: list[Callable[[float], float]]) -> None:
+def _end(loop: Loop, rooms: list[GuardedRoom], ticks: Sequence[Callable[[float], float]]) -> None:
     """Leave no device armed behind."""
     for room in rooms:
         room.stop("ending", "guard", tell=False)

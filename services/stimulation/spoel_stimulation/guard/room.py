@@ -13,13 +13,13 @@ from spoel_stimulation.guard.loop import LONGEST_WAIT_S, Loop, Order
 from spoel_stimulation.guard.pipe import Door, Pipe
 from spoel_stimulation.guard.port import Port
 from spoel_stimulation.guard.record import Line, Record
+from spoel_stimulation.guard.settings import control_socket, data_socket, file_of
 from spoel_stimulation.guard.stops import Outcome, Stop
 
 SILENCE_S = 1.0
 """How long the room's process may be silent while it may fire (INV-11), in wall seconds."""
 
 STOP_TICK_S = 0.02
-DATA_SUFFIX, CONTROL_SUFFIX, FILE_SUFFIX = ".data", ".control", ".jsonl"
 
 Answer = Callable[[Stop], None]
 
@@ -39,14 +39,14 @@ class GuardedRoom:
         OSError: the directory cannot be used.
     """
 
-    def __init__(  # noqa: PLR0913 - the parts of a room
+    def __init__(
         self, room_id: str, address: str, guarded: Guarded, directory: Path, loop: Loop, utc_ns: Callable[[], int]
     ) -> None:
         self.room_id = room_id
         self._gate = Gate(guarded)
         self._loop = loop
         self._utc_ns = utc_ns
-        self._record = Record(directory / f"{room_id}{FILE_SUFFIX}", utc_ns)
+        self._record = Record(file_of(directory, room_id), utc_ns)
         self._answers: dict[int, list[Answer]] = {}
         self._host: Pipe | None = None
         self._beat_s = 0.0
@@ -56,8 +56,8 @@ class GuardedRoom:
             self._note_outcome(stop["n"], stop, "not-confirmed", tell=bool(stop.get("recorded")))
         self._port = Port(address, guarded.line, guarded.gap_s, loop, self)
         self._hold("started")
-        self._control = Control(directory / f"{room_id}{CONTROL_SUFFIX}", loop, self, self._record)
-        self._door = Door(directory / f"{room_id}{DATA_SUFFIX}", loop, Order.HOST, self._host_came)
+        self._control = Control(control_socket(directory, room_id), loop, self, self._record)
+        self._door = Door(data_socket(directory, room_id), loop, Order.HOST, self._host_came)
 
     # --- what the world asks
 
@@ -80,9 +80,10 @@ class GuardedRoom:
         self._control.held(number, stop)
         if answer is not None:
             self._answers.setdefault(number, []).append(answer)
-        facts = {"request": request} if request else {}
         open_ = self._port.is_open
-        self._record.note("stop", number, reason=reason, by=by, recorded=tell, port_open=open_, withheld=withheld, **facts)
+        self._record.note(
+            "stop", number, reason=reason, by=by, recorded=tell, port_open=open_, withheld=withheld, request=request
+        )
         return stop
 
     def describe(self) -> dict[str, object]:
@@ -271,4 +272,4 @@ class GuardedRoom:
         )
 
     def _note(self, what: str, **facts: object) -> Line:
-        return self._record.note(what, **facts)
+        return self._record.note(what, None, **facts)

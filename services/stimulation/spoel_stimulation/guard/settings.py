@@ -108,3 +108,18 @@ def _clock(text: str) -> tuple[int, int, float] | None:
         return int(given["utc_ns"]), int(given["monotonic_ns"]), float(given["speed"])
     except (ValueError, TypeError, KeyError) as error:
         raise WrongSetting(f"SPOEL_CLOCK is no clock ({error!r}).") from None
+
+
+def data_socket(directory: Path, room_id: str) -> Path:
+    """Return where a room's process and its device talk to each other."""
+    return directory / f"{room_id}.data"
+
+
+def control_socket(directory: Path, room_id: str) -> Path:
+    """Return where a room's process and its guard do."""
+    return directory / f"{room_id}.control"
+
+
+def file_of(directory: Path, room_id: str) -> Path:
+    """Return where the guard keeps what it did."""
+    return directory / f"{room_id}.jsonl"
