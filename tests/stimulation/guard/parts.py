@@ -156,8 +156,8 @@ def read_all(connection):
 class RoomProcess:
     """The room's process at the guard's two sockets, in this process: it beats when it is told to."""
 
-    def __init__(self, guard, room_id="room-1"):
-        self.data = _connect(guard.directory / f"{room_id}.data")
+    def __init__(self, guard, room_id="room-1", *, data=True):
+        self.data = _connect(guard.directory / f"{room_id}.data") if data else socket.socket(socket.AF_UNIX)
         self.control = _connect(guard.directory / f"{room_id}.control")
         self._frames = FrameParser()
         self._said = self.control.makefile("rb")
@@ -166,6 +166,11 @@ class RoomProcess:
     def hello(self, file="", after=0):
         self.say(hello={"file": file, "after": after})
         return self.until("welcome")
+
+    def hello_and_record(self):
+        """Return the first line that is to be recorded."""
+        self.hello()
+        return self.until("record")["record"]
 
     def say(self, **what):
         self.control.sendall(json.dumps(what).encode() + b"\n")

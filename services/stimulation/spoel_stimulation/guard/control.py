@@ -32,6 +32,10 @@ class Guarding(Protocol):
     def device(self) -> str:
         """The device's address."""
 
+    @property
+    def hears_room_process(self) -> bool:
+        """It has not been silent for long."""
+
     def beat(self) -> None:
         """The room's process is alive."""
 
@@ -79,7 +83,10 @@ class Control:
             self._client.close()
 
     def _came(self, connection: socket.socket) -> None:
-        """Take the newest: a room's process that was started again knows nothing of the old one's connection."""
+        """Take it, unless another is there and alive."""
+        if self._client is not None and self._room.hears_room_process:
+            connection.close()
+            return
         if self._client is not None:
             self._client.close()
         self._begun = b""

@@ -85,6 +85,7 @@ class Record:
             while not self._write(text):
                 time.sleep(RETRY_S)
             if None in batch:
+                self._file.close()
                 return
 
     def _write(self, text: str) -> bool:

@@ -94,7 +94,7 @@ class GuardedRoom:
             "device": self._port.address,
             "device_open": self._port.is_open,
             "problem": self._port.problem,
-            "room_process": self._host is not None and not self._silent(time.monotonic()),
+            "room_process": self._host is not None and self.hears_room_process,
             "held": gate.held is not None,
             "enabled": gate.enabled,
             "last_stop": None if gate.stop is None else gate.stop.outcome or "under way",
@@ -132,6 +132,11 @@ class GuardedRoom:
         self._record.close()
 
     # --- what the room's process says over its control connection
+
+    @property
+    def hears_room_process(self) -> bool:
+        """It has not been silent for long."""
+        return not self._silent(time.monotonic())
 
     def beat(self) -> None:
         """The room's process is alive."""
@@ -194,7 +199,7 @@ class GuardedRoom:
     # --- what the room's process says to the device
 
     def _host_came(self, connection: socket.socket) -> None:
-        if not self._port.is_open or (self._host is not None and not self._silent(time.monotonic())):
+        if not self._port.is_open or (self._host is not None and self.hears_room_process):
             connection.close()
             return
         if self._host is not None:
