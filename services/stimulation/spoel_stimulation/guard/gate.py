@@ -128,12 +128,16 @@ class Gate:
             return None
         if number != self.held:
             return f"hold {self.held} is newer than {number}"
-        stop = self.stop
-        unknown_is_all_there_is = stop is not None and not stop.can_be_asked and self.enabled is not True
-        if stop is not None and not stop.confirmed and not unknown_is_all_there_is:
+        if not self.safe:
             return "the device has not been read back as disabled, without a pulse for half a second"
         self.held = None
         return None
+
+    @property
+    def safe(self) -> bool:
+        """The latest stop is confirmed, or cannot be with such a device, which has not said that it is armed."""
+        stop = self.stop
+        return stop is None or stop.confirmed or (not stop.can_be_asked and self.enabled is not True)
 
     def due(self, now_s: float) -> tuple[bytes, ...]:
         """Return what is to be sent now: disarm, until that is read back, and questions until it is confirmed."""

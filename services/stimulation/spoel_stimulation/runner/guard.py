@@ -24,6 +24,7 @@ from spoel_stimulation.events import StopOutcome
 BEAT_S = 0.25
 GUARD_SILENT_S = 2.0
 RELEASE_TIMEOUT_S = 1.0
+RELEASE_STEP_S = 0.1
 CONNECT_TIMEOUT_S = 2.0
 PAUSE_S = 0.3
 REASONS = {
@@ -150,27 +151,38 @@ class GuardClient:
     async def release(self) -> None:
         """Let frames that can fire pass again: a person has armed the device in a room that is not latched.
 
-        Names the latest hold that this process knows; a newer one stands.
+        Names the latest hold that this process knows; a newer one stands. Waits a moment where a disarm is still to be
+        confirmed, as when the guard has just opened the port.
 
         Raises:
             NotReady: the guard does not answer, or does not release; nothing passes.
         """
         held = self._held
-        if not self.up or self.stopping:
-            raise NotReady(self.problem if not self.up else "The guard's stop is not recorded yet. Wait a moment.")
+        give_up_at_s = time.monotonic() + RELEASE_TIMEOUT_S
+        while True:
+            if not self.up or self.stopping:
+                raise NotReady(self.problem if not self.up else "The guard's stop is not recorded yet. Wait a moment.")
+            if self._held is None:
+                return
+            why_not = await self._ask_release(held)
+            if why_not is None:
+                return
+            if held != self._held or time.monotonic() > give_up_at_s:
+                raise NotReady(f"The room's guard holds the device: {why_not}. Look at the device, then arm again.")
+            await asyncio.sleep(RELEASE_STEP_S)
+
+    async def _ask_release(self, held: int | None) -> str | None:
         if held is None:
-            return
+            return "there is a newer hold"
         answer = self._releases[held] = asyncio.get_running_loop().create_future()
         self._say(release=held)
         try:
             async with asyncio.timeout(RELEASE_TIMEOUT_S):
-                why_not = await answer
+                return await answer
         except TimeoutError:
-            why_not = f"it did not answer within {RELEASE_TIMEOUT_S:g} s"
+            return f"it did not answer within {RELEASE_TIMEOUT_S:g} s"
         finally:
             self._releases.pop(held, None)
-        if why_not is not None:
-            raise NotReady(f"The room's guard holds the device: {why_not}. Look at the device, then arm again.")
 
     # --- the connection
 

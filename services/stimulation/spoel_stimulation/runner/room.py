@@ -330,6 +330,7 @@ class Room:
                 self._recorded_stops.add(asked[0])
             name = await _name_of(person)
             await self.delivery.idle(HALT_TIMEOUT_S)
+            await self._until_open_train_is_asked_for()
             await self.journal.persist(lambda: self.journal.emergency(stopped.outcome, name))
         finally:
             self._holds -= 1
