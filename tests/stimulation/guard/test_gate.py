@@ -1,5 +1,7 @@
 """What passes between a room's process and its device, and what does not. Pure, with the MagPro's real protocol."""
 
+import itertools
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -65,7 +67,7 @@ def test_however_the_bytes_arrive_only_whole_frames_leave_and_none_that_fires_af
     sent = b"".join([*HARMLESS, *FIRING])
     places = sorted({0, min(stopped_after, len(sent)), *(cut for cut in cuts if cut < len(sent)), len(sent)})
     passed, stopped = [], False
-    for begin, end in zip(places, places[1:], strict=False):
+    for begin, end in itertools.pairwise(places):
         if begin >= stopped_after and not stopped:
             gate.begin_stop(stop_at(1.0))
             stopped = True
@@ -147,7 +149,7 @@ def test_a_device_that_does_not_listen_is_told_for_as_long_as_it_takes():
     moments = [step / 50 for step in range(50 * 60)]
     told = [moment for moment in moments if DISARM in gate.due(moment)]
     assert len([moment for moment in told if moment <= LATE_S]) >= LATE_S / REPEAT_S - 3
-    assert max(after - before for before, after in zip(told, told[1:], strict=False)) <= LATE_REPEAT_S + 0.1
+    assert max(after - before for before, after in itertools.pairwise(told)) <= LATE_REPEAT_S + 0.1
     assert told[-1] > 58
 
 

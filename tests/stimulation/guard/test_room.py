@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from tests.stimulation.clinic import Clinic, fast_clock, frames_in, simulated
-from tests.stimulation.guard.parts import DISABLE, ENABLE, FIRE_TRAIN, Guard, Simulator
+from tests.stimulation.guard.parts import DISABLE, ENABLE, FIRE_TRAIN, Guard, Simulator, wait_for
 from tests.stimulation.story import PATTERN_10HZ, treatment_order
 
 from spoel_common.clock import utc_now
@@ -126,11 +126,8 @@ async def test_with_the_rooms_loop_blocked_and_the_journal_locked_the_guard_stop
     locker = sqlite3.connect(clinic.folder / "journal.db", isolation_level=None)
     locker.execute("BEGIN EXCLUSIVE")
     pressing = asyncio.create_task(clinic.press())
-    await asyncio.sleep(0)
-    blocked_since_s = time.monotonic()
-    while not pressing_is_answered(clinic) or time.monotonic() - blocked_since_s < 2.5:
-        time.sleep(0.05)  # the loop stands still: nothing of the room's process can act
-        assert time.monotonic() - blocked_since_s < 15
+    await asyncio.sleep(0.05)  # the request is on its way, in a thread
+    stand_still(clinic, at_least_s=2.0)
     heard = clinic.simulator.heard()
     assert DISABLE in heard[heard.index(FIRE_TRAIN) :]
     assert (await pressing)["outcome"] == "confirmed"
@@ -143,17 +140,17 @@ async def test_with_the_rooms_loop_blocked_and_the_journal_locked_the_guard_stop
     assert delivered["pulses"] == clinic.simulator.pulses
 
 
-def pressing_is_answered(clinic):
-    return any(line["tell"] for line in clinic.guard.lines("outcome"))
+def stand_still(clinic, at_least_s=0.0):
+    """Block the loop until the guard's stop has its outcome: nothing of the room's process can act meanwhile."""
+    since_s = time.monotonic()
+    wait_for(lambda: any(line["tell"] for line in clinic.guard.lines("outcome")), "an outcome")
+    time.sleep(max(0.0, at_least_s - (time.monotonic() - since_s)))
 
 
 async def test_a_loop_that_stands_still_is_silence_disarmed_recorded_as_a_fault_and_latched(real_time_clinic):
     clinic = real_time_clinic
     session_id = await clinic.in_a_train()
-    until_s = time.monotonic() + 15
-    while not pressing_is_answered(clinic):
-        time.sleep(0.05)
-        assert time.monotonic() < until_s
+    stand_still(clinic)
     await clinic.until_event("device-fault")
     (fault,) = [event for event in await clinic.events("device-fault") if event["kind"].startswith("guard-")]
     assert fault["kind"] == "guard-silence"
@@ -183,6 +180,15 @@ async def test_a_killed_guard_leaves_an_unusable_room_and_the_new_one_disarms_fi
     assert total == clinic.simulator.pulses
 
 
+async def recorded_to(clinic, number):
+    return (await clinic.room.journal.guard_recorded_to())[1] >= number
+
+
+async def guard_at_rest(clinic):
+    await clinic.ready()
+    await clinic.until(lambda: clinic.room.guard.up and not clinic.room.guard.stopping, "the guard")
+
+
 async def test_a_guard_that_stands_still_is_noticed_and_the_stop_says_that_it_is_not_confirmed(clinic):
     clinic.guard.send_signal(signal.SIGSTOP)
     try:
@@ -192,8 +198,11 @@ async def test_a_guard_that_stands_still_is_noticed_and_the_stop_says_that_it_is
         assert "guard" in clinic.room.look().device.problem
     finally:
         clinic.guard.send_signal(signal.SIGCONT)
-    await clinic.until(lambda: clinic.room.guard.up and not clinic.room.guard.stopping, "the guard is back")
-    assert len(await clinic.events("emergency-stopped")) == 1, "the same stop, told again by the guard"
+    await guard_at_rest(clinic)
+    await clinic.until(lambda: any(line["tell"] for line in clinic.guard.lines("outcome")), "the guard tells it too")
+    (told,) = [line for line in clinic.guard.lines("outcome") if line["tell"]]
+    await clinic.until(lambda: recorded_to(clinic, told["n"]), "it is taken as recorded")
+    assert len(await clinic.until_event("emergency-stopped")) == 1, "the same stop, told again by the guard"
 
 
 async def test_a_stop_while_the_rooms_process_is_killed_is_recorded_once_when_it_is_back(tmp_path, start):
@@ -215,8 +224,7 @@ async def test_a_stop_while_the_rooms_process_is_killed_is_recorded_once_when_it
     for _ in range(2):  # and not again after another restart
         clinic = Guarded(tmp_path, clock, simulator, guard)
         async with clinic.opened():
-            await clinic.ready()
-            await clinic.until(lambda: clinic.room.guard.up and not clinic.room.guard.stopping, "the guard")
+            await guard_at_rest(clinic)
             (stopped,) = await clinic.until_event("emergency-stopped")
             assert (stopped["session_id"], stopped["outcome"]) == (session_id, "confirmed")
             assert stopped["stopped_at"] is not None

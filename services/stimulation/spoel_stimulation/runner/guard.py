@@ -174,15 +174,12 @@ class GuardClient:
     async def _ask_release(self, held: int | None) -> str | None:
         if held is None:
             return "there is a newer hold"
-        answer = self._releases[held] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        self._releases[held] = answer
         self._say(release=held)
-        try:
-            async with asyncio.timeout(RELEASE_TIMEOUT_S):
-                return await answer
-        except TimeoutError:
-            return f"it did not answer within {RELEASE_TIMEOUT_S:g} s"
-        finally:
-            self._releases.pop(held, None)
+        await asyncio.wait({answer}, timeout=RELEASE_TIMEOUT_S)
+        self._releases.pop(held, None)
+        return answer.result() if answer.done() else f"it did not answer within {RELEASE_TIMEOUT_S:g} s"
 
     # --- the connection
 
