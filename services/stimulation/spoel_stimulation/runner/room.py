@@ -128,6 +128,7 @@ class Room:
         self._holds = 0
         self._persons: dict[str, Callable[[], Awaitable[str]]] = {}
         self._recorded_stops: set[str] = set()
+        self._stopped_by_guard = False
 
     @property
     def holds(self) -> int:
@@ -230,6 +231,7 @@ class Room:
             return
         settings = device_settings(state, self.limits.max_autonomous_s)
         found = await self.delivery.stage_and_arm(settings, bars)
+        self._stopped_by_guard = False
         command = asked.RecordArmed(
             settings=DeviceSettings.model_validate({"set": found.set_point, "read_back": found.read_back}),
             coil_model=self.look().device.coil_model,
@@ -367,6 +369,7 @@ class Room:
 
     def guard_stopped(self) -> None:
         """Let no train leave, and void what is staged: the guard stops the device."""
+        self._stopped_by_guard = True
         self.delivery.bar()
         self._spawn(self._void(), "stopped by its guard")
 
@@ -463,6 +466,8 @@ class Room:
 
     async def device_did(self, unasked: Unasked) -> None:
         """Bar and disarm at once; record when the running train, if there is one, is recorded (HZ-08)."""
+        if unasked.kind == "change" and self._stopped_by_guard:
+            return  # nobody has armed it since: this is the guard's own disarm, which it tells of
         self.delivery.bar()
         self._spawn(self._deal_with(unasked), f"unasked {unasked.kind}")
 
@@ -479,8 +484,6 @@ class Room:
         if not unasked.disarmed:
             await self.stop_device()
         await self.delivery.idle()  # a train's own pulses are accounted for before what is left over is looked at
-        if unasked.kind == "change" and self.guard is not None and self.guard.stopping:
-            return  # the guard disarmed it, and tells why
         if unasked.kind == "change":
             await self.fault(RoomFault("unasked-change", "unasked-change", unasked.detail))
             return
