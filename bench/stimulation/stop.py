@@ -95,7 +95,7 @@ def _measure(tries: int) -> list[float]:
         return found
 
 
-def _try_room(  # noqa: PLR0913 - a thread's own
+def _try_room(
     number: int,
     node: subprocess.Popen[bytes],
     tries: int,

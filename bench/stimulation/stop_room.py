@@ -66,7 +66,6 @@ def say(**what: object) -> None:
 
 async def main(number: int, folder: Path) -> None:
     """Be the node."""
-    folder.mkdir()
     room = json.loads(os.environ["SPOEL_ROOMS"])[number - 1]
     clock = ScaledClock.model_validate_json(os.environ["SPOEL_CLOCK"])
     guard_dir = Path(os.environ["SPOEL_GUARD_DIR"])
@@ -77,4 +76,6 @@ async def main(number: int, folder: Path) -> None:
         await Node(clinic, room["room_id"]).serve()
 
 
-asyncio.run(main(int(sys.argv[1]), Path(sys.argv[2])))
+place = Path(sys.argv[2])
+place.mkdir()
+asyncio.run(main(int(sys.argv[1]), place))
