@@ -1,13 +1,13 @@
-"""Stimulation: one module a group of figures, each with ``run() -> list[Result]``.
+"""Stimulation: pulse engine, rooms in real time, latency of a command, emergency stop.
 
-A part can be run alone: ``spoel bench stimulation.stop``.
+One module a group of figures, each with ``run() -> list[Result]``; one alone: ``spoel bench stimulation.stop``.
 """
 
 from spoel_local.bench import Result
 
-from . import stop
+from . import latency, rooms, stop
 
-PARTS = (stop,)
+PARTS = (latency, rooms, stop)
 
 
 def run() -> list[Result]:

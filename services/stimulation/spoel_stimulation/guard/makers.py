@@ -4,7 +4,10 @@ from importlib import import_module
 
 from spoel_stimulation.devices.guarding import Guarded
 
-MAKERS: dict[str, str] = {"magpro": "spoel_stimulation.devices.magpro.guarding:MagProGuarded"}
+MAKERS: dict[str, str] = {
+    "magpro": "spoel_stimulation.devices.magpro.guarding:MagProGuarded",
+    "duomag": "spoel_stimulation.devices.duomag.guarding:DuoMagGuarded",
+}
 """Device, as rooms' settings name it, and where what a guard needs of it is made."""
 
 
