@@ -1,11 +1,16 @@
 """Blinded sessions: equipment and code are checked, and nothing that is stored or shown tells the condition (ST-09)."""
 
 import json
+import re
+from dataclasses import replace
+from typing import NamedTuple
 
 import pytest
+from tests.stimulation.clinic import fast_clock, simulated
 from tests.stimulation.story import (
     NOW,
     OPERATOR,
+    PATIENT,
     PATTERN_ITBS,
     SAID,
     STRIP,
@@ -15,7 +20,9 @@ from tests.stimulation.story import (
     treatment_order,
 )
 
+from spoel_common.sealing import KeyPair, generate_key_pair, open_sealed
 from spoel_stimulation import commands as asked
+from spoel_stimulation import foreign_events as told_by_others
 from spoel_stimulation.domain import blinding, refusals, session
 from spoel_stimulation.domain.state import Phase
 from spoel_stimulation.events import (
@@ -34,8 +41,8 @@ SHAM_COIL = "Cool-B65 A/P"
 IDS = {"session_id": "s", "case_id": "c", "patient_id": "p", "room_id": "r"}
 
 
-def blinded_order(**changes):
-    return treatment_order(PATTERN_ITBS, blinding=BLINDING.model_dump(), **{"coil_model": SHAM_COIL, **changes})
+def blinded_order(pattern=PATTERN_ITBS, **changes):
+    return treatment_order(pattern, blinding=BLINDING.model_dump(), **{"coil_model": SHAM_COIL, **changes})
 
 
 def with_coil(story, coil_model=SHAM_COIL, **changes):
@@ -144,3 +151,79 @@ def test_a_blinded_session_goes_on_from_events_that_do_not_say_the_output():
     state = story.state.model_copy(update={"phase": Phase.RUNNING})
     after = told(state, events)
     assert (after.percent_mso, after.trains[0].percent_mso, after.trains[0].pulses) == (60, None, 30)
+
+
+SHORT = PATTERN_ITBS.model_copy(update={"trains": 2})
+AP_COIL = 64
+"""The coil's number on the wire."""
+
+
+async def said_in(folder, didt_at_full_output, monkeypatch):
+    """Run a blinded session on a device that gives so much; return all that was stored and answered, without ids."""
+    monkeypatch.setattr("spoel_stimulation.devices.magpro.simulator.DIDT_AT_FULL_OUTPUT", didt_at_full_output)
+    folder.mkdir()
+    answers = []
+    async with simulated(folder, fast_clock()) as clinic:
+        simulator = clinic.simulator
+        simulator.settings = replace(simulator.settings, coil=AP_COIL)
+        async with clinic.opened():
+            order = blinded_order(SHORT)
+            session_id = await clinic.prepare(order)
+            keys = generate_key_pair()
+            await clinic.tell(told_by_others.PatientRegistered(patient_id=PATIENT, public_key=keys.public_key))
+            answers += [await clinic.open(session_id), await clinic.identify(session_id)]
+            answers.append(await clinic.ask(session_id, "arm", ear_protection=True, blind_code="P-017"))
+            assert answers[-1].json()["outcome"] == "done", answers[-1].text
+            answers.append(await clinic.ask(session_id, "start"))
+            await clinic.until_event("train-delivered", 1)
+            answers += [await clinic.get("/rooms/room-1"), await clinic.get(f"/sessions/{session_id}")]
+            train_id = (await clinic.events("train-authorised"))[0]["train_id"]
+            answers.append(await clinic.get(f"/sessions/{session_id}/trains/{train_id}"))
+            await clinic.until_state(session_id, "closed")
+            events = await clinic.events()
+            async with clinic.runtime.database.read() as conn:
+                tables = (await conn.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'")).scalars()
+                rows = [
+                    str(tuple(row)) for name in tables for row in await conn.exec_driver_sql(f'SELECT * FROM "{name}"')
+                ]
+    return Said(answers, events, rows, keys)
+
+
+class Said(NamedTuple):
+    answers: list
+    events: list
+    rows: list
+    keys: KeyPair
+
+    def opened(self):
+        """Return what the sealed outputs of the trains say."""
+        sealed = [event for event in self.events if event.type.split(".")[2] == "train-delivered"]
+        return [
+            json.loads(open_sealed(event.data["sealed_output"], self.keys.private_key, event.id, event.type))
+            for event in sealed
+        ]
+
+    @property
+    def pulses(self):
+        return sum(event.data["pulses"] for event in self.events if event.type.split(".")[2] == "train-delivered")
+
+    def without_seals(self):
+        """Return every event's data with times, ids, ages and sealed texts left out."""
+        varying = {"sealed_output", "known", "ended_at", "first_onset_at", "planned_onset_at", "train_id", "session_id"}
+        varying |= {"strip_public_key"}
+        return [{name: value for name, value in each.data.items() if name not in varying} for each in self.events]
+
+
+@pytest.mark.requirement("ST-09")
+@pytest.mark.hazard("HZ-23")
+async def test_all_that_is_stored_and_answered_is_the_same_in_both_conditions(tmp_path, monkeypatch):
+    active = await said_in(tmp_path / "active", 161, monkeypatch)
+    sham = await said_in(tmp_path / "sham", 83, monkeypatch)
+    assert active.pulses == sham.pulses == SHORT.pulses
+    assert active.without_seals() == sham.without_seals()
+    realised = [[train["realised"]["mean"] for train in arm.opened()] for arm in (active, sham)]
+    assert realised == [[161 * 60 // 100] * 2, [83 * 60 // 100] * 2]
+    for arm, output in ((active, "96"), (sham, "49")):
+        clear = re.sub(r"[A-Za-z0-9+/=_.:-]{30,}", "", "".join([*arm.rows, *(answer.text for answer in arm.answers)]))
+        assert re.search(rf"realised[^,]*{output}|(?<![\d.])0*{output}\.0(?!\d)", clear) is None
+        assert "didt" not in clear
