@@ -17,6 +17,7 @@ from spoel_common.clock import ScaledClock
 from spoel_stimulation.handlers import ROOM
 
 BLOCKED_S = 5.0
+ATTEMPTS = 5
 
 
 class Node:
@@ -25,6 +26,7 @@ class Node:
     def __init__(self, clinic: Clinic, room_id: str) -> None:
         self._clinic = clinic
         self._room_id = room_id
+        self._session_id = ""
 
     async def serve(self) -> None:
         """Do what is told, until killed."""
@@ -38,16 +40,29 @@ class Node:
             await {"run": self._run, "block": self._block}[word]()
 
     async def _run(self) -> None:
+        """Lead a session into a train; a busy machine may take longer than an act of a person is waited for."""
+        for _ in range(ATTEMPTS):
+            try:
+                await self._start()
+            except AssertionError as error:
+                print(f"begun again: {error}", file=sys.stderr)
+                await self._clinic.ask(self._session_id, "stop", reason="technical")
+            else:
+                say(running=True)
+                return
+        raise AssertionError("no session could be started")
+
+    async def _start(self) -> None:
         clinic, room = self._clinic, self._clinic.node.rooms[self._room_id]
         await clinic.until(lambda: room.link.up and room.guard.up and not room.holds, "a room at rest")
         if await self._latched():
             answer = await clinic.post(f"/rooms/{self._room_id}/reset", {"reason": "device-checked"})
             assert answer.is_success, answer.text
         before = len(await clinic.events("train-authorised"))
-        await clinic.started(await clinic.book(room_id=self._room_id), room_id=self._room_id)
+        self._session_id = await clinic.book(room_id=self._room_id)
+        await clinic.started(self._session_id, room_id=self._room_id)
         await clinic.until_event("train-authorised", before + 1)
         await asyncio.sleep(0.3)
-        say(running=True)
 
     async def _block(self) -> None:
         say(blocked=True)
