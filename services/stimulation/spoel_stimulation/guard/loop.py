@@ -4,12 +4,16 @@ import contextlib
 import selectors
 import socket
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from enum import IntEnum
+from functools import partial
 from queue import Empty, SimpleQueue
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 LONGEST_WAIT_S = 0.25
+
+T = TypeVar("T")
 
 
 class Order(IntEnum):
@@ -81,13 +85,12 @@ class Loop:
             ticks: each is given the monotonic wall seconds, and returns in how many it wants to be called again.
         """
         now_s = time.monotonic()
-        wait_s = min((tick(now_s) for tick in ticks), default=LONGEST_WAIT_S)
+        wait_s = min((_carefully(partial(tick, now_s), LONGEST_WAIT_S) for tick in ticks), default=LONGEST_WAIT_S)
         found = self._selector.select(max(0.0, min(wait_s, LONGEST_WAIT_S)))
         for key, events in sorted(found, key=_order_of):
             if self._still_watched(key):
-                key.data.ready(
-                    readable=bool(events & selectors.EVENT_READ), writable=bool(events & selectors.EVENT_WRITE)
-                )
+                reads, writes = bool(events & selectors.EVENT_READ), bool(events & selectors.EVENT_WRITE)
+                _carefully(partial(key.data.ready, readable=reads, writable=writes), None)
 
     def close(self) -> None:
         """Let go of the loop's own files."""
@@ -105,7 +108,16 @@ class Loop:
             self._woken.recv(4_096)
         with contextlib.suppress(Empty):
             while True:
-                self._calls.get_nowait()()
+                _carefully(self._calls.get_nowait(), None)
+
+
+def _carefully(work: Callable[[], T], otherwise: T) -> T:
+    """Do ``work``; an error in it is shown and ends neither the loop nor what else it serves: another room's stop."""
+    try:
+        return work()
+    except Exception:  # noqa: BLE001 - as the docstring says
+        traceback.print_exc()
+        return otherwise
 
 
 def _order_of(found: tuple[selectors.SelectorKey, int]) -> Order:

@@ -267,7 +267,7 @@ class GuardClient:
         elif "released" in said:
             self._released(said["released"], said["why_not"])
         elif "held" in said:
-            self._held = said["held"]
+            self._held = max(self._held or 0, said["held"])
             if said.get("recorded"):
                 self.stopping.add(said["held"])
             if "reason" in said and self._listener is not None:
