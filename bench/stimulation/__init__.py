@@ -1,13 +1,13 @@
-"""Stimulation: pulse engine, rooms in real time, latency of a command, emergency stop.
+"""Stimulation: one module a group of figures, each with ``run() -> list[Result]``.
 
-One module a group of figures, each with ``run() -> list[Result]``; one alone: ``spoel bench stimulation.stop``.
+A part can be run alone: ``spoel bench stimulation.engine``.
 """
 
 from spoel_local.bench import Result
 
-from . import latency, rooms, stop
+from . import engine, latency, rooms, stop
 
-PARTS = (latency, rooms, stop)
+PARTS = (engine, latency, rooms, stop)
 
 
 def run() -> list[Result]:

@@ -21,6 +21,7 @@ from spoel_planning.domain.refusals import (
     NotIndicated,
     OutsideProtocol,
     PatternImpossible,
+    PatternNotCleared,
     PauseTooShort,
     PrescriptionAlreadyOpen,
     PrescriptionAlreadySigned,
@@ -183,9 +184,20 @@ def test_the_faulty_public_ten_hertz_protocol_is_refused(with_threshold):
 def test_the_faulty_public_theta_burst_is_refused(with_threshold):
     """The same library gives theta burst as 30 trains of 20 pulses over 9 minutes; bursts of 2 pulses, at 80 %."""
     faulty = {**THETA, "pulses_per_burst": 2, "trains": 30, "train_interval_s": 18.0}
-    with pytest.raises(LimitsExceeded) as refusal:
+    with pytest.raises(PatternNotCleared):
         with_threshold.draft(ITBS, pattern=faulty, percent_rmt=80.0)
-    assert refusal.value.facts["grade"] == "not-covered"
+
+
+@pytest.mark.requirement("PL-07")
+@pytest.mark.hazard("HZ-13")
+@pytest.mark.parametrize(
+    "step_over", [{"trains": 21}, {"bursts_per_train": 11}, {"train_interval_s": 9.9}, {"pulse_interval_s": 0.018}]
+)
+def test_no_override_replaces_a_bursts_row_of_the_cleared_list(with_threshold, step_over):
+    with pytest.raises((PatternNotCleared, OutsideProtocol)):
+        with_threshold.by(SUPERVISOR).draft(
+            ITBS, pattern={**THETA, **step_over}, override={"reason_code": "benefit-outweighs-risk"}
+        )
 
 
 @pytest.mark.hazard("HZ-12")

@@ -62,7 +62,7 @@ class Tokens:
 class Clinic:
     """One node with its simulators; may be closed and opened again on the same data, as after a crash."""
 
-    def __init__(self, folder, clock, addresses, **settings):
+    def __init__(self, folder, clock, addresses, device="magpro", **settings):
         journal = folder / "journal.db"
         if TEMPLATE and not journal.exists():
             shutil.copyfile(TEMPLATE[0], journal)
@@ -70,7 +70,7 @@ class Clinic:
             database_url=f"sqlite:///{journal}",
             data_dir=folder,
             clock=clock,
-            rooms=[RoomSetting(room_id=room_id, address=address) for room_id, address in addresses.items()],
+            rooms=[RoomSetting(room_id=name, device=device, address=address) for name, address in addresses.items()],
             **{"nats_url": "nats://127.0.0.1:1", **settings},
         )
         self.clock = clock
@@ -297,12 +297,12 @@ class Clinic:
 
 
 @asynccontextmanager
-async def simulated(folder, clock, numbers=(1,), **settings):
-    """Open simulators and a node whose rooms are theirs."""
+async def simulated(folder, clock, numbers=(1,), *, kind=MagProSimulator, **settings):
+    """Open simulators, of another kind if asked for, and a node whose rooms are theirs."""
     async with AsyncExitStack() as stack:
         simulators, addresses = [], {}
         for number in numbers:
-            simulator = MagProSimulator(clock, number=number, log_path=folder / f"sim-{number}.jsonl")
+            simulator = kind(clock, number=number, log_path=folder / f"sim-{number}.jsonl")
             stack.callback(simulator.close)
             simulators.append(simulator)
             addresses[f"room-{number}"] = await stack.enter_async_context(on_tcp(simulator))

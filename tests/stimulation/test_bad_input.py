@@ -5,6 +5,7 @@ from tests.stimulation.clinic import IDENTITY, frames_in
 from tests.stimulation.story import (
     CLINICIAN,
     OPERATOR,
+    PATTERN_10HZ,
     PATTERN_CTBS,
     PATTERN_ITBS,
     SUPERVISOR,
@@ -137,9 +138,12 @@ async def test_orders_bookings_and_rooms(two_rooms):
     too_long = await clinic.book(prescription_id="prescription-3")
     await clinic.tell_prescription(treatment_order(SHORT, coil_model="MCF-B65"), prescription_id="prescription-4")
     other_coil = await clinic.book(prescription_id="prescription-4")
+    odd = PATTERN_10HZ.model_copy(update={"burst_interval_s": 0.08})
+    await clinic.tell_prescription(treatment_order(odd), prescription_id="prescription-5")
+    no_such_rate = await clinic.book(prescription_id="prescription-5")
     fast = SHORT.model_copy(update={"burst_interval_s": 0.04, "pulse_interval_s": 0.01})
-    await clinic.tell_prescription(treatment_order(fast), prescription_id="prescription-5")
-    too_fast = await clinic.book(prescription_id="prescription-5")
+    await clinic.tell_prescription(treatment_order(fast), prescription_id="prescription-6")
+    not_cleared = await clinic.book(prescription_id="prescription-6")
     before = await clinic.names()
     await refused(clinic, await clinic.open(new_id()), "booking-unknown", 404)
     await refused(clinic, await clinic.open(session_id, room_id="room-2"), "wrong-room", 409)
@@ -149,7 +153,8 @@ async def test_orders_bookings_and_rooms(two_rooms):
     await refused(clinic, await clinic.open(cancelled), "booking-cancelled", 409)
     await refused(clinic, await clinic.open(too_long), "train-beyond-limits", 422)
     await refused(clinic, await clinic.open(other_coil), "threshold-key-mismatch", 409)
-    await refused(clinic, await clinic.open(too_fast), "beyond-device-capability", 422)
+    await refused(clinic, await clinic.open(no_such_rate), "beyond-device-capability", 422)
+    await refused(clinic, await clinic.open(not_cleared), "not-on-cleared-list", 422)
     await clinic.tell_prescription(treatment_order(SHORT, percent=110.0), version=2)
     await refused(clinic, await clinic.open(session_id), "order-superseded", 409)
     await clinic.tell(told.PrescriptionWithdrawn(prescription_id="prescription-1"))

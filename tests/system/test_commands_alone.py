@@ -135,7 +135,7 @@ def test_an_owner_that_is_no_pair_of_numbers_is_refused(tmp_path, owner):
 def test_version_and_menu():
     assert spoel("--version").stdout.strip()
     menu = typed().output
-    for command in ("up", "status", "demo", "init", "token", "simulator", "bench"):
+    for command in ("up", "status", "demo", "init", "token", "simulator", "plot", "bench"):
         assert f" {command} " in menu
 
 

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from spoel_common.clock import ScaledClock, utc_now
 from spoel_common.people import Role
-from spoel_local import developer, events, projections, simulators
+from spoel_local import developer, events, plot, projections, simulators
 from spoel_local.demo import run as demo_run
 from spoel_local.installation import Installation, initialise
 from spoel_local.instance import Instance, read_instance
@@ -254,6 +254,9 @@ app.add_typer(projections.app, name="projections")
 
 
 app.command(name="simulator", context_settings=simulators.AS_TYPED)(simulators.simulator)
+
+
+app.add_typer(plot.app, name="plot")
 
 
 app.add_typer(developer.app)

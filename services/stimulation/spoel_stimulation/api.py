@@ -19,6 +19,7 @@ from spoel_stimulation import commands as asked
 from spoel_stimulation import handlers, views
 from spoel_stimulation.domain.session import check_may_halt
 from spoel_stimulation.domain.state import Act, SessionState
+from spoel_stimulation.dose_view import DoseView, dose_view
 from spoel_stimulation.events import StopOutcome
 from spoel_stimulation.guard.stops import INSTRUCTIONS
 from spoel_stimulation.handlers import DutyAnswer, Look, RoomAnswer, SessionAnswer
@@ -27,6 +28,7 @@ from spoel_stimulation.notes import NoteAnswer, NotesView, read_notes, write_not
 from spoel_stimulation.runner import Room
 from spoel_stimulation.runner.delivery import RoomFault
 from spoel_stimulation.runner.room import ARMED_PHASES
+from spoel_stimulation.shown import ShownAnswer, confirm_device
 
 EMERGENCY_STOP_PATHS = r"/rooms/[^/]+/emergency-stop"
 """Paths that nothing is asked of: no token, no key, no body (INV-8)."""
@@ -150,6 +152,13 @@ async def post_reset(room_id: PathId, command: asked.ResetRoom, call: CommandDep
     return await call.run(lambda work: handlers.reset_room(work, command, room.look), 200)
 
 
+@router.post("/rooms/{room_id}/device-shown", response_model=ShownAnswer, tags=["rooms"])
+async def post_device_shown(room_id: PathId, command: asked.ConfirmDevice, call: CommandDep, node: NodeDep) -> Response:
+    """Say what a device that is set by hand shows: settings, coil, and its counter of pulses."""
+    room = node.room(room_id)
+    return await call.run(lambda work: confirm_device(work, command, room), 200)
+
+
 @router.post("/rooms/{room_id}/emergency-stop", tags=["rooms"])
 async def post_emergency_stop(room_id: PathId, request: Request, node: NodeDep) -> EmergencyStopAnswer:
     """Disarm now. Needs no token, no body and no key. The room's guard answers the same at a port of its own."""
@@ -199,6 +208,17 @@ async def get_session(session_id: PathId, actor: ActorDep, node: NodeDep, runtim
     check_role("read-room", actor)
     room = await node.room_of(runtime, session_id)
     return await views.session_view(runtime, room, session_id)
+
+
+@router.get("/sessions/{session_id}/dose", tags=["sessions"])
+async def get_dose(session_id: PathId, actor: ActorDep, node: NodeDep, runtime: RuntimeDep) -> DoseView:
+    """Show how a session's dose stands to the published limits, and how warm the coil is expected to get."""
+    check_role("read-room", actor)
+    room = await node.room_of(runtime, session_id)
+    state = await views.load_session(runtime, session_id)
+    status = room.device.status
+    record = room.device.capability.record if room.look().device.ready else None
+    return dose_view(state, room.limits, record, None if status is None else status.coil_temperature_c)
 
 
 @router.post("/sessions/{session_id}/confirm-identity", response_model=SessionAnswer, tags=["sessions"])

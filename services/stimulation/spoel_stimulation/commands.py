@@ -132,6 +132,26 @@ class ResetRoom(Command):
     reason: ResetReason
 
 
+class ConfirmDevice(Command):
+    """Say what a device that is set by hand shows; no wire tells it.
+
+    Attributes:
+        second_percent_mso: of the second pulse of a pair, where it has an intensity of its own.
+        stimuli_per_trigger: pulses, or bursts, that one trigger starts; more than one is refused.
+        pulse_counter: by the device's own counter; before and after a train, or its outcome is unknown.
+    """
+
+    percent_mso: int = Field(ge=0, le=100)
+    second_percent_mso: int | None = Field(default=None, ge=0, le=100)
+    waveform: Literal["biphasic", "monophasic", "halfsine"]
+    current_direction: Literal["normal", "reverse"] = "normal"
+    pulses_per_burst: int = Field(default=1, ge=1, le=10)
+    pulse_interval_s: float | None = Field(default=None, gt=0, le=1)
+    stimuli_per_trigger: int = Field(default=1, ge=1, le=10_000)
+    coil_model: Annotated[str, Field(min_length=1, max_length=40)]
+    pulse_counter: int | None = Field(default=None, ge=0)
+
+
 class StartSupervision(Command):
     """Go on duty as a supervisor until a moment."""
 

@@ -15,7 +15,7 @@ SessionKind = Literal["measurement", "treatment"]
 Response = Literal["yes", "no", "repeat"]
 Parameter = Literal["percent_rmt", "train_interval_s"]
 TrainOutcome = Literal["complete", "partial", "none"]
-Evidence = Literal["frames-and-counter", "counter", "status"]
+Evidence = Literal["frames-and-counter", "counter", "status", "operator"]
 SessionOutcome = Literal["completed", "partial", "not-started"]
 StopOutcome = Literal["sent", "confirmed", "not-confirmed"]
 UnknownReason = Literal["evidence-incomplete", "counter-restarted", "other-device", "link-lost"]
@@ -321,7 +321,8 @@ class TrainDelivered(SessionEvent):
         pulses: pulses that were delivered.
         percent_mso: the set point, which was read back before the start; None in a blinded session.
         device_total_pulses_after: the device's counter; None on a device without one.
-        evidence: from the device's frames and counter, from the counter alone, or from what its status said.
+        evidence: from the device's frames and counter, from the counter alone, from what its status said, or from what
+            the operator read from its counter.
         first_onset_at: clock time of the first pulse; None if there was none or it was not seen.
         realised: what the device says that it gave; None where it does not tell, and in a blinded session.
         sealed_output: in a blinded session what could tell the condition, sealed to the patient (ST-09).

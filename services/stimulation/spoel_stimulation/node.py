@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -14,7 +15,9 @@ from spoel_common.events import Envelope, EventData, ForeignEvent
 from spoel_common.messaging import BrokerAway, Bucket, Projection
 from spoel_common.runtime import Runtime, Unavailable
 from spoel_stimulation import foreign_events, projections
+from spoel_stimulation.devices.duomag.adapter import DuoMagAdapter
 from spoel_stimulation.devices.magpro.adapter import MagProAdapter
+from spoel_stimulation.devices.manual.adapter import ManualAdapter
 from spoel_stimulation.devices.transport import through_guard
 from spoel_stimulation.domain.conditions import NEEDED_SERVICES, Limits
 from spoel_stimulation.events import ErasureCompleted, Known
@@ -22,9 +25,10 @@ from spoel_stimulation.guard.settings import control_socket, data_socket
 from spoel_stimulation.handlers import SESSION
 from spoel_stimulation.runner import Room
 from spoel_stimulation.runner.link import RoomDevice
-from spoel_stimulation.settings import RoomSetting, StimulationSettings
+from spoel_stimulation.settings import RoomSetting, StimulationSettings, cleared_list
 from spoel_stimulation.strips import STRIP_TTL_S, Strips, bucket_name, room_key
 
+_ADAPTERS: dict[str, type[MagProAdapter | DuoMagAdapter]] = {"magpro": MagProAdapter, "duomag": DuoMagAdapter}
 Knowledge = Callable[[], tuple[Known, ...]]
 
 _log = structlog.get_logger(__name__)
@@ -54,6 +58,7 @@ class Node:
         self.rooms: dict[str, Room] = {}
         self.strips: dict[str, Strips] = {}
         self._keys = {room.room_id: room_key(settings.data_dir, room.room_id) for room in settings.rooms}
+        self._cleared = cleared_list(settings)
         self._knowledge = knowledge
         self._fetch = fetch_strip
         self._bucket: Bucket | None = None
@@ -147,11 +152,12 @@ class Node:
         return {"identity-strips": found}
 
     def _room(self, runtime: Runtime, setting: RoomSetting) -> Room:
-        settings, room_id = self.settings, setting.room_id
+        settings, room_id, guarded = self.settings, setting.room_id, self._guard_of(setting)
         limits = Limits(
             max_knowledge_age_s=settings.max_knowledge_age_s,
             max_status_age_s=settings.max_status_age_s,
             max_autonomous_s=settings.max_autonomous_s,
+            cleared=self._cleared,
         )
         return Room(
             setting.room_id,
@@ -162,16 +168,24 @@ class Node:
             knowledge=self._knowledge or (lambda: known_of(runtime)),
             limits=limits,
             key=self._keys[setting.room_id],
-            guard=None
-            if settings.guard_dir is None
-            else (control_socket(settings.guard_dir, room_id), setting.address),
+            guard=None if guarded is None else (control_socket(guarded, room_id), setting.address),
         )
 
     def _device(self, runtime: Runtime, setting: RoomSetting) -> RoomDevice:
-        directory, address = self.settings.guard_dir, setting.address
-        if directory is not None:
-            address = through_guard(data_socket(directory, setting.room_id), address)
-        return MagProAdapter(address, runtime.clock, clinical=self.settings.clinical)
+        clinical, clock = self.settings.clinical, runtime.clock
+        if setting.device == "manual":
+            return ManualAdapter(setting.address, clock, clinical=clinical, model=setting.model, serial=setting.serial)
+        guarded = self._guard_of(setting)
+        address = (
+            setting.address
+            if guarded is None
+            else through_guard(data_socket(guarded, setting.room_id), setting.address)
+        )
+        return _ADAPTERS[setting.device](address, clock, clinical=clinical)
+
+    def _guard_of(self, setting: RoomSetting) -> Path | None:
+        """Return the directory of a room's guard; a device that is set by hand has none."""
+        return None if setting.device == "manual" else self.settings.guard_dir
 
     def _fetch_from(self, runtime: Runtime) -> Callable[[str], Awaitable[bytes | None]]:
         async def fetch(key: str) -> bytes | None:

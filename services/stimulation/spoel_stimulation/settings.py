@@ -5,7 +5,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from spoel_common.settings import Name, Settings
+from spoel_common.settings import CannotStart, Name, Settings
+from spoel_stimulation.engine.limits import ClearedRow, example_cleared_list, read_cleared_list
 
 RoomId = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=40)]
 
@@ -17,13 +18,16 @@ class RoomSetting(BaseModel):
         room_id: its name, for example ``room-1``.
         device: which adapter speaks with its device.
         address: of the device: a serial port's path, or ``socket://host:port``.
+        model: of a stimulator that does not say what it is (``manual``), as the site names it; ``serial`` likewise.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     room_id: RoomId
-    device: Literal["magpro"] = "magpro"
+    device: Literal["magpro", "duomag", "manual"] = "magpro"
     address: Annotated[str, Field(pattern=r"^(/dev/\S+|socket://\S+)$")]
+    model: Annotated[str, Field(min_length=1, max_length=40)] = "set by hand"
+    serial: Annotated[str, Field(min_length=1, max_length=40)] = "not-told"
 
 
 class StimulationSettings(Settings):
@@ -35,6 +39,8 @@ class StimulationSettings(Settings):
         max_knowledge_age_s: oldest knowledge of intake and planning on which a session may start, in wall seconds.
         max_status_age_s: oldest status of the device on which a train may start, in wall seconds.
         max_autonomous_s: longest that a device may run on its own after one start command.
+        cleared_list_file: the clinic's own signed list of cleared protocols, the same file as planning's; without one
+            the packaged example holds, and at a clinical site nothing is cleared (HZ-13).
     """
 
     service: Literal["stimulation"] = "stimulation"
@@ -46,6 +52,7 @@ class StimulationSettings(Settings):
     max_knowledge_age_s: float = Field(default=60.0, gt=0, le=3_600)
     max_status_age_s: float = Field(default=2.0, gt=0, le=10)
     max_autonomous_s: float = Field(default=10.0, gt=0, le=60)
+    cleared_list_file: Path | None = None
 
     @field_validator("database_url")
     @classmethod
@@ -56,7 +63,7 @@ class StimulationSettings(Settings):
 
     @model_validator(mode="after")
     def _guarded_where_people_are_treated(self) -> Self:
-        if self.clinical and self.rooms and self.guard_dir is None:
+        if self.clinical and self.guard_dir is None and any(room.device != "manual" for room in self.rooms):
             raise ValueError(
                 "SPOEL_CLINICAL is true and SPOEL_GUARD_DIR is not set: a room that treats people has its guard. Start "
                 "python -m spoel_stimulation.guard with the same SPOEL_ROOMS and SPOEL_GUARD_DIR"
@@ -71,3 +78,18 @@ class StimulationSettings(Settings):
             if len(set(values)) != len(values):
                 raise ValueError(f"two rooms have the same {field}")
         return rooms
+
+
+def cleared_list(settings: StimulationSettings) -> tuple[ClearedRow, ...]:
+    """Return the clinic's list; the packaged one is an example that nobody signed, so a clinical site has none of it.
+
+    Raises:
+        CannotStart: the clinic's list cannot be read.
+    """
+    path = settings.cleared_list_file
+    if path is None:
+        return () if settings.clinical else example_cleared_list()
+    try:
+        return read_cleared_list(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CannotStart(f"SPOEL_CLEARED_LIST_FILE is {path}, which cannot be used: {error}") from error

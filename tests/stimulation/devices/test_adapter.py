@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from spoel_stimulation.devices.adapter import (
+    InterlockOpen,
     LinkLost,
     NotAllowed,
     NotReady,
@@ -33,6 +34,8 @@ async def test_trains_are_delivered_as_ordered(open_room, request, pattern, pty)
         assert identity.simulated
         read_back = await room.arm(settings)
         assert read_back.set_point == read_back.read_back
+        named = {"page", "mode", "waveform", "current_direction", "pulses_per_burst", "rate_hz", "stimuli"}
+        assert named | {"trains", "percent_mso", "coil_model"} <= set(read_back.read_back)
         for done in (1, 2, 3):
             result = await room.adapter.run_train(settings)
             assert (result.outcome, result.pulses) == ("complete", settings.pulses)
@@ -48,6 +51,23 @@ async def test_trains_are_delivered_as_ordered(open_room, request, pattern, pty)
         assert room.simulator.total_pulses == room.pulses_logged() == 3 * settings.pulses
         assert room.starts() == 3
         assert room.adapter.unasked.empty()
+
+
+@pytest.mark.requirement("ST-08")
+async def test_pairs_of_two_intensities_are_delivered_and_counted(open_room):
+    async with open_room() as room:
+        await room.adapter.connect()
+        read_back = await room.arm(PAIR)
+        expected = {"mode": "dual", "pulses_per_burst": 2, "pulse_interval_ms": 3.0, "second_percent_mso": 60}
+        assert expected.items() <= read_back.read_back.items()
+        result = await room.adapter.run_train(PAIR)
+        assert (result.outcome, result.pulses, result.evidence) == ("complete", 20, "frames-and-counter")
+        assert room.simulator.total_pulses == 20
+        with pytest.raises(NotReady, match="two intensities"):
+            await room.adapter.change_percent_mso(39)
+        assert room.adapter.unasked.empty()
+        room.simulator.settings = replace(room.simulator.settings, amplitude_b=90)
+        assert "second amplitude 90 % instead of 60 %" in (await room.unasked()).detail
 
 
 @pytest.mark.invariant("INV-11")
@@ -66,6 +86,8 @@ def left_over(seed):
     settings = Settings(
         page=chance.choice([Page.MAIN, Page.TIMING, Page.PROTOCOL, Page.MEP]),
         amplitude_a=chance.randrange(101),
+        amplitude_b=chance.randrange(101),
+        coil=chance.choice([60, 60, 72, 0]),
         mode=chance.choice([Mode.STANDARD, Mode.POWER, Mode.TWIN, Mode.DUAL]),
         direction=chance.choice(list(Direction)),
         wave=chance.choice(list(Wave)),
@@ -85,12 +107,24 @@ def left_over(seed):
     return replace(settings, timing=timing, delays=replace(settings.delays, charge_ms=chance.choice([0, 4000])))
 
 
+PAIR = TrainSettings(
+    rate_hz=5.0, stimuli=10, percent_mso=40, pulses_per_burst=2, pulse_interval_s=0.003, second_percent_mso=60
+)
+
+
 @pytest.mark.hazard("HZ-07")
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(12))
 async def test_what_was_left_set_on_the_device_does_not_change_the_dose(open_room, itbs, ten_hz, seed):
-    settings = itbs if seed % 2 else ten_hz
+    settings = (itbs, ten_hz, PAIR)[seed % 3]
     async with open_room(settings=left_over(seed)) as room:
+        if seed % 2:
+            room.simulator.panel_enable(enabled=True)
         await room.adapter.connect()
+        if room.simulator.settings.coil == 0:
+            with pytest.raises(InterlockOpen):
+                await room.arm(settings)
+            assert (room.starts(), room.simulator.total_pulses) == (0, 0)
+            return
         await room.arm(settings)
         result = await room.adapter.run_train(settings)
         assert (result.outcome, result.pulses) == ("complete", settings.pulses)

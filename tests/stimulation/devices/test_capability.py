@@ -3,7 +3,7 @@ import pytest
 from spoel_stimulation.devices.adapter import NotSupported, TrainSettings
 from spoel_stimulation.devices.magpro.capability import capabilities, capability_of, coil_name, coils, warming
 from spoel_stimulation.devices.magpro.staging import to_wire
-from spoel_stimulation.devices.magpro.values import Model, Wave
+from spoel_stimulation.devices.magpro.values import Mode, Model, Wave
 from spoel_stimulation.engine import Pattern
 
 TEN_HZ = TrainSettings(rate_hz=10.0, stimuli=40, percent_mso=55)
@@ -31,6 +31,41 @@ ITBS = TrainSettings(pulses_per_burst=3, pulse_interval_s=0.02, rate_hz=5.0, sti
 )
 def test_what_the_device_can_do_is_accepted(settings):
     capability_of(Model.X100_OPTION).check(settings)
+
+
+PAIRS = TrainSettings(
+    rate_hz=5.0, stimuli=10, percent_mso=40, pulses_per_burst=2, pulse_interval_s=0.003, second_percent_mso=60
+)
+
+
+@pytest.mark.parametrize("model", [Model.X100_OPTION, Model.R30_OPTION])
+def test_pairs_of_two_intensities_need_the_option(model):
+    capability_of(model).check(PAIRS)
+    wire = to_wire(PAIRS, model)
+    assert (wire.wave.mode, wire.amplitude.a, wire.amplitude.b) == (Mode.DUAL, 40, 60)
+    assert wire.set_point()["second_percent_mso"] == 60
+
+
+@pytest.mark.invariant("INV-2")
+@pytest.mark.parametrize(
+    ("model", "change", "word"),
+    [
+        (Model.X100, {}, "no pairs"),
+        (Model.R30_OPTION, {"rate_hz": 6.0}, "rate_hz is 6"),
+        (Model.X100_OPTION, {"rate_hz": 21.0}, "rate_hz is 21"),
+        (Model.X100_OPTION, {"second_percent_mso": 101}, "second_percent_mso is 101"),
+        (Model.X100_OPTION, {"pulse_interval_s": 0.0005}, "nearest is 1.0 ms"),
+        (Model.X100_OPTION, {"pulse_interval_s": 0.3}, "longer than the interval"),
+    ],
+)
+def test_one_step_beyond_its_pairs_is_refused(model, change, word):
+    with pytest.raises(NotSupported, match=word):
+        capability_of(model).check(PAIRS.model_copy(update=change))
+
+
+def test_a_second_intensity_belongs_to_a_pair():
+    with pytest.raises(ValueError, match="pairs only"):
+        TrainSettings(rate_hz=5.0, stimuli=10, percent_mso=40, second_percent_mso=60)
 
 
 @pytest.mark.invariant("INV-2")

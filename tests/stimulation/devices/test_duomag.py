@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 
 import pytest
@@ -22,6 +22,7 @@ from spoel_stimulation.devices.adapter import (
     TrainSettings,
 )
 from spoel_stimulation.devices.duomag import adapter as adapter_module
+from spoel_stimulation.devices.duomag import talk as talk_module
 from spoel_stimulation.devices.duomag.adapter import DuoMagAdapter
 from spoel_stimulation.devices.duomag.capability import assumed, capability
 from spoel_stimulation.devices.duomag.codec import (
@@ -163,7 +164,7 @@ def test_what_the_guard_knows_of_it():
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        ({"percent_mso": 0}, "percent_mso is 0"),
+        ({"percent_mso": -1}, "percent_mso is -1"),
         ({"percent_mso": 101}, "percent_mso is 101"),
         ({"rate_hz": 1.1}, "at most one in 1 s"),
         ({"rate_hz": 10.0}, "choose another stimulator"),
@@ -223,11 +224,11 @@ def open_duomag(tmp_path):
     async def opened(*, kind=DuoMagSimulator, speed=20.0, port=on_tcp, clinical=False, **options):
         clock, log_path = ScaledClock.starting_now(speed), tmp_path / "duomag.jsonl"
         device = kind(clock, log_path=log_path, **options)
-        async with port(device) as address:
-            adapter = DuoMagAdapter(address, clock, clinical=clinical)
-            yield Room(device, adapter, log_path)
-            await adapter.close()
-        device.close()
+        with closing(device):
+            async with port(device) as address:
+                adapter = DuoMagAdapter(address, clock, clinical=clinical)
+                yield Room(device, adapter, log_path)
+                await adapter.close()
 
     return opened
 
@@ -243,7 +244,7 @@ async def duomag(open_duomag):
 def hasty(monkeypatch):
     monkeypatch.setattr(adapter_module, "ANSWER_TIMEOUT_S", 0.3)
     monkeypatch.setattr(adapter_module, "CHARGE_TIMEOUT_S", 0.5)
-    monkeypatch.setattr(adapter_module, "DISARM_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(talk_module, "DISARM_TIMEOUT_S", 0.5)
 
 
 @pytest.mark.requirement("ST-06")
@@ -459,6 +460,7 @@ async def test_a_pulse_that_is_sent_and_not_seen_is_unknown_and_never_sent_again
     assert (result.outcome, result.pulses, duomag.fired()) == ("unknown", None, 1)
     assert (await duomag.unasked("link-lost")).kind == "link-lost"
     assert duomag.device.percent == 0
+    duomag.device.faults.clear(Fault.GO_SILENT)
 
 
 @pytest.mark.hazard("HZ-11")

@@ -79,17 +79,15 @@ async def test_a_train_that_a_fault_ends_is_partial_and_its_pulses_are_counted(
 
 
 @pytest.mark.hazard("HZ-19")
-async def test_pulses_warm_the_coil_until_the_unit_cuts_out(open_room, monkeypatch, ten_hz):
-    async with open_room(speed=600.0) as room:
-        await room.adapter.connect()
-        room.simulator._heat.excess = 20.99
-        room.simulator._heat.since_ns = room.clock.monotonic_ns()
-        hot = ten_hz.model_copy(update={"percent_mso": 100, "rate_hz": 50.0, "stimuli": 500})
-        await room.arm(hot)
-        result = await room.adapter.run_train(hot)
-        assert result.outcome == "partial"
-        assert result.pulses == room.simulator.total_pulses < 500
-        assert (await room.adapter.refresh_status()).coil_temperature_c >= 42
+async def test_pulses_warm_the_coil_until_the_unit_cuts_out(room, ten_hz):
+    hot = ten_hz.model_copy(update={"percent_mso": 100, "rate_hz": 50.0, "stimuli": 500})
+    await room.arm(hot)
+    heat = room.simulator._coil.heat
+    heat.excess, heat.since_ns = 20.99, room.clock.monotonic_ns()
+    result = await room.adapter.run_train(hot)
+    assert (result.outcome, result.pulses) == ("partial", room.simulator.total_pulses)
+    assert 1 <= result.pulses < 500
+    assert "disabled at the device" in (await first_unasked(room, "change")).detail
 
 
 async def test_a_device_that_refuses_is_not_armed_and_a_start_that_it_refuses_is_none(
@@ -121,7 +119,7 @@ async def test_a_pulse_from_the_panel_at_the_first_arming_is_told(open_room, ten
 @pytest.mark.hazard("HZ-10")
 @pytest.mark.parametrize("fault", [Fault.DISABLE_AFTER_TRAIN, Fault.DISABLE_IGNORED])
 async def test_a_disarm_that_does_not_take_effect_is_never_called_confirmed(open_room, hurried, until, ten_hz, fault):
-    async with open_room(speed=2.0) as room:
+    async with open_room(speed=4.0) as room:
         await room.adapter.connect()
         await room.arm(ten_hz)
         room.simulator.faults.set(fault)
@@ -165,8 +163,9 @@ async def test_on_a_bad_line_a_train_is_started_once_and_never_miscounted(
 async def test_whichever_answer_is_lost_nothing_is_started_a_second_time(open_room, hurried, ten_hz, lost, monkeypatch):
     monkeypatch.setattr(conversation, "ENABLE_TIMEOUT_S", 0.3)
     short = ten_hz.model_copy(update={"stimuli": 4})
-    async with open_room(adapter_options={"answer_timeout_s": 0.05, "poll_s": 60.0}) as room:
+    async with open_room(adapter_options={"poll_s": 60.0}) as room:
         await room.adapter.connect()
+        room.adapter._talk.link._answer_timeout_s = 0.1
         room.cable.lose_frame = lost
         try:
             await room.arm(short)
@@ -176,4 +175,4 @@ async def test_whichever_answer_is_lost_nothing_is_started_a_second_time(open_ro
         else:
             assert room.starts() == 1
             assert result.pulses in {None, room.simulator.total_pulses}
-        assert room.cable.lose_frame < 0
+            assert room.cable.lose_frame < 0 or result.outcome != "complete"

@@ -1,12 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from spoel_stimulation.engine import (
-    Pattern,
-    duration_of_slots_s,
-    duration_pulse_to_pulse_s,
-    duration_with_last_pause_s,
-)
+from spoel_stimulation.engine import Pattern
 
 TEN_HZ = Pattern(bursts_per_train=40, burst_interval_s=0.1, trains=75, train_interval_s=30.0)
 ITBS = Pattern(
@@ -18,7 +13,6 @@ ITBS = Pattern(
     train_interval_s=10.0,
 )
 ONE_HZ = Pattern(bursts_per_train=900, burst_interval_s=1.0, trains=1, train_interval_s=900.0)
-DASH = Pattern(bursts_per_train=40, burst_interval_s=0.1, trains=75, train_interval_s=15.0)
 DEEP = Pattern(bursts_per_train=36, burst_interval_s=1 / 18, trains=55, train_interval_s=22.0)
 
 
@@ -36,31 +30,8 @@ def test_a_train_lasts_from_its_first_to_its_last_onset():
 
 def test_the_highest_rate_of_theta_burst_is_that_within_the_burst():
     assert ITBS.highest_rate_hz == 50.0
-    assert ITBS.rate_hz == 5.0
+    assert (ITBS.rate_hz, ITBS.mean_rate_hz) == (5.0, 15.0)
     assert TEN_HZ.highest_rate_hz == 10.0
-
-
-@pytest.mark.parametrize(
-    ("pattern", "pause_s", "with_last_pause_s", "of_slots_s", "pulse_to_pulse_s"),
-    [
-        (TEN_HZ, 26.0, 37 * 60 + 30, 37 * 60 + 4, 36 * 60 + 56.5),
-        (DASH, 11.0, 18 * 60 + 45, 18 * 60 + 34, 18 * 60 + 26.5),
-        (ITBS, 8.0, 200.0, 192.0, 188.8),
-        (ONE_HZ, 0.0, 900.0, 900.0, 899.0),
-    ],
-)
-def test_a_printed_pause_gives_three_durations_by_three_conventions(
-    pattern, pause_s, with_last_pause_s, of_slots_s, pulse_to_pulse_s
-):
-    assert duration_with_last_pause_s(pattern, pause_s) == with_last_pause_s
-    assert duration_of_slots_s(pattern, pause_s) == of_slots_s
-    assert duration_pulse_to_pulse_s(pattern, pause_s) == pulse_to_pulse_s
-
-
-def test_by_its_own_train_interval_the_session_lasts_from_first_to_last_onset():
-    assert duration_with_last_pause_s(ITBS) == 200.0
-    assert duration_of_slots_s(ITBS) == 192.0
-    assert duration_pulse_to_pulse_s(ITBS) == 191.84
 
 
 def test_an_interval_that_is_no_whole_number_is_rounded_to_the_nanosecond_once():

@@ -8,7 +8,7 @@ from spoel_planning.commands import Prescribe
 from spoel_planning.domain.catalogue import Dose, check_variant, cleared_row
 from spoel_planning.domain.devices import check_device, check_pattern
 from spoel_planning.domain.grading import check_hard_limits, grade_dose, margin_finding, worst_grade
-from spoel_planning.domain.pattern import check_possible, pulses_per_session
+from spoel_planning.domain.pattern import check_possible, is_patterned, pulses_per_session
 from spoel_planning.domain.refusals import BandImpossible, ThresholdOfOtherEquipment
 from spoel_planning.domain.rules import BlockRule, ClearedRow, Protocol, Rules
 from spoel_planning.events import (
@@ -35,11 +35,17 @@ class Band(NamedTuple):
 
 
 class Graded(NamedTuple):
-    """How an order stands to the limits; ``cleared``: rows of the clinic's list cover every block that needs one."""
+    """How an order stands to the limits.
+
+    Attributes:
+        cleared: rows of the clinic's list cover every block that is beyond *within*.
+        uncleared_bursts: a block has bursts that no row covers: no table speaks of them, and nobody may override that.
+    """
 
     grade: Grade
     findings: tuple[Finding, ...]
     cleared: bool
+    uncleared_bursts: bool
 
 
 def treatment_order(
@@ -96,7 +102,12 @@ def grade_order(order: TreatmentOrder, protocol: Protocol, rules: Rules) -> Grad
     """Grade every block at the top of its band, since the signature allows that."""
     graded = [_grade_block(block, protocol, rules) for block in blocks_of(order)]
     findings = tuple(finding for each in graded for finding in each.findings)
-    return Graded(worst_grade(findings), findings, all(each.cleared or each.grade == "within" for each in graded))
+    return Graded(
+        worst_grade(findings),
+        findings,
+        cleared=all(each.cleared or each.grade == "within" for each in graded),
+        uncleared_bursts=any(each.uncleared_bursts for each in graded),
+    )
 
 
 def _grade_block(block: OrderedDose, protocol: Protocol, rules: Rules) -> Graded:
@@ -106,7 +117,8 @@ def _grade_block(block: OrderedDose, protocol: Protocol, rules: Rules) -> Graded
     if row is not None:
         findings.append(_cleared_finding(row))
     margin = margin_finding(block.pattern, percent, rules.threshold.margin, rules.limits)
-    return Graded(worst_grade(findings), (*findings, margin), row is not None)
+    bursts = is_patterned(block.pattern)
+    return Graded(worst_grade(findings), (*findings, margin), row is not None, bursts and row is None)
 
 
 def _block_dose(block: BlockRule, threshold: ThresholdEstimated, rules: Rules) -> dict[str, Any]:

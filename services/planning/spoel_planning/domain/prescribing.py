@@ -16,6 +16,7 @@ from spoel_planning.domain.plan import Plan
 from spoel_planning.domain.refusals import (
     LimitsExceeded,
     OutsideProtocol,
+    PatternNotCleared,
     PrescriptionAlreadyOpen,
     PrescriptionAlreadySigned,
     PrescriptionSuperseded,
@@ -84,6 +85,7 @@ def draft_version(plan: Plan, on: Occasion, command: Prescribe, rules: Rules, pr
         DeviceUnknown, BeyondDevice: the device cannot do it.
         AboveHighestPercent, AboveHighestFrequency, PauseTooShort: nobody may prescribe it.
         NotABlinding, ShamNotPossible: not in a blinded trial's course.
+        PatternNotCleared: bursts that no row of the cleared list has.
         LimitsExceeded: beyond *within*, not cleared and not overridden.
     """
     version = plan.open_prescription(prescription_id).current.version + 1
@@ -243,6 +245,11 @@ def _check_age(threshold: ThresholdEstimated, validity: Validity, at: datetime) 
 
 
 def _accept(graded: Graded, override: OverrideLimits | None, by: Actor) -> Override | None:
+    if graded.uncleared_bursts:
+        raise PatternNotCleared(
+            "No published table speaks of bursts: they are given as a row of the clinic's cleared list has them, and "
+            "no override replaces that row. Prescribe within it, or have the clinic clear this pattern."
+        )
     if override is not None:
         return Override(by=by.person_id, big_number=big_number_of(by), reason_code=override.reason_code)
     if graded.grade != "within" and not graded.cleared:

@@ -203,6 +203,14 @@ class ThresholdOfOtherSide(SpoelError):
     title = "The threshold is of the other side"
 
 
+class PatternNotCleared(SpoelError):
+    """Patterned stimulation outside every row of the clinic's cleared list (HZ-13)."""
+
+    slug = "pattern-not-cleared"
+    status = 422
+    title = "This pattern is not on the cleared list"
+
+
 class NotABlinding(SpoelError):
     """The operator, or the patient, would know the condition by how it is delivered (ST-09)."""
 

@@ -128,6 +128,7 @@ class TrainSettings(_Model):
         rate_hz: bursts, or single pulses, a second.
         stimuli: bursts, or single pulses, in the train.
         percent_mso: percent of maximum stimulator output.
+        second_percent_mso: of the second pulse of a pair, where it has an intensity of its own; None: the same.
     """
 
     waveform: Waveform = "biphasic"
@@ -137,9 +138,12 @@ class TrainSettings(_Model):
     rate_hz: float = Field(gt=0)
     stimuli: int = Field(ge=1)
     percent_mso: int = Field(ge=0)
+    second_percent_mso: int | None = Field(default=None, ge=0)
 
     @model_validator(mode="after")
     def _check_burst(self) -> Self:
+        if self.second_percent_mso is not None and self.pulses_per_burst != 2:  # noqa: PLR2004  (a pair)
+            raise ValueError("second_percent_mso is given for pairs only: pulses_per_burst is 2")
         if (self.pulses_per_burst == 1) != (self.pulse_interval_s is None):
             raise ValueError("pulse_interval_s is given exactly where pulses_per_burst is 2 or more")
         return self
@@ -251,7 +255,7 @@ class TrainResult(_Model):
         pulses: delivered; None where unknown.
         counters_before: None on a device without counters, as is ``counters_after``.
         evidence: what the number rests on; None where unknown. ``status`` is the device's word that it began and ended
-            the train, without a counter to compare with.
+            the train, without a counter to compare with; ``operator`` a person's reading of the device's own counter.
         reason: why it is not complete, in words.
         first_onset_utc_ns: clock time at which the first stimulus was heard of.
         ended_utc_ns: clock time at which the end was heard of.
@@ -262,7 +266,7 @@ class TrainResult(_Model):
     pulses: int | None
     counters_before: Counters | None
     counters_after: Counters | None
-    evidence: Literal["frames-and-counter", "counter", "status"] | None
+    evidence: Literal["frames-and-counter", "counter", "status", "operator"] | None
     reason: str = ""
     first_onset_utc_ns: int | None = None
     ended_utc_ns: int | None = None

@@ -34,7 +34,7 @@ class Link:
 
     def __init__(self, address: str, line: Line, framer: Framer, listener: Listener) -> None:
         self.broken: LinkLost | None = None
-        self._transport = Transport(address, line)
+        self._transport = Transport(address, line.baudrate, line.stop_bits)
         self._framer = framer
         self._listener = listener
         self._writing = asyncio.Lock()

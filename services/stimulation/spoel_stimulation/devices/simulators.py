@@ -8,6 +8,12 @@ from spoel_common.clock import Clock
 from spoel_stimulation.devices.duomag.simulator import DuoMagSimulator
 from spoel_stimulation.devices.magpro.simulator import MagProSimulator
 from spoel_stimulation.devices.magpro.values import Model
+from spoel_stimulation.devices.magstim.codec import Version
+from spoel_stimulation.devices.magstim.simulator import MagstimSimulator, Part
+from spoel_stimulation.devices.magstim.simulator_rapid import DEFAULT_VERSION, RapidPart
+from spoel_stimulation.devices.magstim.simulator_single import SinglePart
+from spoel_stimulation.devices.magstim.unlocking import unlock_code
+from spoel_stimulation.devices.manual.simulator import TriggerBoxSimulator
 from spoel_stimulation.devices.simulation.device import SimulatedDevice
 from spoel_stimulation.devices.simulation.faults import Faults
 
@@ -53,14 +59,38 @@ def _magpro(plain: Model, with_option: Model) -> Simulator:
     return Simulator(make, frozenset({"option"}))
 
 
+def _magstim(part: Callable[[Wanted], Part], options: frozenset[str] = frozenset()) -> Simulator:
+    def make(wanted: Wanted) -> SimulatedDevice:
+        return MagstimSimulator(
+            wanted.clock, part(wanted), number=wanted.number, log_path=wanted.log_path, faults=wanted.faults
+        )
+
+    return Simulator(make, options)
+
+
+def _rapid(wanted: Wanted) -> Part:
+    version = DEFAULT_VERSION if wanted.version is None else Version.parse(wanted.version)
+    if wanted.unlock_code is not None and not version.locked:
+        raise ValueError(f"Software {version} knows no unlock code; leave --unlock-code out.")
+    return RapidPart(version, None if wanted.unlock_code is None else unlock_code(wanted.unlock_code))
+
+
 def _duomag(wanted: Wanted) -> SimulatedDevice:
     return DuoMagSimulator(wanted.clock, number=wanted.number, log_path=wanted.log_path, faults=wanted.faults)
+
+
+def _trigger_box(wanted: Wanted) -> SimulatedDevice:
+    return TriggerBoxSimulator(wanted.clock, number=wanted.number, log_path=wanted.log_path, faults=wanted.faults)
 
 
 SIMULATORS: dict[str, Simulator] = {
     "duomag": Simulator(_duomag),
     "magpro-r30": _magpro(Model.R30, Model.R30_OPTION),
     "magpro-x100": _magpro(Model.X100, Model.X100_OPTION),
+    "magstim-rapid2": _magstim(_rapid, frozenset({"version", "unlock_code"})),
+    "magstim-200": _magstim(lambda _wanted: SinglePart(bistim=False)),
+    "magstim-bistim": _magstim(lambda _wanted: SinglePart(bistim=True)),
+    "trigger-box": Simulator(_trigger_box),
 }
 
 

@@ -7,19 +7,18 @@ address behind it, since that, and not the guard's, says what kind of device it 
 import asyncio
 from collections.abc import Awaitable
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 from urllib.parse import urlsplit
 
 import serialx
 
 from spoel_stimulation.devices.adapter import LinkLost
-from spoel_stimulation.devices.guarding import Line
 from spoel_stimulation.devices.local_socket import short_path
 
 CONNECT_TIMEOUT_S = 5.0
 WRITE_TIMEOUT_S = 1.0
 _READ_BYTES = 4_096
-_TWO = 2
+_STOP_BITS = {1: serialx.StopBits.ONE, 2: serialx.StopBits.TWO}
 _FAILURES = (OSError, TimeoutError, serialx.SerialException)
 _LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -107,12 +106,13 @@ class Transport:
 
     Args:
         address: a path (``/dev/ttyS0``, ``/dev/pts/3``), ``socket://host:port``, or as ``through_guard`` makes it.
-        line: how a serial port is set.
+        baudrate: bits a second; 8 data bits, no parity, no flow control.
+        stop_bits: 1 or 2.
     """
 
-    def __init__(self, address: str, line: Line) -> None:
+    def __init__(self, address: str, baudrate: int, stop_bits: Literal[1, 2] = 1) -> None:
         self.address = address
-        self._serial = _way_to(address, line)
+        self._serial = _way_to(address, baudrate, stop_bits)
 
     async def open(self, timeout_s: float = CONNECT_TIMEOUT_S) -> None:
         """Open the address.
@@ -167,14 +167,10 @@ class Transport:
             return
 
 
-def _way_to(address: str, line: Line) -> _Way:
+def _way_to(address: str, baudrate: int, stop_bits: Literal[1, 2]) -> _Way:
     if address.startswith(_GUARD):
         return _GuardWay(Path(address.removeprefix(_GUARD).partition("#")[0]))
     way: _Way = serialx.async_serial_for_url(
-        address,
-        baudrate=line.baudrate,
-        byte_size=8,
-        parity=serialx.Parity.NONE,
-        stopbits=serialx.StopBits.TWO if line.stop_bits == _TWO else serialx.StopBits.ONE,
+        address, baudrate=baudrate, byte_size=8, parity=serialx.Parity.NONE, stopbits=_STOP_BITS[stop_bits]
     )
     return way

@@ -34,6 +34,7 @@ from spoel_stimulation.domain.refusals import (
 )
 from spoel_stimulation.domain.room import RoomState, check_not_latched
 from spoel_stimulation.domain.roster import RosterState
+from spoel_stimulation.engine.limits import ClearedRow, example_cleared_list
 from spoel_stimulation.events import Known, SessionKind
 from spoel_stimulation.orders import MeasurementOrder, ThresholdKey, TreatmentOrder
 
@@ -106,11 +107,16 @@ class DeviceFacts(_Fact):
 
 
 class Limits(_Fact):
-    """Limits of this node; ages in wall seconds."""
+    """Limits of this node; ages in wall seconds.
+
+    Attributes:
+        cleared: the clinic's list of what may be delivered in bursts.
+    """
 
     max_knowledge_age_s: float = 60.0
     max_status_age_s: float = 2.0
     max_autonomous_s: float = 10.0
+    cleared: tuple[ClearedRow, ...] = example_cleared_list()
 
 
 class Facts(_Fact):

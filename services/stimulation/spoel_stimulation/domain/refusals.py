@@ -281,6 +281,22 @@ class BeyondDeviceCapability(RoomRefusal):
     title = "Beyond what the device can do"
 
 
+class BeyondHardLimits(RoomRefusal):
+    """A dose that nobody may override: too strong, too fast, or with too short a pause (HZ-12)."""
+
+    slug = "beyond-hard-limits"
+    status = 422
+    title = "Beyond what anybody may deliver"
+
+
+class NotOnClearedList(RoomRefusal):
+    """Bursts outside every row of the clinic's cleared list (HZ-13)."""
+
+    slug = "not-on-cleared-list"
+    status = 422
+    title = "Not within the clinic's cleared list"
+
+
 class TrainBeyondLimits(RoomRefusal):
     """A train that a device may not run on its own (INV-11)."""
 

@@ -8,6 +8,7 @@ from spoel_stimulation.domain import conditions
 from spoel_stimulation.domain.blinding import check_code, check_equipment
 from spoel_stimulation.domain.conditions import Facts
 from spoel_stimulation.domain.conduct import authorised, check_running, closing, ids_of
+from spoel_stimulation.domain.envelope import check_dose, check_order_dose
 from spoel_stimulation.domain.identity import IdentityStrip, check_identity, check_placed, check_site
 from spoel_stimulation.domain.refusals import (
     EarProtectionMissing,
@@ -90,9 +91,12 @@ def _check_order(facts: Facts, order: TreatmentOrder | MeasurementOrder) -> None
     check_consistent(order)
     check_equipment(_blinding_of(order), facts.device.model, facts.device.coil_model)
     conditions.check_threshold_key(facts, order)
-    for block in order.blocks if isinstance(order, TreatmentOrder) else ():
+    if not isinstance(order, TreatmentOrder):
+        return
+    for block in order.blocks:
         check_percent_mso(block, block.percent_mso)
         device_pattern(block, facts.limits.max_autonomous_s)
+    check_order_dose(order, facts.limits.cleared)
 
 
 def _blinding_of(order: TreatmentOrder | MeasurementOrder) -> Blinding | None:
@@ -208,6 +212,7 @@ def change_parameter(state: SessionState, command: asked.ChangeParameter, by: Ac
 
     Raises:
         BeyondSignedBand: outside the band, or there is nothing to change.
+        BeyondHardLimits, NotOnClearedList: nobody may deliver it.
     """
     state.require(Act.CHANGE_PARAMETER)
     _check_operator(state, by, facts)
@@ -226,8 +231,11 @@ def change_parameter(state: SessionState, command: asked.ChangeParameter, by: Ac
         from_train_index=len(state.trains),
     )
     if command.parameter == "percent_rmt":
-        return [changed.model_copy(update={"to_percent_mso": percent_mso_for(block, command.value)})]
+        percent_mso = percent_mso_for(block, command.value)
+        check_dose(block, percent_mso, state.train_interval_s or block.pattern.train_interval_s, facts.limits.cleared)
+        return [changed.model_copy(update={"to_percent_mso": percent_mso})]
     check_train_interval(block, pattern, command.value)
+    check_dose(block, state.percent_mso, command.value, facts.limits.cleared)
     return [changed.model_copy(update={"from_percent_mso": None, "to_percent_mso": None})]
 
 

@@ -22,7 +22,8 @@ class Pattern(BaseModel):
     """Pulses in bursts, bursts in trains, trains in a session.
 
     Examples: 10 Hz standard ``(1, None, 40, 0.1, 75, 30.0)`` · iTBS 600 ``(3, 0.02, 10, 0.2, 20, 10.0)`` ·
-    1 Hz ``(1, None, 900, 1.0, 1, 900.0)``.
+    1 Hz ``(1, None, 900, 1.0, 1, 900.0)`` · quadripulse ``(4, 0.005, 360, 5.0, 1, 1800.0)``; a pair of pulses is a
+    burst of two.
 
     Attributes:
         pulses_per_burst: 1 where the train is made of single pulses.
@@ -106,6 +107,11 @@ class Pattern(BaseModel):
         return 1.0 / self.burst_interval_s
 
     @property
+    def mean_rate_hz(self) -> float:
+        """Pulses a second within a train: 15 Hz for theta burst."""
+        return self.pulses_per_burst * self.rate_hz
+
+    @property
     def highest_rate_hz(self) -> float:
         """The reciprocal of the shortest interval between two pulses: 50 Hz for theta burst, not 15."""
         return NS_PER_S / (self.pulse_interval_ns or self.burst_interval_ns)
@@ -114,43 +120,3 @@ class Pattern(BaseModel):
     def slot_ns(self) -> int:
         """Nanoseconds of a train counted as n/f: one burst interval for every burst."""
         return self.bursts_per_train * self.burst_interval_ns
-
-
-def duration_with_last_pause_s(pattern: Pattern, pause_s: float | None = None) -> float:
-    """Return the session's duration by convention (a): ``trains * (n/f + pause)``, the last pause counted.
-
-    Conventions (a), (b) and (c) are all in use in public material. 75 trains of 40 pulses at 10 Hz with a pause of
-    11 s are 18:45 by (a), 18:34 by (b) and 18:26.5 by (c); the page of a maker's protocol prints 18:26
-    (brainultimate.com/protocols).
-
-    Args:
-        pattern: the trains; its own train interval is used only where ``pause_s`` is left out.
-        pause_s: the printed inter-train interval; by default the one that gives the pattern's own train interval.
-    """
-    period_ns = pattern.train_interval_ns if pause_s is None else pattern.slot_ns + seconds_to_ns(pause_s)
-    return pattern.trains * period_ns / NS_PER_S
-
-
-def duration_of_slots_s(pattern: Pattern, pause_s: float | None = None) -> float:
-    """Return the session's duration by convention (b): ``trains * n/f + (trains - 1) * pause``.
-
-    Args:
-        pattern: as in ``duration_with_last_pause_s``.
-        pause_s: as there.
-    """
-    period_ns = pattern.train_interval_ns if pause_s is None else pattern.slot_ns + seconds_to_ns(pause_s)
-    return ((pattern.trains - 1) * period_ns + pattern.slot_ns) / NS_PER_S
-
-
-def duration_pulse_to_pulse_s(pattern: Pattern, pause_s: float | None = None) -> float:
-    """Return the session's duration by convention (c): from the onset of the first pulse to the onset of the last.
-
-    The pause runs from the last pulse of a train to the first of the next, as MagVenture's stimulators count it (the
-    comment at ``setTrain`` of the MAGIC toolbox).
-
-    Args:
-        pattern: as in ``duration_with_last_pause_s``.
-        pause_s: as there.
-    """
-    period_ns = pattern.train_interval_ns if pause_s is None else pattern.train_duration_ns + seconds_to_ns(pause_s)
-    return ((pattern.trains - 1) * period_ns + pattern.train_duration_ns) / NS_PER_S

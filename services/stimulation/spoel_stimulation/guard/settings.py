@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from spoel_stimulation.guard.makers import MAKERS
+from spoel_stimulation.guard.makers import MAKERS, UNGUARDED
 
 _ROOM_ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _ADDRESS = re.compile(r"(/dev/\S+|socket://\S+)")
@@ -71,11 +71,14 @@ class GuardSettings(NamedTuple):
 def _rooms(text: str) -> tuple[GuardRoom, ...]:
     try:
         given = json.loads(text)
-        rooms = tuple(GuardRoom(room["room_id"], room.get("device", "magpro"), room["address"]) for room in given)
+        named = [GuardRoom(room["room_id"], room.get("device", "magpro"), room["address"]) for room in given]
+        rooms = tuple(room for room in named if room.device not in UNGUARDED)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise WrongSetting(f"SPOEL_ROOMS is not a JSON list of rooms with room_id and address ({error!r}).") from None
     if not rooms:
-        raise WrongSetting("SPOEL_ROOMS names no room: there is nothing to guard.")
+        raise WrongSetting(
+            "SPOEL_ROOMS names no room with a device that a guard can stop: no room, or only manual ones."
+        )
     for room in rooms:
         _check(room)
     for field in ("room_id", "address"):

@@ -14,26 +14,15 @@ from spoel_stimulation.devices.adapter import (
     NotAllowed,
     NotSupported,
     Stimulator,
-    TrainSettings,
     Unasked,
 )
+from spoel_stimulation.devices.record import Capability
 from spoel_stimulation.domain.conditions import DeviceFacts
 
 FIRST_PAUSE_S = 0.3
 LONGEST_PAUSE_S = 5.0
 
 _log = structlog.get_logger(__name__)
-
-
-class Capability(Protocol):
-    """What a connected device may be asked for."""
-
-    def check(self, settings: TrainSettings) -> None:
-        """Refuse settings beyond it; nothing is sent.
-
-        Raises:
-            NotSupported: says what is beyond.
-        """
 
 
 class RoomDevice(Stimulator, Protocol):

@@ -2,7 +2,7 @@
 
 What words mean here, since the line has little to say:
 
-- *armed* is an intensity above 0, *disarmed* intensity 0, sent until the records say so. The unit's own wheel and
+- *armed* is the staged intensity, *disarmed* intensity 0, sent until the records say so. The unit's own wheel and
   buttons stay as they are: a disarmed unit can be turned up again, which is noticed and answered like any change.
 - a *pulse* is seen when the unit says that it is not charged any more though nobody changed the intensity. It has no
   counter. A pulse that was sent and not seen is *unknown*; one that the unit counts as omitted was not given.
@@ -31,16 +31,12 @@ from spoel_stimulation.devices.adapter import (
 )
 from spoel_stimulation.devices.duomag.capability import Capability, capability
 from spoel_stimulation.devices.duomag.codec import (
-    DISARM,
     FIRE,
     NO_DELAY,
     SIMULATOR_MARK,
-    Believing,
     Status,
-    StatusFrames,
     set_intensity,
 )
-from spoel_stimulation.devices.duomag.guarding import DuoMagGuarded
 from spoel_stimulation.devices.duomag.reading import (
     NOT_TOLD,
     check_interlocks,
@@ -49,16 +45,13 @@ from spoel_stimulation.devices.duomag.reading import (
     point_of,
     settings_of,
 )
-from spoel_stimulation.devices.link import Link
+from spoel_stimulation.devices.duomag.talk import Talk
 from spoel_stimulation.devices.pacing import paced
 from spoel_stimulation.devices.transport import is_loopback
 from spoel_stimulation.devices.use import check_use
 
 ANSWER_TIMEOUT_S = 1.0
 CHARGE_TIMEOUT_S = 3.0
-DISARM_TIMEOUT_S = 2.0
-DISARM_AGAIN_S = 0.2
-TAKES_S = 0.05
 SILENT_S = 1.0
 
 
@@ -76,12 +69,8 @@ class DuoMagAdapter:
         self.unasked: asyncio.Queue[Unasked] = asyncio.Queue()
         self._clock = clock
         self._clinical = clinical
-        self._link: Link | None = None
+        self._talk: Talk | None = None
         self._identity: DeviceIdentity | None = None
-        self._believing = Believing()
-        self._told: Status | None = None
-        self._told_at_s = 0.0
-        self._news = asyncio.Event()
         self._stimulus_s: float | None = None
         self._staged: TrainSettings | None = None
         self._armed = False
@@ -90,7 +79,7 @@ class DuoMagAdapter:
         self._expected: int | None = None
         self._coil: int | None = None
         self._awaiting_pulse = False
-        self._pulses_seen = 0
+        self._own_pulses = 0
         self._noticed: list[Unasked] = []
         self._answering: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -103,16 +92,17 @@ class DuoMagAdapter:
     @property
     def status(self) -> DeviceStatus | None:
         """The last status believed."""
-        told = self._told
-        if told is None:
+        talk = self._talk
+        if talk is None or talk.status is None:
             return None
+        told = talk.status
         return DeviceStatus(
-            enabled=told.percent > 0,
+            enabled=self._armed or told.percent > 0,
             percent_mso=told.percent,
             coil_temperature_c=None,
             coil_model=coil_name(told),
             page="",
-            received_monotonic_s=self._told_at_s,
+            received_monotonic_s=talk.told_at_s,
         )
 
     @property
@@ -135,20 +125,19 @@ class DuoMagAdapter:
             NotAllowed: a device that may not be used with this clock or on this site.
         """
         await self._drop()
-        self._told, self._believing = None, Believing()
-        self._link = Link(self.address, DuoMagGuarded.line, StatusFrames(), self)
-        await self._link.open()
+        talk = self._talk = Talk(self.address, self)
         try:
+            await talk.link.open()
             if not await self.disarm():
                 raise LinkLost(f"The device at {self.address} says nothing, or does not go to 0 %. Check it.")
-            self._identity = self._identify(self._believed())
+            self._identity = self._identify(talk.believed)
             check_use(
                 self._identity, speed=self._clock.speed, loopback=is_loopback(self.address), clinical=self._clinical
             )
         except DeviceError:
             await self._drop()
             raise
-        self._watching = asyncio.create_task(self._watch(), name=f"duomag watch {self.address}")
+        self._watching = asyncio.create_task(self._watch(talk), name=f"duomag watch {self.address}")
         return self._identity
 
     async def close(self) -> None:
@@ -163,10 +152,10 @@ class DuoMagAdapter:
             await asyncio.gather(watching, return_exceptions=True)
         if self._answering is not None:
             await asyncio.gather(self._answering, return_exceptions=True)
-        link, self._link = self._link, None
+        talk, self._talk = self._talk, None
         self._unstage()
-        if link is not None:
-            await link.close()
+        if talk is not None:
+            await talk.close()
 
     def _identify(self, told: Status) -> DeviceIdentity:
         mark, number = told.mark
@@ -178,38 +167,35 @@ class DuoMagAdapter:
             simulated=simulated,
         )
 
-    async def _watch(self) -> None:
-        """Notice once when nothing believable is said any more."""
-        seen_s = self._told_at_s
-        while await self._until(lambda _told: True, SILENT_S, after_s=seen_s):
-            seen_s = self._told_at_s + SILENT_S / 4
+    async def _watch(self, talk: Talk) -> None:
+        """Notice when nothing believable is said any more; a host that was busy itself listens once more first."""
+
+        async def told_again() -> bool:
+            return await talk.until(lambda _told: True, SILENT_S, after_s=talk.told_at_s + SILENT_S / 4)
+
+        while await told_again() or await told_again():
+            pass
         self._notice(Unasked(kind="link-lost", detail=f"nothing that could be believed was said for {SILENT_S} s"))
 
     # --- what the link tells ----------------------------------------------------------------------------------------
 
-    def heard(self, frame: bytes) -> None:
-        """Take a record: keep it if it is believed, see pulses, and notice what nobody asked for."""
-        told = self._believing.take(frame)
-        if told is None:
-            return
-        before, self._told, self._told_at_s = self._told, told, time.monotonic()
-        if before is not None and before.charged and not told.charged and before.percent == told.percent:
+    def told(self, before: Status | None, now: Status) -> None:
+        """Take a status: see pulses, and notice what nobody asked for."""
+        if before is not None and before.charged and not now.charged and before.percent == now.percent:
             self._see_pulse()
         if self._expected is not None:
-            for difference in self._differences(told):
+            for difference in self._differences(now):
                 self._notice(Unasked(kind="change", detail=difference))
-        self._news.set()
 
     def lost(self, error: LinkLost) -> None:
         """Take notice from the link that it is gone."""
-        self._news.set()
         self._notice(Unasked(kind="link-lost", detail=error.detail))
 
     def _see_pulse(self) -> None:
         self._stimulus_s = time.monotonic()
-        self._pulses_seen += 1
         if self._awaiting_pulse:
             self._awaiting_pulse = False
+            self._own_pulses += 1
         else:
             self._notice(Unasked(kind="pulse", detail="a pulse that the host did not send", pulses=1))
 
@@ -243,44 +229,44 @@ class DuoMagAdapter:
 
     async def stage(self, settings: TrainSettings) -> ReadBack:
         """Write delays and intensity, read them back, and go back to intensity 0, which is disarmed (INV-2)."""
-        link = self._connected()
+        talk = self._connected()
         self.capability.check(settings)
         with self._alone():
             voided = self._unstage()
-            if not await self._to_zero():
+            if not await talk.to_zero():
                 raise RefusedByDevice("The device does not go to intensity 0. Look at it.")
-            await link.send(NO_DELAY.recharge() + NO_DELAY.ttl_out())
-            await link.send(set_intensity(settings.percent_mso), lambda: self._voided == voided)
+            await talk.link.send(NO_DELAY.recharge() + NO_DELAY.ttl_out())
+            await talk.link.send(set_intensity(settings.percent_mso), lambda: self._voided == voided)
             point = point_of(settings.percent_mso)
-            taken = await self._until(lambda told: settings_of(told) == point, ANSWER_TIMEOUT_S)
-            read_back = settings_of(self._believed())
-            if not await self._to_zero():
+            taken = await talk.until(lambda told: settings_of(told) == point, ANSWER_TIMEOUT_S)
+            read_back = settings_of(talk.believed)
+            if not await talk.to_zero():
                 raise RefusedByDevice("The device does not go to intensity 0. Look at it.")
             if not taken:
                 raise SettingNotTaken(f"reads back {read_back} instead of {point}. Look at the device.")
             self._refuse_if_voided_since(voided)
-            self._staged, self._expected, self._coil = settings, 0, self._believed().coil_type
+            self._staged, self._expected, self._coil = settings, 0, talk.believed.coil_type
         return ReadBack(set_point=point, read_back=read_back)
 
     async def arm(self) -> None:
         """Set the staged intensity; returns when it reads back and the unit is charged."""
-        link, staged = self._connected(), self._staged
+        talk, staged = self._connected(), self._staged
         if staged is None:
             raise NotReady("Nothing is staged, or it was voided by a disarm or a change at the device. Stage first.")
-        check_interlocks(self._believed())
+        check_interlocks(talk.believed)
         with self._alone():
             self._expected = None
-            await link.send(set_intensity(staged.percent_mso), lambda: self._staged is staged)
-            ready = await self._until(lambda told: told.percent == staged.percent_mso and told.charged)
+            await talk.link.send(set_intensity(staged.percent_mso), lambda: self._staged is staged)
+            ready = await talk.until(lambda told: told.percent == staged.percent_mso and told.charged, ANSWER_TIMEOUT_S)
             if not ready or self._staged is not staged:
                 await self.disarm()
-                check_interlocks(self._believed())
+                check_interlocks(talk.believed)
                 raise RefusedByDevice("The device does not take the intensity, or was changed meanwhile. Look at it.")
             self._expected, self._armed = staged.percent_mso, True
 
     async def change_percent_mso(self, percent_mso: int) -> ReadBack:
         """Set another intensity: at once where armed, else with the next arming."""
-        link, staged, armed = self._connected(), self._staged, self._armed
+        talk, staged, armed = self._connected(), self._staged, self._armed
         self.capability.check_percent_mso(percent_mso)
         if staged is None:
             raise NotReady("Nothing is staged; the intensity is part of what is staged.")
@@ -289,36 +275,37 @@ class DuoMagAdapter:
             return await self.stage(changed)
         with self._alone():
             voided = self._unstage()
-            await link.send(set_intensity(percent_mso), lambda: self._voided == voided)
-            if not await self._until(lambda told: told.percent == percent_mso and told.charged):
+            await talk.link.send(set_intensity(percent_mso), lambda: self._voided == voided)
+            if not await talk.until(lambda told: told.percent == percent_mso and told.charged, ANSWER_TIMEOUT_S):
                 await self.disarm()
                 raise SettingNotTaken(f"the intensity does not read back as {percent_mso} %; disarmed.")
             self._refuse_if_voided_since(voided)
             self._staged, self._expected, self._armed = changed, percent_mso, True
-        return ReadBack(set_point=point_of(percent_mso), read_back=settings_of(self._believed()))
+        return ReadBack(set_point=point_of(percent_mso), read_back=settings_of(talk.believed))
 
     async def run_train(self, settings: TrainSettings) -> TrainResult:
         """Send each pulse when it is due, and see each given before the next. Never sends one again."""
-        link = self._connected()
+        talk = self._connected()
         if not self._armed or self._staged != settings:
             raise NotReady("Not armed with these settings, or disarmed since. Stage and arm.")
-        told = self._believed()
-        if time.monotonic() - self._told_at_s > SILENT_S:
+        voided, seen_before, omitted_before = self._voided, self._own_pulses, talk.believed.omitted
+        if time.monotonic() - talk.told_at_s > SILENT_S:
             raise NotReady("The device's status is too old.")
-        voided, seen_before, omitted_before = self._voided, self._pulses_seen, told.omitted
+        if not await talk.until(lambda told: told.charged, CHARGE_TIMEOUT_S):
+            raise NotReady("The device is not charged.")
         first_ns: int | None = None
         problem, unseen = "", True
         with self._alone():
             try:
                 async for _ in paced(self._clock, settings):
-                    problem = await self._fire(link, lambda: self._voided == voided)
+                    problem = await self._fire(talk, lambda: self._voided == voided)
                     if problem:
                         break
                     first_ns = first_ns or self._clock.utc_ns()
             finally:
                 unseen, self._awaiting_pulse = self._awaiting_pulse, False
-        pulses = self._pulses_seen - seen_before
-        known = not unseen or self._believed().omitted != omitted_before
+        pulses = self._own_pulses - seen_before
+        known = not unseen or _omitted_since(talk, omitted_before)
         if not known:
             await self.disarm()
         outcome = "complete" if pulses >= settings.pulses else "partial" if pulses else "none"
@@ -335,21 +322,20 @@ class DuoMagAdapter:
             }
         )
 
-    async def _fire(self, link: Link, allowed: Callable[[], bool]) -> str:
-        """Send one pulse and wait until it was seen and the unit is charged again; return what went wrong."""
-        omitted, seen = self._believed().omitted, self._pulses_seen
-        if not await self._until(lambda told: told.charged, CHARGE_TIMEOUT_S):
-            return "the device was not charged in time"
+    async def _fire(self, talk: Talk, allowed: Callable[[], bool]) -> str:
+        """Send one pulse, see it given, and wait until the unit is charged again; return what went wrong."""
+        omitted, seen = talk.believed.omitted, self._own_pulses
         try:
-            await link.send(FIRE, lambda: allowed() and self._await_pulse())
+            await talk.link.send(FIRE, lambda: allowed() and self._await_pulse())
         except (NotReady, LinkLost) as error:
             return error.detail
-        await self._until(lambda told: self._pulses_seen > seen or told.omitted != omitted, ANSWER_TIMEOUT_S)
-        if self._pulses_seen > seen:
-            return ""
-        if self._believed().omitted != omitted:
-            return "the device omitted the pulse"
-        return f"no pulse was seen within {ANSWER_TIMEOUT_S} s after it was sent"
+        await talk.until(lambda _told: self._own_pulses > seen or _omitted_since(talk, omitted), ANSWER_TIMEOUT_S)
+        if self._own_pulses == seen:
+            omission = "the device omitted the pulse"
+            unseen = f"no pulse was seen within {ANSWER_TIMEOUT_S} s after it was sent"
+            return omission if _omitted_since(talk, omitted) else unseen
+        charged = await talk.until(lambda told: told.charged, CHARGE_TIMEOUT_S)
+        return "" if charged else "the device was not charged again in time"
 
     def _await_pulse(self) -> bool:
         self._awaiting_pulse = True
@@ -361,19 +347,7 @@ class DuoMagAdapter:
         What was staged is void from the call on, so that nothing under way can arm or fire any more.
         """
         self._unstage()
-        return await self._to_zero()
-
-    async def _to_zero(self) -> bool:
-        """Set intensity 0 and read it back in what was said a while after it was sent."""
-        give_up_at = time.monotonic() + DISARM_TIMEOUT_S
-        while self._link is not None and time.monotonic() < give_up_at:
-            try:
-                await self._link.send(DISARM)
-            except DeviceError:
-                return False
-            if await self._until(lambda told: told.percent == 0, DISARM_AGAIN_S, after_s=time.monotonic() + TAKES_S):
-                return True
-        return False
+        return self._talk is not None and await self._talk.to_zero()
 
     # --- questions --------------------------------------------------------------------------------------------------
 
@@ -384,8 +358,8 @@ class DuoMagAdapter:
 
     async def refresh_status(self) -> DeviceStatus:
         """Wait for a status younger than this call."""
-        self._connected()
-        if not await self._until(lambda _told: True, ANSWER_TIMEOUT_S, after_s=time.monotonic()):
+        talk = self._connected()
+        if not await talk.until(lambda _told: True, ANSWER_TIMEOUT_S, after_s=time.monotonic()):
             raise LinkLost("The device says nothing that can be believed. Check cable and power.")
         status = self.status
         if status is None:
@@ -414,27 +388,12 @@ class DuoMagAdapter:
         finally:
             self._busy = False
 
-    def _connected(self) -> Link:
-        if self._link is None:
+    def _connected(self) -> Talk:
+        if self._talk is None:
             raise NotReady(f"Not connected to {self.address}. Connect first.")
-        return self._link
+        return self._talk
 
-    def _believed(self) -> Status:
-        if self._told is None:
-            raise NotReady("The device has not told its status.")
-        return self._told
 
-    async def _until(
-        self, condition: Callable[[Status], bool], timeout_s: float = ANSWER_TIMEOUT_S, *, after_s: float = 0.0
-    ) -> bool:
-        """Return whether a status heard after wall ``after_s`` fulfils a condition within wall ``timeout_s``."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                while not (self._told is not None and self._told_at_s > after_s and condition(self._told)):
-                    if self._link is None or self._link.broken is not None:
-                        return False
-                    self._news.clear()
-                    await self._news.wait()
-        except TimeoutError:
-            return False
-        return True
+def _omitted_since(talk: Talk, before: int) -> bool:
+    """Tell whether the device counts exactly one more omitted pulse; one that was reset counts anew."""
+    return talk.believed.omitted == before + 1

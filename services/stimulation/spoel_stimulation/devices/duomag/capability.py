@@ -20,14 +20,14 @@ class Capability(BaseModel):
     record: CapabilityRecord
 
     def check_percent_mso(self, percent_mso: int) -> None:
-        """Refuse an intensity that the device does not have; 0 is how it is disarmed.
+        """Refuse an intensity that the device does not have.
 
         Raises:
-            NotSupported: outside 1 to 100.
+            NotSupported: outside 0 to 100.
         """
-        if not 1 <= percent_mso <= self.record.max_percent_mso:
+        if not 0 <= percent_mso <= self.record.max_percent_mso:
             raise NotSupported(
-                f"percent_mso is {percent_mso}; a DuoMAG stimulates at 1 to {self.record.max_percent_mso} %.",
+                f"percent_mso is {percent_mso}; a DuoMAG has 0 to {self.record.max_percent_mso} %.",
                 model=self.record.name,
             )
 

@@ -14,6 +14,7 @@ from spoel_stimulation.devices.duomag.codec import (
     FIRE,
     MAX_PERCENT,
     SIMULATOR_MARK,
+    SYNC,
     CommandFrames,
     Delay,
     Status,
@@ -169,7 +170,7 @@ class DuoMagSimulator:
         status = self.status()
         blocked = status.coil_overheat or status.coil_disconnected or Fault.REFUSE in self.faults
         if not self._charged or blocked or self.percent == 0:
-            self.omitted = (self.omitted + 1) % SIMULATOR_MARK
+            self.omitted = (self.omitted + 1) % SYNC
             self._say_change()
             return
         self.total_pulses += 1

@@ -22,6 +22,7 @@ from spoel_stimulation.devices.adapter import (
     NotReady,
     ReadBack,
     RefusedByDevice,
+    Setting,
     SettingNotTaken,
     TrainResult,
     TrainSettings,
@@ -29,7 +30,7 @@ from spoel_stimulation.devices.adapter import (
 )
 from spoel_stimulation.devices.magpro import commands as ask
 from spoel_stimulation.devices.magpro import reports as say
-from spoel_stimulation.devices.magpro.capability import Capability, capability_of
+from spoel_stimulation.devices.magpro.capability import Capability, capability_of, coil_name
 from spoel_stimulation.devices.magpro.conversation import Conversation, counters_of
 from spoel_stimulation.devices.magpro.identity import check_device, check_interlocks, identify
 from spoel_stimulation.devices.magpro.link import ANSWER_TIMEOUT_S, MagProLink
@@ -203,7 +204,10 @@ class MagProAdapter:
     # --- the life of a train ----------------------------------------------------------------------------------------
 
     async def stage(self, settings: TrainSettings) -> ReadBack:
-        """Disable, show the Timing page, write every setting and read every one back (INV-2)."""
+        """Disable, show the Timing page, write every setting and read every one back (INV-2).
+
+        The coil's type cannot be written: it is recorded as read, and must stay so until the next staging.
+        """
         talk, model = self._connected(), self._known_model()
         self.capability.check(settings)
         wire = to_wire(settings, model)
@@ -218,9 +222,17 @@ class MagProAdapter:
                 raise SettingNotTaken(f"{'; '.join(wrong)}. Look at the device's screen, then try again.", wrong=wrong)
             self._refuse_if_voided_since(voided)
         self._staged = (settings, wire)
-        self._expected = Expected(settings.percent_mso, wire.wave.wave, answers.status.coil, enabled=False)
+        self._expected = Expected(
+            settings.percent_mso,
+            settings.second_percent_mso,
+            wire.wave.mode,
+            wire.wave.wave,
+            answers.status.coil,
+            enabled=False,
+        )
         self._watch.begin(counters_of(answers.counters))
-        return ReadBack(set_point=wire.set_point(), read_back=read_back)
+        coil: dict[str, Setting] = {"coil_model": coil_name(answers.status.coil)}
+        return ReadBack(set_point=wire.set_point() | coil, read_back=read_back | coil)
 
     async def arm(self) -> None:
         """Enable; returns when the status says so and nothing of what was staged has changed.
@@ -259,6 +271,8 @@ class MagProAdapter:
         if self._staged is None or self._expected is None:
             raise NotReady("Nothing is staged; the intensity is part of what is staged.")
         (settings, wire), expected, armed = self._staged, self._expected, self._armed
+        if settings.second_percent_mso is not None:
+            raise NotReady("A pair has two intensities; stage both anew.")
         wire = replace(wire, amplitude=ask.SetAmplitude(percent_mso))
         with self._alone():
             voided = self._unstage()

@@ -30,6 +30,7 @@ class Capability(BaseModel):
         stimuli_per_train: ranges (first, last, step) of pulses, or bursts, that one train may have.
         max_burst_rate_hz: highest rate of bursts.
         min_pulse_interval_ms: shortest interval within a burst.
+        max_pair_rate_hz: highest rate of pairs whose second pulse has an intensity of its own (Dual mode); 0 for none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,6 +40,7 @@ class Capability(BaseModel):
     stimuli_per_train: tuple[tuple[int, int, int], ...]
     max_burst_rate_hz: int
     min_pulse_interval_ms: float
+    max_pair_rate_hz: int
 
     def minimum_wait_s(self, _settings: TrainSettings) -> float:
         """Return 0: the device itself keeps what it needs between trains."""
@@ -79,8 +81,13 @@ class Capability(BaseModel):
                 f"a train of {settings.duration_s:g} s is longer than the {record.max_autonomous_s:g} s for which the "
                 "device may run on its own; split it"
             )
-        problems += self._burst_problems(settings) if burst else []
-        max_rate_hz = self.max_burst_rate_hz if burst else int(record.max_rate_hz(settings.percent_mso))
+        max_rate_hz = int(record.max_rate_hz(settings.percent_mso))
+        if settings.second_percent_mso is not None:
+            problems += self._pair_problems(settings, settings.second_percent_mso)
+            max_rate_hz = self.max_pair_rate_hz
+        elif burst:
+            problems += self._burst_problems(settings)
+            max_rate_hz = self.max_burst_rate_hz
         if not _whole(settings.rate_hz * 10, rates_tenth_hz(max_rate_hz)):
             problems.append(
                 f"rate_hz is {settings.rate_hz:g}; 0.1 to 1 in tenths, then whole numbers to {max_rate_hz} can be set"
@@ -99,10 +106,24 @@ class Capability(BaseModel):
             problems.append(
                 f"pulse_interval_s is {interval_s:g}; at least {self.min_pulse_interval_ms:g} ms are needed"
             )
+        return problems + self._interval_problems(settings, Mode.STANDARD)
+
+    def _pair_problems(self, settings: TrainSettings, second_percent_mso: int) -> list[str]:
+        if not self.max_pair_rate_hz:
+            return ["second_percent_mso is given; this unit gives no pairs with an intensity of their own"]
+        problems = self._interval_problems(settings, Mode.DUAL)
+        if not 0 <= second_percent_mso <= self.record.max_percent_mso:
+            problems.append(
+                f"second_percent_mso is {second_percent_mso}; 0 to {self.record.max_percent_mso} can be set"
+            )
+        return problems
+
+    def _interval_problems(self, settings: TrainSettings, mode: Mode) -> list[str]:
+        interval_s, problems = settings.pulse_interval_s or 0.0, []
         if (settings.pulses_per_burst - 1) * interval_s >= 1 / settings.rate_hz:
             problems.append("a burst is longer than the interval between bursts")
         try:
-            interval_index(Mode.STANDARD, tenth_ms(interval_s))
+            interval_index(mode, tenth_ms(interval_s))
         except ValueError as error:
             problems.append(str(error))
         return problems

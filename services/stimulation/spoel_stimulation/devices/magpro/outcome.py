@@ -31,14 +31,16 @@ def train_result(
     """Return the outcome of one start command.
 
     Known is what the device's pulse counter says, where the frames heard do not contradict it: a frame may get lost on
-    the line, so fewer are no contradiction, but more are. Where begin or end was not heard, the device must first have
-    been read back as stopped. Everything else is *unknown*. Should a device go on although it says that it has stopped,
-    its later pulses are found by the counter, as nobody's.
+    the line, so fewer are no contradiction, but more are. A pair sends one frame or two: each stands for one pulse at
+    least. Where begin or end was not heard, the device must first have been read back as stopped. Everything else is
+    *unknown*. Should a device go on although it says that it has stopped, its later pulses are found by the counter, as
+    nobody's.
     """
     if after is None:
         return _unknown(before, None, heard, ending.problem or "the counters could not be read afterwards")
     pulses = pulses_between(before, after)
-    by_frames = heard.stimuli * settings.pulses_per_burst
+    pair = settings.second_percent_mso is not None
+    by_frames = heard.stimuli * (1 if pair else settings.pulses_per_burst)
     if by_frames > pulses:
         return _unknown(
             before, after, heard, f"{by_frames} pulses were heard of, but the device counted {pulses}. {ending.problem}"
@@ -52,7 +54,7 @@ def train_result(
         pulses=pulses,
         counters_before=before,
         counters_after=after,
-        evidence="frames-and-counter" if by_frames == pulses else "counter",
+        evidence="frames-and-counter" if by_frames <= pulses <= by_frames * (1 + pair) else "counter",
         reason="; ".join(reason for reason in reasons if reason),
         first_onset_utc_ns=heard.first_onset_utc_ns,
         ended_utc_ns=heard.ended_utc_ns,

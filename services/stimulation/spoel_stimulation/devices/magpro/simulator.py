@@ -18,18 +18,15 @@ from typing import Any
 from spoel_common.clock import Clock
 from spoel_stimulation.devices.magpro import commands as ask
 from spoel_stimulation.devices.magpro import reports as say
-from spoel_stimulation.devices.magpro.capability import warming
 from spoel_stimulation.devices.magpro.codec import FrameParser, encode_frame
-from spoel_stimulation.devices.magpro.simulator_state import OTHER_COIL, PAGES_OF_HOST, Settings, Train
+from spoel_stimulation.devices.magpro.simulator_coil import SimulatedCoil
+from spoel_stimulation.devices.magpro.simulator_state import MAX_PERCENT, PAGES_OF_HOST, Settings, Train
 from spoel_stimulation.devices.magpro.values import SIMULATOR_SERIALS_FROM, Mode, Model, Page, Wave, serial_text
 from spoel_stimulation.devices.simulation.faults import Fault, Faults
-from spoel_stimulation.devices.simulation.heat import Heat
 from spoel_stimulation.devices.simulation.log import SimulatorLog, last_total
 
 NUMBERS = 0x1000000 - SIMULATOR_SERIALS_FROM
-MAX_PERCENT = 100
 DIDT_AT_FULL_OUTPUT = 160
-TOO_HOT_BY_C = 2
 PANEL_STEP_PERCENT = 7
 NS_PER_MS = 1_000_000
 
@@ -70,8 +67,7 @@ class MagProSimulator:
         self.speak: Callable[[bytes], None] = lambda _frame: None
         self.faults = faults or Faults()
         self.faults.changed = self._fault_changed
-        self._heat = Heat(warming().ambient_c, warming().celsius_per_pulse_at_full_output, warming().time_constant_s)
-        self._told_temperature_c = int(warming().ambient_c)
+        self._coil = SimulatedCoil(clock, self.faults)
         self._last_onset_utc_ns: int | None = None
         self._disabling = False
         self._outgoing: list[bytes] = []
@@ -216,8 +212,8 @@ class MagProSimulator:
             say.ShortStatus(
                 self._status(),
                 self._serial,
-                self._temperature_c(),
-                self._coil(),
+                self._coil.temperature_c(),
+                self._coil.kind(self.settings.coil),
                 settings.amplitude_a,
                 settings.amplitude_b,
             )
@@ -230,8 +226,8 @@ class MagProSimulator:
             say.LongStatus(
                 self._status(),
                 self._serial,
-                self._temperature_c(),
-                self._coil(),
+                self._coil.temperature_c(),
+                self._coil.kind(self.settings.coil),
                 a,
                 b,
                 original_a=a,
@@ -266,7 +262,8 @@ class MagProSimulator:
             self.faults.armed()
 
     def _may_be_enabled(self) -> bool:
-        return Fault.REFUSE not in self.faults and bool(self._coil()) and self._temperature_c() < warming().cut_out_c
+        fit = self._coil.kind(self.settings.coil) != 0 and not self._coil.too_hot
+        return fit and Fault.REFUSE not in self.faults
 
     def _fire_pulse(self, _command: ask.FirePulse) -> None:
         now_ns = self._clock.utc_ns()
@@ -338,18 +335,8 @@ class MagProSimulator:
     def _amplitude(self) -> say.Amplitude:
         return say.Amplitude(self.settings.amplitude_a, self.settings.amplitude_b, self._status())
 
-    def _coil(self) -> int:
-        if Fault.COIL_UNPLUGGED in self.faults:
-            return 0
-        return OTHER_COIL if Fault.OTHER_COIL in self.faults else self.settings.coil
-
-    def _temperature_c(self) -> int:
-        if Fault.OVERHEAT in self.faults:
-            return warming().cut_out_c + TOO_HOT_BY_C
-        return int(self._heat.at(self._clock.monotonic_ns()))
-
     def _coil_state(self) -> say.CoilState:
-        return say.CoilState(self._temperature_c(), self._coil(), self._status())
+        return say.CoilState(self._coil.temperature_c(), self._coil.kind(self.settings.coil), self._status())
 
     def _charging(self, onset_utc_ns: int) -> bool:
         """Tell whether the delay of charging (0A) after the last stimulus is not over."""
@@ -400,12 +387,10 @@ class MagProSimulator:
 
     def _warm_up(self, pulses: int) -> None:
         """Take the heat of pulses, tell of each degree more, and cut out when it is too much."""
-        self._heat.pulses(pulses, self.settings.amplitude_a, self._clock.monotonic_ns())
-        temperature_c = self._temperature_c()
-        if temperature_c >= warming().cut_out_c:
+        warmer = self._coil.warm_up(pulses, self.settings.amplitude_a)
+        if self._coil.too_hot:
             self._disable_itself(self._coil_state())
-        elif temperature_c > self._told_temperature_c:
-            self._told_temperature_c = temperature_c
+        elif warmer:
             self._say(self._coil_state())
 
     def _give_due(self) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from spoel_stimulation.devices.magpro import commands as ask
 from spoel_stimulation.devices.magpro import reports as say
 from spoel_stimulation.devices.magpro.values import (
+    PAIR_MODES,
     Direction,
     Mode,
     Model,
@@ -16,7 +17,7 @@ from spoel_stimulation.devices.magpro.values import (
 )
 
 COIL = 60
-OTHER_COIL = 72
+MAX_PERCENT = 100
 NS_PER_TENTH_S = 100_000_000
 NS_PER_TEN_S = 10_000_000_000
 PAGES_OF_HOST = frozenset({Page.MAIN, Page.TIMING, Page.TRIGGER, Page.CONFIGURATION, Page.PROTOCOL})
@@ -83,17 +84,22 @@ class Settings:
 
     def with_timing(self, command: ask.SetTiming, model: Model) -> "Settings":
         """Take a write of 0B: numbers go to the nearest allowed."""
-        max_rate_hz = 30 if model in _SLOW_MODELS else 20 if self.wave is Wave.BIPHASIC_BURST else 100
         timing = replace(
             self.timing,
             control=command.control & 3,
-            rate_tenth_hz=_nearest(command.rate_tenth_hz, rates_tenth_hz(max_rate_hz)),
+            rate_tenth_hz=_nearest(command.rate_tenth_hz, rates_tenth_hz(self._max_rate_hz(model))),
             pulses=_nearest(command.pulses, _STIMULI),
             trains=min(max(command.trains, 1), _MAX_TRAINS),
             pause_tenth_s=min(max(command.pause_tenth_s, 1), _MAX_PAUSE_TENTH_S),
             warning=command.warning,
         )
         return replace(self, timing=timing)
+
+    def _max_rate_hz(self, model: Model) -> int:
+        slow = model in _SLOW_MODELS
+        if self.mode in PAIR_MODES:
+            return 5 if slow else 20
+        return 30 if slow else 20 if self.wave is Wave.BIPHASIC_BURST else 100
 
     def wave_report(self, model: Model) -> say.WaveReport:
         """Return the answer to a read of 09; an R30 names itself wrongly there."""
@@ -105,7 +111,7 @@ class Settings:
             self.wave,
             self.burst_pulses,
             table.index(_nearest(self.interval_tenth_ms, table)),
-            ratio_index(self.ratio_hundredths),
+            MAX_PERCENT - self.amplitude_b if self.mode is Mode.DUAL else ratio_index(self.ratio_hundredths),
         )
 
 

@@ -6,7 +6,15 @@ from spoel_stimulation.devices.adapter import CurrentDirection, Setting, TrainSe
 from spoel_stimulation.devices.magpro.capability import tenth_ms
 from spoel_stimulation.devices.magpro.commands import SetAmplitude, SetDelays, SetTiming, SetWave
 from spoel_stimulation.devices.magpro.reports import CountersReport, Delays, ShortStatus, Timing, WaveReport
-from spoel_stimulation.devices.magpro.values import Direction, Mode, Model, Wave, interval_of_index, page_name
+from spoel_stimulation.devices.magpro.values import (
+    PAIR_MODES,
+    Direction,
+    Mode,
+    Model,
+    Wave,
+    interval_of_index,
+    page_name,
+)
 
 _PAUSE_TENTH_S = 10
 _IDLE_BURST_PULSES = 2
@@ -33,13 +41,13 @@ class WireSettings:
 
     def set_point(self) -> dict[str, Setting]:
         """Return every setting by name, as it must read back."""
-        burst = self.wave.wave is Wave.BIPHASIC_BURST
+        burst, pair = self.wave.wave is Wave.BIPHASIC_BURST, self.wave.mode in PAIR_MODES
         point: dict[str, Setting] = {
             "page": "timing",
             "mode": self.wave.mode.name.lower(),
             "waveform": self.wave.wave.name.lower().replace("_", "-"),
             "current_direction": self.wave.direction.name.lower(),
-            "pulses_per_burst": self.wave.burst_pulses if burst else 1,
+            "pulses_per_burst": 2 if pair else self.wave.burst_pulses if burst else 1,
             "timing_control": self.timing.control,
             "rate_hz": self.timing.rate_tenth_hz / 10,
             "stimuli": self.timing.pulses,
@@ -52,8 +60,10 @@ class WireSettings:
             "charge_delay_ms": self.delays.charge_ms,
             "percent_mso": self.amplitude.a,
         }
-        if burst:
+        if burst or pair:
             point["pulse_interval_ms"] = self.wave.interval_tenth_ms / 10
+        if self.amplitude.b is not None:
+            point["second_percent_mso"] = self.amplitude.b
         return point
 
 
@@ -63,15 +73,17 @@ def to_wire(settings: TrainSettings, model: Model) -> WireSettings:
     Fields that a train of single pulses does not use (burst, pause between trains, delays) get fixed values, so that
     nothing is left over from before.
     """
-    burst = settings.pulses_per_burst > 1
+    pair = settings.second_percent_mso is not None
+    burst = settings.pulses_per_burst > 1 and not pair
+    interval_s = settings.pulse_interval_s
     return WireSettings(
         wave=SetWave(
             model=model,
-            mode=Mode.STANDARD,
+            mode=Mode.DUAL if pair else Mode.STANDARD,
             direction=_DIRECTIONS[settings.current_direction],
             wave=Wave.BIPHASIC_BURST if burst else _WAVES[settings.waveform],
             burst_pulses=settings.pulses_per_burst if burst else _IDLE_BURST_PULSES,
-            interval_tenth_ms=tenth_ms(settings.pulse_interval_s or 0.0) if burst else _IDLE_INTERVAL_TENTH_MS,
+            interval_tenth_ms=_IDLE_INTERVAL_TENTH_MS if interval_s is None else tenth_ms(interval_s),
             ratio_hundredths=_EQUAL_RATIO,
         ),
         timing=SetTiming(
@@ -83,7 +95,7 @@ def to_wire(settings: TrainSettings, model: Model) -> WireSettings:
             warning=False,
         ),
         delays=SetDelays(trigger_in=0, trigger_out=0, charge_ms=0),
-        amplitude=SetAmplitude(settings.percent_mso),
+        amplitude=SetAmplitude(settings.percent_mso, settings.second_percent_mso),
     )
 
 
@@ -99,13 +111,13 @@ class Answers:
 
     def read_back(self) -> dict[str, Setting]:
         """Return every setting under the names of ``WireSettings.set_point``."""
-        burst = self.wave.wave is Wave.BIPHASIC_BURST
+        burst, pair = self.wave.wave is Wave.BIPHASIC_BURST, self.wave.mode in PAIR_MODES
         values: dict[str, Setting] = {
             "page": page_name(self.counters.page),
             "mode": self.wave.mode.name.lower(),
             "waveform": self.wave.wave.name.lower().replace("_", "-"),
             "current_direction": self.wave.direction.name.lower(),
-            "pulses_per_burst": self.wave.burst_pulses if burst else 1,
+            "pulses_per_burst": 2 if pair else self.wave.burst_pulses if burst else 1,
             "timing_control": self.timing.control,
             "rate_hz": self.timing.rate_tenth_hz / 10,
             "stimuli": self.timing.pulses,
@@ -118,8 +130,10 @@ class Answers:
             "charge_delay_ms": self.delays.charge_ms,
             "percent_mso": self.status.amplitude_a,
         }
-        if burst:
+        if burst or pair:
             values["pulse_interval_ms"] = self._interval_ms()
+        if self.wave.mode is Mode.DUAL:
+            values["second_percent_mso"] = self.status.amplitude_b
         return values
 
     def _interval_ms(self) -> float | str:

@@ -26,6 +26,10 @@ class Mode(IntEnum):
     DUAL = 3
 
 
+PAIR_MODES = frozenset({Mode.TWIN, Mode.DUAL})
+"""Modes in which one stimulus is a pair of pulses; in Dual the second has an amplitude of its own."""
+
+
 class Wave(IntEnum):
     """Bits 2 and 3 of the status byte."""
 
@@ -110,7 +114,7 @@ PAIR_INTERVALS_TENTH_MS = tuple(
 
 def interval_table(mode: Mode) -> tuple[int, ...]:
     """Return the read-back table of inter-pulse intervals that holds in ``mode``."""
-    return PAIR_INTERVALS_TENTH_MS if mode in {Mode.TWIN, Mode.DUAL} else BURST_INTERVALS_TENTH_MS
+    return PAIR_INTERVALS_TENTH_MS if mode in PAIR_MODES else BURST_INTERVALS_TENTH_MS
 
 
 def interval_index(mode: Mode, tenth_ms: int) -> int:

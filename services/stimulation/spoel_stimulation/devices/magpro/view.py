@@ -25,10 +25,13 @@ class Expected:
     """How the device must stand while staged or armed; anything else was done by somebody at the device.
 
     Attributes:
+        second_percent_mso: of a pair's second pulse; None where there are no pairs.
         enabled: None while it is being enabled.
     """
 
     percent_mso: int
+    second_percent_mso: int | None
+    mode: Mode
     wave: Wave
     coil: int
     enabled: bool | None
@@ -40,6 +43,9 @@ class Expected:
             found.append(f"amplitude {report.a} % instead of {self.percent_mso} %")
         if isinstance(report, ShortStatus) and report.amplitude_a != self.percent_mso:
             found.append(f"amplitude {report.amplitude_a} % instead of {self.percent_mso} %")
+        second = _second_percent(report)
+        if None not in {self.second_percent_mso, second} and second != self.second_percent_mso:
+            found.append(f"second amplitude {second} % instead of {self.second_percent_mso} %")
         if isinstance(report, PageState) and report.page != Page.TIMING:
             found.append(f"page {page_name(report.page)} instead of timing")
         if isinstance(report, ShortStatus | CoilState) and report.coil != self.coil:
@@ -49,13 +55,19 @@ class Expected:
 
     def _of_status(self, status: StatusByte) -> list[str]:
         found = []
-        if status.mode is not Mode.STANDARD:
-            found.append(f"mode {status.mode.name.lower()} instead of standard")
+        if status.mode is not self.mode:
+            found.append(f"mode {status.mode.name.lower()} instead of {self.mode.name.lower()}")
         if status.wave is not self.wave:
             found.append(f"waveform {status.wave.name.lower()} instead of {self.wave.name.lower()}")
         if self.enabled is not None and status.enabled != self.enabled:
             found.append("enabled at the device" if status.enabled else "disabled at the device")
         return found
+
+
+def _second_percent(report: Report) -> int | None:
+    if isinstance(report, Amplitude):
+        return report.b
+    return report.amplitude_b if isinstance(report, ShortStatus) else None
 
 
 @dataclass

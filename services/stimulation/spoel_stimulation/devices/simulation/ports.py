@@ -185,7 +185,6 @@ async def on_pty(device: SimulatedDevice, answer_delay_s: float = ANSWER_DELAY_S
     tty.setraw(slave)
     os.set_blocking(master, False)
     line = _Line(device.faults)
-    ear = _Ear(device, line, answer_delay_s)
 
     def speak(frame: bytes) -> None:
         try:
@@ -194,6 +193,7 @@ async def on_pty(device: SimulatedDevice, answer_delay_s: float = ANSWER_DELAY_S
             return
 
     device.speak = speak
+    ear = _Ear(device, line, answer_delay_s)
     loop = asyncio.get_running_loop()
     loop.add_reader(master, lambda: ear.hear(os.read(master, _READ_BYTES)))
     try:

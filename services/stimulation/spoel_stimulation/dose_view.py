@@ -1,0 +1,203 @@
+"""What GET answers about a session's dose: how it stands to the published limits, and how warm the coil will be."""
+
+from math import isfinite
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from spoel_stimulation.devices.record import CapabilityRecord
+from spoel_stimulation.domain.conditions import Limits
+from spoel_stimulation.domain.envelope import coil_forecast, rest_of_session, verdict_of
+from spoel_stimulation.domain.refusals import TransitionNotAllowed
+from spoel_stimulation.domain.state import SessionState
+from spoel_stimulation.engine.envelope import GRADES, Finding, Grade
+from spoel_stimulation.engine.heat import Forecast, heat_data
+from spoel_stimulation.engine.load import PowerSupply
+from spoel_stimulation.orders import Block, TreatmentOrder
+
+_MINUTE_S = 60.0
+
+
+class _View(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class FindingView(_View):
+    """How the dose stands to one limit; an advisory one is shown and does not count.
+
+    Attributes:
+        explanation: by language, ``nl`` and ``en``.
+        verified: somebody compared the limit with its source.
+    """
+
+    limit: str
+    grade: Grade
+    explanation: dict[str, str]
+    source: str
+    verified: bool
+    advisory: bool
+
+
+class CoilForecastView(_View):
+    """How warm the coil gets through what is left of the session, by a model that was not measured.
+
+    Attributes:
+        too_warm_at_s: seconds from the next pulse; null where it stays below ``limit_c``.
+        warning: by language; null where there is nothing to warn of.
+    """
+
+    highest_c: float
+    limit_c: float
+    too_warm_at_s: float | None
+    warning: dict[Literal["nl", "en"], str] | None
+    source: str
+    verified: bool
+
+
+class SupplyView(_View):
+    """What the block that is given asks of the connected model's power supply.
+
+    Attributes:
+        minimum_wait_s: from a train's last slot to the next train.
+        longest_on_time_s: of each minute at this rate and intensity; null where it can go on all the time.
+        highest_continuous_rate_hz: at this intensity; null at no output.
+    """
+
+    pulse_energy_j: float
+    train_energy_j: float
+    minimum_wait_s: float
+    longest_on_time_s: float | None
+    highest_continuous_rate_hz: float | None
+    source: str
+    verified: bool
+
+
+class BlockView(_View):
+    """The dose at one site: of the block that is given at the intensity and the pause in force, else as signed.
+
+    Attributes:
+        percent_mso: null in a blinded session.
+        grade: that of the worst finding.
+        cleared_by: the row of the clinic's list that bursts keep to.
+    """
+
+    site: str
+    pulses: int
+    percent_mso: int | None
+    percent_rmt: float
+    grade: Grade
+    findings: list[FindingView]
+    cleared_by: str | None
+
+
+class DoseView(_View):
+    """The dose of a treatment.
+
+    Attributes:
+        grade: that of the worst block.
+        supply: null where the connected model's energy and power are not known, and in a blinded session.
+        coil: null where nothing is known of the stimulator's circuit or of the coil, where nothing is left, and in a
+            blinded session.
+    """
+
+    session_id: str
+    grade: Grade
+    blocks: list[BlockView]
+    supply: SupplyView | None
+    coil: CoilForecastView | None
+
+
+def dose_view(
+    state: SessionState, limits: Limits, record: CapabilityRecord | None, coil_temperature_c: float | None
+) -> DoseView:
+    """Return the dose of a session.
+
+    Args:
+        state: of a treatment.
+        limits: of this node, the clinic's cleared list among them.
+        record: of the connected model; None where none is connected.
+        coil_temperature_c: now; None where the device does not tell.
+
+    Raises:
+        TransitionNotAllowed: a measurement: each stimulus names its own intensity.
+    """
+    order = state.order
+    if not isinstance(order, TreatmentOrder):
+        raise TransitionNotAllowed("A measurement has no dose of its own: each stimulus names its intensity.")
+    blocks = [_block_view(state, index, block, limits) for index, block in enumerate(order.blocks)]
+    return DoseView(
+        session_id=state.session.session_id,
+        grade=max((block.grade for block in blocks), key=GRADES.index),
+        blocks=blocks,
+        supply=None if state.blinded or record is None else _supply_view(state, limits, record),
+        coil=None if state.blinded else _coil_view(_forecast(state, limits, record, coil_temperature_c)),
+    )
+
+
+def _forecast(
+    state: SessionState, limits: Limits, record: CapabilityRecord | None, coil_temperature_c: float | None
+) -> Forecast | None:
+    joules = None if record is None else record.joules_at_full_output
+    return coil_forecast(state, limits, coil_temperature_c, joules)
+
+
+def _supply_view(state: SessionState, limits: Limits, record: CapabilityRecord) -> SupplyView | None:
+    joules, power_w, rest = record.joules_at_full_output, record.mean_power_w, rest_of_session(state, limits)
+    if joules is None or power_w is None or rest is None:
+        return None
+    supply, percent_mso, pattern = PowerSupply(joules, power_w), state.percent_mso, rest.parts[0].pattern
+    on_time_s = supply.longest_on_time_s(pattern.mean_rate_hz, percent_mso)
+    highest_hz = supply.highest_continuous_rate_hz(percent_mso)
+    return SupplyView(
+        pulse_energy_j=supply.pulse_energy_j(percent_mso),
+        train_energy_j=supply.train_energy_j(pattern.pulses_per_train, percent_mso),
+        minimum_wait_s=supply.minimum_wait_s(pattern.pulses_per_train, pattern.mean_rate_hz, percent_mso),
+        longest_on_time_s=on_time_s if on_time_s < _MINUTE_S else None,
+        highest_continuous_rate_hz=highest_hz if isfinite(highest_hz) else None,
+        source=record.source,
+        verified=record.verified,
+    )
+
+
+def _block_view(state: SessionState, index: int, block: Block, limits: Limits) -> BlockView:
+    given = index == state.block_index
+    percent_mso = state.percent_mso if given else block.percent_mso
+    interval_s = (state.train_interval_s if given else None) or block.pattern.train_interval_s
+    verdict = verdict_of(block, percent_mso, interval_s, limits.cleared)
+    row = verdict.cleared_by
+    return BlockView(
+        site=block.site,
+        pulses=block.pattern.pulses,
+        percent_mso=None if state.blinded else percent_mso,
+        percent_rmt=round(100 * percent_mso / block.threshold_percent_mso, 2),
+        grade=verdict.grade,
+        findings=[_finding_view(finding) for finding in verdict.findings],
+        cleared_by=None if row is None else f"{row.protocol_id} v{row.protocol_version}",
+    )
+
+
+def _finding_view(finding: Finding) -> FindingView:
+    return FindingView.model_validate(finding._asdict())
+
+
+def _coil_view(forecast: Forecast | None) -> CoilForecastView | None:
+    if forecast is None:
+        return None
+    source = heat_data().limits.source
+    warning: dict[Literal["nl", "en"], str] | None = None
+    if forecast.too_warm_at_s is not None:
+        minutes = forecast.too_warm_at_s / 60
+        warning = {
+            "nl": f"De spoel wordt naar verwachting na {minutes:.0f} minuten warmer dan {forecast.limit_c:g} °C. "
+            "Koel hem eerst, of neem een gekoelde spoel.",
+            "en": f"The coil is expected to be above {forecast.limit_c:g} °C after {minutes:.0f} minutes. "
+            "Cool it first, or take a cooled coil.",
+        }
+    return CoilForecastView(
+        highest_c=round(forecast.highest_c, 1),
+        limit_c=forecast.limit_c,
+        too_warm_at_s=forecast.too_warm_at_s,
+        warning=warning,
+        source=source,
+        verified=False,
+    )
