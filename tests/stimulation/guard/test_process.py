@@ -279,6 +279,7 @@ def test_told_to_end_it_disarms_first(guard, room, simulator):
         ("SPOEL_ROOMS", '[{"room_id": "room-1", "address": "elsewhere"}]', "elsewhere"),
         ("SPOEL_ROOMS", '[{"room_id": "room-1", "address": "/dev/ttyS0", "device": "toaster"}]', "toaster"),
         ("SPOEL_ROOMS", '[{"room_id":"a","address":"/dev/x"},{"room_id":"b","address":"/dev/x"}]', "same address"),
+        ("SPOEL_ROOMS", '[{"room_id": "room-1", "address": "/dev/ttyS0", "device": "manual"}]', "manual"),
         ("SPOEL_GUARD_PORT", "http", "http"),
         ("SPOEL_GUARD_DIR", "", "SPOEL_GUARD_DIR"),
         ("SPOEL_CLOCK", "{}", "SPOEL_CLOCK"),
