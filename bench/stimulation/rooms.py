@@ -28,6 +28,8 @@ INTERVAL_S = 15.0
 LATE_S = 1.0
 GAP_S = 1.0
 START_AT_ONCE = 8
+PRESENCE_S = 900.0
+"""Nobody confirms presence while it is measured."""
 
 
 def run() -> list[Result]:
@@ -41,7 +43,7 @@ async def measure(rooms: int, seconds: float) -> list[Result]:
         async with other_process(rooms) as (addresses, ended):
             clock = ScaledClock.starting_now(1.0)
             named = {f"room-{number}": address for number, address in enumerate(addresses, 1)}
-            clinic = clinics.Clinic(Path(folder), clock, named)
+            clinic = clinics.Clinic(Path(folder), clock, named, max_presence_age_s=PRESENCE_S)
             async with clinic.opened():
                 sessions = await _started(clinic, list(named))
                 await asyncio.sleep(seconds)
@@ -107,6 +109,7 @@ async def _started(clinic: clinics.Clinic, rooms: list[str]) -> list[str]:
     """Lead a session to its start in each room, a few at a time; all of them start within one interval."""
     order = treatment_order(PATTERN_10HZ.model_copy(update={"train_interval_s": INTERVAL_S}))
     await clinic.tell_people()
+    await clinic.check_rooms()
     sessions = []
     for room_id in rooms:
         case_id, patient_id, prescription_id = f"case-{room_id}", f"patient-{room_id}", f"prescription-{room_id}"
@@ -119,12 +122,8 @@ async def _started(clinic: clinics.Clinic, rooms: list[str]) -> list[str]:
 
     async def lead(session_id: str, room_id: str) -> None:
         async with turn:
-            for response in (
-                await clinic.open(session_id, room_id=room_id),
-                await clinic.identify(session_id),
-                await clinic.arm(session_id),
-            ):
-                response.raise_for_status()
+            await clinic.seated(session_id, room_id=room_id)
+            (await clinic.arm(session_id)).raise_for_status()
 
     await asyncio.gather(*map(lead, sessions, rooms))
     for session_id in sessions:

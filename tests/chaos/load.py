@@ -209,9 +209,13 @@ class Load:
             return
         possible = session["possible"]
         if "resume" in possible:
-            await self._tell_session("resume", {"ear_protection": True}, "session-resumed")
+            await self._tell_session("presence", {"awake": True}, "presence-confirmed")
+            body = {"ear_protection": True, "side_or_site": "left"}
+            await self._tell_session("resume", body, "session-resumed")
         elif "arm" in possible:
             await self._tell_session("arm", {"ear_protection": True}, "")
+        elif "presence" in possible and chance.random() < 0.2:
+            await self._tell_session("presence", {"awake": True}, "presence-confirmed")
         elif "pause" in possible and chance.random() < 0.5:
             await self._tell_session("pause", {"reason": "coil-check"}, "session-paused")
         elif "change-parameter" in possible:

@@ -20,12 +20,15 @@ class Seen(ForeignEvent):
 class Sums:
     """A consumer whose read model adds up the numbers of every aggregate."""
 
-    def __init__(self, database, broker, site: str, *, services=("intake",), name: str = "sums", **options) -> None:
+    def __init__(
+        self, database, broker, site: str, *, services=("intake",), name: str = "sums", left_out=None, **options
+    ) -> None:
         self.database = database
         self.committed: list[str] = []
         self.fails_on: int | None = None
         self.dies_after_commit = False
-        self.projection = Projection(name, 1, services, Catalogue([Seen]), self.apply, self.after_commit)
+        catalogue = Catalogue([Seen])
+        self.projection = Projection(name, 1, services, catalogue, self.apply, self.after_commit, left_out=left_out)
         options = {"retry_delays_s": (0.05,), "discover_every_s": OFTEN_S} | options
         self.consumer = Consumer(self.projection, database, broker, site, **options)
 

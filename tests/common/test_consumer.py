@@ -242,6 +242,21 @@ async def test_every_store_of_a_service_is_a_feed_also_one_that_comes_later(
     assert [feed.source for feed in sums.consumer.knowledge()] == [sqlite_shop.name.source, later.name.source]
 
 
+async def test_a_store_that_is_left_out_is_no_feed_and_nobody_waits_for_it(
+    sqlite_shop, new_shop, open_database, new_sqlite, publish, new_sums, eventually
+):
+    sums = await new_sums(left_out=sqlite_shop.name.source)
+    assert sums.consumer.knowledge() == []  # there may be no other store of that service
+    publish(sqlite_shop)
+    await sqlite_shop.count("a", 1)
+    other = new_shop(await open_database(new_sqlite()), store="node-2")
+    publish(other)
+    await other.count("a", 2)
+    await eventually(lambda: sums.of(other) and sums.of(other).stream_sequence == 1 and sums.of(other).as_of)
+    assert await sums.totals() == {("node-2", "a"): (2, 1)}
+    assert [feed.source for feed in sums.consumer.knowledge()] == [other.name.source]
+
+
 @pytest.mark.invariant("INV-3")
 async def test_a_poison_event_is_parked_and_the_feed_goes_on(shop, other_database, publish, new_sums, eventually):
     sums = await new_sums(other_database)

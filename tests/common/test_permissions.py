@@ -8,6 +8,7 @@ from sqlalchemy import text
 from tests.common.shop import Shop
 
 from spoel_common.messaging import (
+    BrokerAway,
     Bucket,
     Consumer,
     NatsSettings,
@@ -175,6 +176,16 @@ async def test_a_service_may_not_delete_a_stream_or_write_in_anothers(connect_as
     with pytest.raises(TimeoutError):
         await planning.client.request(foreign, b"forged", timeout=0.3)
     assert (await intake.jetstream.stream_info(INTAKE.stream)).state.messages == 0
+
+
+async def test_rooms_are_present_to_each_other_and_nobody_else_speaks_for_them(connect_as):
+    stimulation, planning = await connect_as("stimulation"), await connect_as("planning")
+    rooms = await Bucket.open(stimulation, "spoel-local-rooms", 15.0)
+    await rooms.put("room-1", b"here")
+    assert await rooms.get("room-1") == b"here"
+    with pytest.raises(BrokerAway):
+        await Bucket(planning, "spoel-local-rooms").put("room-1", b"forged")
+    assert await rooms.get("room-1") == b"here"
 
 
 async def test_who_has_no_key_is_not_let_in(connect_as):

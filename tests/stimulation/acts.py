@@ -2,16 +2,21 @@
 
 from tests.stimulation.story import (
     ARMED,
+    GO,
     OPERATOR,
+    REGISTRATIONS,
     SAID,
     SESSION,
     STRIP,
+    SUPERVISOR,
+    TODAY,
     device,
     facts,
+    on_duty,
 )
 
 from spoel_stimulation import commands as asked
-from spoel_stimulation.domain import conduct, session
+from spoel_stimulation.domain import checks, conduct, session
 from spoel_stimulation.domain.state import PEOPLES_ACTS, Act
 
 ASKED_OF_PEOPLE = sorted(PEOPLES_ACTS)
@@ -22,8 +27,9 @@ def armed(story):
     return session.record_armed(story.state, ARMED.model_copy(update={"percent_mso": story.state.percent_mso}))
 
 
-def around(story, *, enabled=False):
-    return facts(story.kind, story.order, device=device(enabled=enabled))
+def around(story, roster=None, *, enabled=False):
+    described = {} if roster is None else {"roster": roster}
+    return facts(story.kind, story.order, device=device(enabled=enabled), now=story.now, **described)
 
 
 def changed(story):
@@ -34,9 +40,16 @@ def changed(story):
 ASK = {
     Act.OPEN: lambda its: session.open_session(its.state, asked.OpenSession(session_id=SESSION), OPERATOR, around(its)),
     Act.CONFIRM_IDENTITY: lambda its: session.confirm_identity(its.state, SAID, OPERATOR, around(its), STRIP),
+    Act.CHECK_PATIENT: lambda its: checks.answer_daily_check(its.state, asked.AnswerDailyCheck(answers=GO), TODAY)[0],
+    Act.DECIDE_CHECK: lambda its: checks.decide_daily_check(
+        its.state, asked.DecideDailyCheck(question="sleep", decision="go"), SUPERVISOR, around(its, on_duty())
+    ),
+    Act.CONFIRM_PRESENCE: lambda its: checks.confirm_presence(
+        its.state, asked.ConfirmPresence(awake=True), OPERATOR, REGISTRATIONS["petra"], its.now
+    ),
     Act.ARM: armed,
-    Act.START: lambda its: session.start(its.state, OPERATOR, around(its, enabled=True)),
-    Act.PAUSE: lambda its: session.pause(its.state, asked.Pause(reason="other"), OPERATOR),
+    Act.START: lambda its: session.start(its.state, asked.Start(), OPERATOR, around(its, enabled=True)),
+    Act.PAUSE: lambda its: session.pause(its.state, asked.Pause(reason="other"), OPERATOR, its.now),
     Act.RESUME: lambda its: session.resume(
         its.state, asked.Resume(ear_protection=True), OPERATOR, around(its, enabled=True)
     ),
@@ -53,7 +66,7 @@ ASK = {
     ),
     Act.AUTHORISE_TRAIN: lambda its: its.authorise("t", around(its, enabled=True)),
     Act.AWAIT_COIL: lambda its: conduct.await_coil(its.state),
-    Act.INTERRUPT: lambda its: conduct.interrupt(its.state, asked.Interrupt(reason="link-lost")),
+    Act.INTERRUPT: lambda its: conduct.interrupt(its.state, asked.Interrupt(reason="link-lost"), its.now),
     Act.CLOSE: lambda its: conduct.close(its.state, asked.Close(reason="consent-withdrawn")),
 }
 

@@ -13,10 +13,13 @@ from pathlib import Path
 
 import httpx
 from tests.stimulation.story import (
+    ALL_IN_ORDER,
     CASE,
     CLINICIAN,
+    GO,
     OPERATOR,
     PATIENT,
+    PHYSICIAN,
     SUPERVISOR,
     TECHNICIAN,
     measurement_order,
@@ -45,7 +48,7 @@ SPEED = 60.0
 TEMPLATE: list[Path] = []
 """An empty journal with its tables, made once: migrating takes longer than copying a file."""
 
-PEOPLE = {person.person_id: person for person in (OPERATOR, TECHNICIAN, SUPERVISOR, CLINICIAN)}
+PEOPLE = {person.person_id: person for person in (OPERATOR, TECHNICIAN, SUPERVISOR, PHYSICIAN, CLINICIAN)}
 IDENTITY = {"given_name": "Zoë", "family_name": "van den Berg", "birth_date": "1980-02-29"}
 WAIT_S = 15.0
 
@@ -76,11 +79,12 @@ class Clinic:
         self.clock = clock
         self.strips = {}
         self.knowledge_age_s = 0.5
+        self.verifier = Tokens()
 
     @asynccontextmanager
     async def opened(self):
         self.node = self.make_node()
-        self.app = build_app(self.settings, verifier=Tokens(), node=self.node)
+        self.app = build_app(self.settings, verifier=self.verifier, node=self.node)
         async with self.app.router.lifespan_context(self.app):
             transport = httpx.ASGITransport(self.app)
             async with httpx.AsyncClient(transport=transport, base_url="http://test", timeout=WAIT_S) as self.client:
@@ -117,7 +121,11 @@ class Clinic:
 
     async def tell_people(self):
         day = local_day(utc_now(self.clock))
-        for person, profession in ((OPERATOR, "verpleegkundige"), (SUPERVISOR, "gz-psycholoog")):
+        for person, profession in (
+            (OPERATOR, "verpleegkundige"),
+            (SUPERVISOR, "gz-psycholoog"),
+            (PHYSICIAN, "arts"),
+        ):
             await self.tell(
                 told.RegistrationVerified(
                     person_id=person.person_id,
@@ -183,7 +191,7 @@ class Clinic:
             self.strips[f"{room_id}.{session_id}"] = seal(json.dumps(strip), key, session_id, "identity-strip").encode()
         return session_id
 
-    async def prepare(self, order=None, kind="treatment"):
+    async def prepare(self, order=None, kind="treatment", by=OPERATOR):
         """Tell everything that a session needs, and return its booking's id."""
         await self.tell_people()
         await self.tell_case()
@@ -192,7 +200,15 @@ class Clinic:
         else:
             await self.tell_measurement_order(order)
         await self.ready()
+        await self.check_rooms(by)
         return await self.book(kind)
+
+    async def check_rooms(self, by=OPERATOR):
+        """Do the opening check of every room that was not checked yet."""
+        for room_id in self.node.rooms:
+            if (await self.runtime.units.load(ROOM, room_id)).state.checked is None:
+                answer = await self.post(f"/rooms/{room_id}/opening-check", {"items": ALL_IN_ORDER}, by)
+                assert answer.status_code == 201, answer.text
 
     # --- what people ask
 
@@ -213,18 +229,31 @@ class Clinic:
     async def ask(self, session_id, act, by=OPERATOR, key=None, **body):
         return await self.post(f"/sessions/{session_id}/{act}", body, by, key)
 
+    async def check_patient(self, session_id, by=OPERATOR, **answers):
+        return await self.ask(session_id, "daily-check", by, answers=GO | answers)
+
+    async def present(self, session_id, by=OPERATOR, *, awake=True):
+        return await self.ask(session_id, "presence", by, awake=awake)
+
     async def arm(self, session_id, by=OPERATOR):
         return await self.ask(session_id, "arm", by, ear_protection=True)
 
-    async def armed(self, session_id, by=OPERATOR, **body):
-        """Lead a booked session to armed."""
+    async def seated(self, session_id, by=OPERATOR, **body):
+        """Lead a booked session to where only the device is left to be armed."""
         protocol = {"protocol_id": None} if await self._is_measurement(session_id) else {}
         for response in (
             await self.open(session_id, by, **body),
             await self.identify(session_id, by, **protocol),
-            await self.arm(session_id, by),
+            await self.check_patient(session_id, by),
+            await self.present(session_id, by),
         ):
             assert response.is_success, response.text
+        return session_id
+
+    async def armed(self, session_id, by=OPERATOR, **body):
+        """Lead a booked session to armed."""
+        await self.seated(session_id, by, **body)
+        response = await self.arm(session_id, by)
         assert response.json()["outcome"] == "done", response.text
         return session_id
 

@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from tests.stimulation.clinic import TEMPLATE, fast_clock, simulated
 
+from spoel_common.messaging import Consumer, Projection
 from spoel_common.store import Database, migrate
 
 MEMORY = Path("/dev/shm")
@@ -68,3 +69,16 @@ async def two_rooms(tmp_path):
         await clinic.ready("room-1")
         await clinic.ready("room-2")
         yield clinic
+
+
+@pytest.fixture
+async def heard(site, broker, open_database, new_sqlite, background):
+    """Return the envelopes that the room's stream carries, in their order."""
+    envelopes = []
+
+    async def apply(_conn, envelope, _decoded, _raw):
+        envelopes.append(envelope)
+
+    projection = Projection(name="heard", version=1, services=("stimulation",), catalogue=None, apply=apply)
+    background(Consumer(projection, await open_database(new_sqlite()), broker, site, discover_every_s=0.2).run())
+    return envelopes

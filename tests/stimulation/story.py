@@ -5,13 +5,15 @@ from datetime import UTC, date, datetime, timedelta
 from spoel_common.people import Actor, Profession, Registration, Role
 from spoel_common.units import set_percent_mso
 from spoel_stimulation import commands as asked
-from spoel_stimulation.domain import conduct, session
-from spoel_stimulation.domain.conditions import Booking, DeviceFacts, Facts, OrderFacts
+from spoel_stimulation.domain import checks, conduct, session
+from spoel_stimulation.domain.conditions import Booking, DeviceFacts, Facts, OrderFacts, local_day
 from spoel_stimulation.domain.identity import IdentityStrip
+from spoel_stimulation.domain.lists import daily_check, opening_check
+from spoel_stimulation.domain.room import RoomState
 from spoel_stimulation.domain.roster import RosterState
 from spoel_stimulation.domain.state import SessionState, evolve
 from spoel_stimulation.domain.trains import device_pattern, next_train
-from spoel_stimulation.events import DeviceSettings, Known
+from spoel_stimulation.events import DeviceSettings, Known, RoomChecked
 from spoel_stimulation.orders import Block, MeasurementOrder, Pattern, TreatmentOrder
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
@@ -21,6 +23,7 @@ SESSION, CASE, PATIENT, ROOM = "session-1", "case-1", "patient-1", "room-1"
 OPERATOR = Actor(person_id="petra", roles=frozenset({Role.TMS_PROFESSIONAL}), big_number="49012345630")
 TECHNICIAN = Actor(person_id="tom", roles=frozenset({Role.TMS_TECHNICIAN}))
 SUPERVISOR = Actor(person_id="sanne", roles=frozenset({Role.SUPERVISOR}), big_number="19012345625")
+PHYSICIAN = Actor(person_id="paul", roles=frozenset({Role.PHYSICIAN}), big_number="59012345601")
 CLINICIAN = Actor(person_id="carl", roles=frozenset({Role.CLINICIAN}), big_number="29012345625")
 REGISTRATIONS = {
     person.person_id: Registration(
@@ -33,6 +36,7 @@ REGISTRATIONS = {
     for person, profession in (
         (OPERATOR, Profession.VERPLEEGKUNDIGE),
         (SUPERVISOR, Profession.GZ_PSYCHOLOOG),
+        (PHYSICIAN, Profession.ARTS),
     )
 }
 STRIP = IdentityStrip(given_name="Zoë", family_name="van den Berg", birth_date=date(1980, 2, 29))
@@ -43,6 +47,12 @@ SAID = asked.ConfirmIdentity(
     side_or_site="left",
     protocol_id="hf-10hz",
 )
+
+ALL_IN_ORDER = {item.id: True for item in opening_check().items}
+GO = {
+    question.id: next(answer.id for answer in question.answers if answer.outcome == "go")
+    for question in daily_check().questions
+}
 
 PATTERN_10HZ = Pattern(bursts_per_train=40, pulses_per_burst=1, burst_interval_s=0.1, trains=75, train_interval_s=30.0)
 PATTERN_ITBS = Pattern(
@@ -172,6 +182,10 @@ def device(**changes):
     return DeviceFacts.model_validate(described | changes)
 
 
+def checked_room(day=TODAY, **items):
+    return RoomChecked(room_id=ROOM, day=day, list_version="1", items=ALL_IN_ORDER | items)
+
+
 def facts(kind="treatment", signed=None, **changes):
     """Return facts under which every condition holds."""
     if kind == "treatment":
@@ -188,6 +202,8 @@ def facts(kind="treatment", signed=None, **changes):
         "registrations": REGISTRATIONS,
         "known": known(),
         "device": device(),
+        "room": RoomState(checked=checked_room(local_day(changes.get("now", NOW)))),
+        "presence_age_s": 1.0,
         **changes,
     }
     return Facts(**described)
@@ -235,19 +251,23 @@ class Story:
         said = SAID.model_copy(update={"protocol_id": protocol_id, "side_or_site": self.state.order.site})
         return self.then(session.confirm_identity(self.state, said, self.by, self.facts(), STRIP))
 
+    def checked(self, **answers):
+        command = asked.AnswerDailyCheck(answers=GO | answers)
+        return self.identified().then(checks.answer_daily_check(self.state, command, TODAY)[0])
+
     def armed(self):
-        self.identified()
+        self.checked()
         percent = self.state.percent_mso
         return self.then(session.record_armed(self.state, ARMED.model_copy(update={"percent_mso": percent})))
 
     def running(self):
-        return self.armed().then(session.start(self.state, self.by, self.armed_facts()))
+        return self.armed().then(session.start(self.state, asked.Start(), self.by, self.armed_facts()))
 
     def paused(self):
-        return self.running().then(session.pause(self.state, asked.Pause(reason="coil-check"), self.by))
+        return self.running().then(session.pause(self.state, asked.Pause(reason="coil-check"), self.by, self.now))
 
     def interrupted(self):
-        return self.running().then(conduct.interrupt(self.state, asked.Interrupt(reason="device-fault")))
+        return self.running().then(conduct.interrupt(self.state, asked.Interrupt(reason="device-fault"), self.now))
 
     def through_block(self):
         """Deliver every train of the block that is given."""

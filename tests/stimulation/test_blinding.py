@@ -8,12 +8,14 @@ from typing import NamedTuple
 import pytest
 from tests.stimulation.clinic import fast_clock, simulated
 from tests.stimulation.story import (
+    GO,
     NOW,
     OPERATOR,
     PATIENT,
     PATTERN_ITBS,
     SAID,
     STRIP,
+    TODAY,
     Story,
     device,
     told,
@@ -23,7 +25,7 @@ from tests.stimulation.story import (
 from spoel_common.sealing import KeyPair, generate_key_pair, open_sealed
 from spoel_stimulation import commands as asked
 from spoel_stimulation import foreign_events as told_by_others
-from spoel_stimulation.domain import blinding, refusals, session
+from spoel_stimulation.domain import blinding, checks, refusals, session
 from spoel_stimulation.domain.state import Phase
 from spoel_stimulation.events import (
     DeviceSettings,
@@ -69,13 +71,14 @@ def test_a_blinded_session_is_refused_on_equipment_that_shows_the_condition():
 def test_another_patients_code_is_refused(said):
     story = opened()
     story.then(session.confirm_identity(story.state, SAID, OPERATOR, with_coil(story), STRIP))
+    story.then(checks.answer_daily_check(story.state, asked.AnswerDailyCheck(answers=GO), TODAY)[0])
     with pytest.raises(refusals.BlindCodeMismatch):
         session.check_arm(story.state, asked.Arm(ear_protection=True, blind_code=said), OPERATOR, with_coil(story))
     session.check_arm(story.state, asked.Arm(ear_protection=True, blind_code="P-017"), OPERATOR, with_coil(story))
 
 
 def test_outside_a_trial_a_code_is_a_mistake():
-    story = Story().identified()
+    story = Story().checked()
     with pytest.raises(refusals.BlindCodeMismatch, match="leave blind_code out"):
         session.check_arm(story.state, asked.Arm(ear_protection=True, blind_code="P-017"), OPERATOR, story.facts())
 
@@ -172,6 +175,7 @@ async def said_in(folder, didt_at_full_output, monkeypatch):
             keys = generate_key_pair()
             await clinic.tell(told_by_others.PatientRegistered(patient_id=PATIENT, public_key=keys.public_key))
             answers += [await clinic.open(session_id), await clinic.identify(session_id)]
+            answers += [await clinic.check_patient(session_id), await clinic.present(session_id)]
             answers.append(await clinic.ask(session_id, "arm", ear_protection=True, blind_code="P-017"))
             assert answers[-1].json()["outcome"] == "done", answers[-1].text
             answers.append(await clinic.ask(session_id, "start"))

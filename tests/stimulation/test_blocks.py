@@ -105,7 +105,7 @@ def test_a_stop_while_the_coil_is_moved_closes_as_partial():
 
 def test_an_interlock_does_not_release_a_session_that_waits_for_its_coil():
     story = waiting()
-    assert conduct.interrupt(story.state, asked.Interrupt(reason="device-fault")) == []
+    assert conduct.interrupt(story.state, asked.Interrupt(reason="device-fault"), story.now) == []
 
 
 @pytest.mark.parametrize(
@@ -176,11 +176,13 @@ async def test_a_bilateral_session_over_http_never_passes_the_hold_by_itself(cli
     session_id = await clinic.prepare(order)
     await clinic.open(session_id)
     await clinic.identify(session_id, side_or_site="right")
+    await clinic.check_patient(session_id)
+    await clinic.present(session_id)
     await clinic.arm(session_id)
     assert (await clinic.ask(session_id, "start")).status_code == 200
     waiting = await clinic.until_state(session_id, "awaiting-coil")
     assert (waiting["site"], waiting["block"], waiting["blocks"]) == ("left-dlpfc", 1, 2)
-    assert set(waiting["possible"]) == {"place-coil", "stop"}
+    assert set(waiting["possible"]) == {"place-coil", "presence", "stop"}
     await sleep_s(clinic.clock, 30)
     assert (clinic.simulator.total_pulses, clinic.simulator.enabled) == (5, False)
     for act in ("arm", "resume"):

@@ -13,8 +13,10 @@ from tests.stimulation.story import (
     SESSION,
     SUPERVISOR,
     TECHNICIAN,
+    TODAY,
     Story,
     booking,
+    checked_room,
     device,
     facts,
     known,
@@ -27,13 +29,14 @@ from spoel_common.errors import NotAllowed, RegistrationNotVerified
 from spoel_common.people import Actor, Role
 from spoel_stimulation import commands as asked
 from spoel_stimulation.domain import conduct, refusals, session
-from spoel_stimulation.domain.conditions import NEEDED_SERVICES, OrderFacts
+from spoel_stimulation.domain.conditions import NEEDED_SERVICES, Given, OrderFacts
 from spoel_stimulation.domain.room import Latch, RoomState
 from spoel_stimulation.domain.state import SessionState
 from spoel_stimulation.orders import ThresholdKey
 
 OPEN = asked.OpenSession(session_id=SESSION)
-LATCHED = RoomState(latch=Latch(reason="device-fault", detail="train incomplete"))
+LATCHED = RoomState(latch=Latch(reason="device-fault", detail="train incomplete"), checked=checked_room())
+YESTERDAY = checked_room(TODAY - timedelta(days=1))
 
 
 def opened(changed_facts, by=OPERATOR, command=OPEN):
@@ -69,7 +72,21 @@ MISSING = {
     "room busy": ({"busy_with": "session-0"}, refusals.RoomBusy),
     "patient in another room": ({"patient_busy_in": "room-2"}, refusals.RoomBusy),
     "device away": ({"device": device(ready=False, problem="away")}, refusals.DeviceNotReady),
-    "old device status": ({"device": device(status_age_s=2.1)}, refusals.DeviceNotReady),
+    "old device status": ({"device": device(status_age_s=2.1)}, refusals.StatusTooOld),
+    "coil too hot": ({"device": device(coil_temperature_c=41.0)}, refusals.CoilTooHot),
+    "room never checked": ({"room": RoomState()}, refusals.OpeningCheckMissing),
+    "room checked yesterday": ({"room": RoomState(checked=YESTERDAY)}, refusals.OpeningCheckMissing),
+    "first-aid things missing": (
+        {"room": RoomState(checked=checked_room(**{"first-aid": False}))},
+        refusals.OpeningCheckMissing,
+    ),
+    "lost consciousness": ({"adverse_event_ids": ("adverse-1",)}, refusals.PatientBlocked),
+    "an answer of today": ({"no_session_today": True}, refusals.NoSessionToday),
+    "enough for today": ({"given": Given(pulses_today=1)}, refusals.DailyMaximumReached),
+    "too soon": (
+        {"given": Given(last_at=NOW - timedelta(hours=4) + timedelta(seconds=1))},
+        refusals.TooSoonAfterSession,
+    ),
     "knows nothing": ({"known": ()}, refusals.StaleKnowledge),
     "never heard of planning": ({"known": known()[:1]}, refusals.StaleKnowledge),
     "old intake": ({"known": known(intake_s=60.1)}, refusals.StaleKnowledge),
@@ -106,10 +123,10 @@ def test_a_session_of_this_local_day_is_opened_before_or_after_its_time(starts_a
 @pytest.mark.parametrize("act", ["arm", "start", "resume"])
 def test_a_missing_condition_refuses_to_arm_start_and_resume(act, missing):
     changes, refusal = MISSING[missing]
-    story = {"arm": Story().identified, "start": Story().armed, "resume": Story().paused}[act]()
+    story = {"arm": Story().checked, "start": Story().armed, "resume": Story().paused}[act]()
     changed = {"device": device(enabled=act != "arm")} | changes
-    if missing == "old device status":
-        changed["device"] = device(enabled=True, status_age_s=2.1)
+    if missing in ("old device status", "coil too hot"):
+        changed["device"] = changes["device"].model_copy(update={"enabled": True})
     with pytest.raises(refusal):
         do(act, story, facts(**changed))
 
@@ -118,7 +135,7 @@ def do(act, story, around):
     if act == "arm":
         session.check_arm(story.state, asked.Arm(ear_protection=True), OPERATOR, around)
     elif act == "start":
-        session.start(story.state, OPERATOR, around)
+        session.start(story.state, asked.Start(), OPERATOR, around)
     else:
         session.resume(story.state, asked.Resume(ear_protection=True), OPERATOR, around)
 
@@ -134,7 +151,7 @@ def test_a_device_that_is_not_armed_is_not_started(act):
 @pytest.mark.requirement("ST-11")
 def test_arming_and_resuming_without_ear_protection_is_refused():
     with pytest.raises(refusals.EarProtectionMissing):
-        session.check_arm(Story().identified().state, asked.Arm(), OPERATOR, facts())
+        session.check_arm(Story().checked().state, asked.Arm(), OPERATOR, facts())
     with pytest.raises(refusals.EarProtectionMissing):
         session.resume(
             Story().paused().state, asked.Resume(ear_protection=False), OPERATOR, facts(device=device(enabled=True))
@@ -183,7 +200,7 @@ def test_other_roles_do_not_run_sessions(by):
 def test_another_person_does_not_go_on_with_somebodys_session():
     colleague = OPERATOR.model_copy(update={"person_id": "paul"})
     with pytest.raises(refusals.NotTheOperator):
-        session.start(Story().armed().state, colleague, facts(device=device(enabled=True)))
+        session.start(Story().armed().state, asked.Start(), colleague, facts(device=device(enabled=True)))
 
 
 @pytest.mark.hazard("HZ-04")

@@ -95,7 +95,7 @@ def test_where_a_clinic_cleared_nothing_no_burst_is_delivered():
 @pytest.mark.invariant("INV-2")
 @pytest.mark.hazard("HZ-13")
 def test_the_list_is_looked_at_again_when_arming_and_at_a_change():
-    story = Story(order=treatment_order(PATTERN_ITBS)).identified()
+    story = Story(order=treatment_order(PATTERN_ITBS)).checked()
     arm = asked.Arm(ear_protection=True)
     session.check_arm(story.state, arm, OPERATOR, story.facts())
     with pytest.raises(NotOnClearedList):
@@ -110,7 +110,7 @@ def test_the_list_is_looked_at_again_when_arming_and_at_a_change():
 
 @pytest.mark.requirement("PL-07")
 def test_what_planning_may_have_overridden_is_shown_and_refuses_nothing():
-    order = treatment_order(changed(PATTERN_10HZ, bursts_per_train=50))
+    order = treatment_order(changed(PATTERN_10HZ, bursts_per_train=50), max_pulses_per_day=4_000)
     state = Story(order=order).opened().state
     shown = dose_view(state, LIMITS, None, None)
     (only,) = shown.blocks

@@ -20,8 +20,7 @@ ENABLE = "0201"
 
 async def identified(clinic):
     session_id = await clinic.prepare(treatment_order(SHORT))
-    await clinic.open(session_id)
-    await clinic.identify(session_id)
+    await clinic.seated(session_id)
     return session_id
 
 

@@ -43,6 +43,20 @@ async def test_a_stimulus_is_delivered_recorded_and_answered(clinic):
     assert (await clinic.events("session-closed"))[0]["outcome"] == "completed"
 
 
+@pytest.mark.requirement("PL-03")
+async def test_a_stimulus_to_be_repeated_is_a_stimulus_of_its_own_and_the_next_may_be_as_strong(clinic):
+    session_id = await measuring(clinic, max_stimuli=2)
+    for response in ("repeat", "yes"):
+        train_id = (await stimulated(clinic, session_id, 50)).json()["train_id"]
+        path = f"/sessions/{session_id}/stimuli/{train_id}/answer"
+        assert (await clinic.post(path, {"response": response})).status_code == 201
+        again = await clinic.post(path, {"response": "no"})
+        assert again.json()["type"].endswith("stimulus-already-answered")
+    answered = await clinic.events("stimulus-answered")
+    assert [(event["percent_mso"], event["response"]) for event in answered] == [(50, "repeat"), (50, "yes")]
+    assert (await stimulated(clinic, session_id, 50)).json()["type"].endswith("stimuli-used-up")
+
+
 @pytest.mark.invariant("INV-9")
 @pytest.mark.hazard("HZ-11")
 async def test_a_repeated_request_tells_the_outcome_and_never_fires_again(clinic):

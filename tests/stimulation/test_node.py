@@ -10,6 +10,7 @@ from tests.stimulation.guard.parts import Guard
 from tests.stimulation.story import PATTERN_ITBS, treatment_order
 
 from spoel_common.clock import ScaledClock
+from spoel_common.runtime import Unavailable
 from spoel_common.sealing import seal
 from spoel_common.settings import CannotStart
 from spoel_stimulation.domain.refusals import IdentityStripMissing
@@ -52,6 +53,7 @@ async def test_a_clinical_site_takes_no_simulator(tmp_path):
         await clinic.tell_people()
         await clinic.tell_case()
         await clinic.tell_prescription(treatment_order(PATTERN_ITBS))
+        await clinic.check_rooms()
         answer = await clinic.open(await clinic.book())
         assert answer.json()["type"].endswith("device-not-accepted")
         assert "real devices" in answer.json()["detail"]
@@ -118,6 +120,39 @@ async def test_a_strip_opens_only_in_its_room_and_for_its_session(tmp_path):
     for room_id, session_id in (("room-2", "session-1"), ("room-1", "session-2")):
         with pytest.raises(IdentityStripMissing):
             await Strips(room_id, keys[room_id], fetch).of(session_id)
+
+
+@pytest.mark.invariant("INV-6")
+async def test_a_room_that_is_cut_off_opens_the_strip_that_it_had_and_keeps_it_sealed(tmp_path):
+    key = room_key(tmp_path, "room-1")
+    text = '{"given_name":"Zoë","family_name":"van den Berg","birth_date":"1980-02-29"}'
+    bucket = {f"room-1.{name}": seal(text, key.public_key, name, "identity-strip").encode() for name in ("s1", "s2")}
+    reached = True
+
+    async def fetch(at):
+        if not reached:
+            raise Unavailable("NATS did not answer.")
+        return bucket.get(at)
+
+    strips = Strips("room-1", key, fetch)
+    await strips.keep(["s1", "s2", "not-there-yet"], anew=False)
+    assert all(b"van den Berg" not in sealed for sealed in strips._kept.values())
+    reached = False
+    assert (await strips.of("s1")).given_name == "Zoë"
+    with pytest.raises(IdentityStripMissing):
+        await strips.of("not-there-yet")
+    reached = True
+    await strips.keep(["s2"], anew=False)  # s1's day is over, or it was cancelled
+    del bucket["room-1.s2"]
+    reached = False
+    with pytest.raises(IdentityStripMissing):
+        await strips.of("s1")
+    assert (await strips.of("s2")).given_name == "Zoë"
+    reached = True
+    await strips.keep(["s2"], anew=True)  # intake deleted it
+    reached = False
+    with pytest.raises(IdentityStripMissing):
+        await strips.of("s2")
 
 
 async def test_rooms_are_shown_to_those_who_work_in_them(clinic):

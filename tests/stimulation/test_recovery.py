@@ -60,7 +60,13 @@ async def test_after_a_reset_a_person_arms_and_resumes_with_the_next_train(close
         assert refused.json()["type"].endswith("transition-not-allowed")
         armed = (await clinic.arm(session_id)).json()
         assert (armed["outcome"], armed["state"]) == ("done", "paused")
-        assert (await clinic.ask(session_id, "resume", ear_protection=True)).status_code == 200
+        refused = await clinic.ask(session_id, "resume", ear_protection=True, side_or_site="left")
+        assert refused.json()["type"].endswith("presence-missing")
+        await clinic.present(session_id)
+        refused = await clinic.ask(session_id, "resume", ear_protection=True)
+        assert refused.json()["type"].endswith("site-confirmation-missing")
+        resumed = await clinic.ask(session_id, "resume", ear_protection=True, side_or_site="left")
+        assert resumed.status_code == 200
         session = await clinic.until_state(session_id, "closed")
         assert [event["pulses"] for event in await clinic.events("train-delivered")] == [30, 13, 30]
         assert session["progress"]["pulses_delivered"] == clinic.simulator.total_pulses == 73

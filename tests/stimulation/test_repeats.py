@@ -40,8 +40,7 @@ async def hanging(*_):
 async def test_repeats_of_every_command_of_a_session_act_no_second_time_even_after_a_restart(closed_clinic):
     async with closed_clinic.opened() as clinic:
         session_id = await clinic.prepare(treatment_order(MANY))
-        await clinic.open(session_id)
-        await clinic.identify(session_id)
+        await clinic.seated(session_id)
         first = {"arm": await ask(clinic, session_id, "arm"), "start": await ask(clinic, session_id, "start")}
         await clinic.until_event("train-delivered", 1)
         for act in ("pause", "parameters"):
@@ -76,8 +75,7 @@ async def test_repeats_of_every_command_of_a_session_act_no_second_time_even_aft
 async def test_an_arming_that_a_crash_broke_off_is_told_as_failed_and_not_done_again(closed_clinic, monkeypatch):
     async with closed_clinic.opened() as clinic:
         session_id = await clinic.prepare(treatment_order(MANY))
-        await clinic.open(session_id)
-        await clinic.identify(session_id)
+        await clinic.seated(session_id)
         monkeypatch.setattr(clinic.room.delivery, "stage_and_arm", hanging)
         asked = asyncio.create_task(ask(clinic, session_id, "arm"))
         await clinic.until(lambda: clinic.room.arming, "the intention")

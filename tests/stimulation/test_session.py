@@ -124,7 +124,7 @@ def test_a_train_without_an_end_counts_as_unknown_when_the_session_is_closed():
 
 def test_an_auditor_or_clinician_does_not_pause_or_stop():
     with pytest.raises(NotAllowed):
-        session.pause(Story().running().state, asked.Pause(reason="other"), CLINICIAN)
+        session.pause(Story().running().state, asked.Pause(reason="other"), CLINICIAN, NOW)
     with pytest.raises(NotAllowed):
         session.stop(Story().running().state, asked.Stop(reason="other"), CLINICIAN)
 

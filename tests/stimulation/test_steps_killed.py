@@ -165,7 +165,8 @@ async def test_afterwards_a_person_resets_arms_and_resumes_with_the_next_train(c
         await clinic.ready()
         assert (await clinic.post("/rooms/room-1/reset", {"reason": "device-checked"})).is_success
         assert (await clinic.arm(session_id)).json()["outcome"] == "done"
-        assert (await clinic.ask(session_id, "resume", ear_protection=True)).is_success
+        await clinic.present(session_id)
+        assert (await clinic.ask(session_id, "resume", ear_protection=True, side_or_site="left")).is_success
         session = await clinic.until_state(session_id, "closed")
         assert session["progress"]["trains_done"] == 3
         assert await accounted(clinic) == clinic.simulator.total_pulses

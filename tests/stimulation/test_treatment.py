@@ -133,8 +133,7 @@ async def test_a_repeated_start_starts_once(clinic):
 
 async def test_a_repeated_arm_tells_what_became_of_the_first(clinic):
     session_id = await clinic.prepare(treatment_order(SHORT))
-    await clinic.open(session_id)
-    await clinic.identify(session_id)
+    await clinic.seated(session_id)
     key = new_id()
     first = await clinic.ask(session_id, "arm", key=key, ear_protection=True)
     again = await clinic.ask(session_id, "arm", key=key, ear_protection=True)
@@ -154,8 +153,7 @@ async def test_two_rooms_work_at_the_same_time(two_rooms):
         room_id="room-2", case_id="case-2", patient_id="patient-2", prescription_id="prescription-2"
     )
     await clinic.started(first)
-    assert (await clinic.open(second, room_id="room-2")).status_code == 201
-    assert (await clinic.identify(second)).status_code == 200
+    await clinic.seated(second, room_id="room-2")
     assert (await clinic.arm(second)).json()["outcome"] == "done"
     await clinic.ask(second, "start")
     for session_id in (first, second):
@@ -192,8 +190,7 @@ async def test_no_train_leaves_while_its_authorisation_cannot_be_stored(clinic):
 
 async def test_two_people_arming_at_once_arm_once_and_disturb_nothing(clinic):
     session_id = await clinic.prepare(treatment_order(SHORT))
-    await clinic.open(session_id)
-    await clinic.identify(session_id)
+    await clinic.seated(session_id)
     answers = await asyncio.gather(clinic.arm(session_id), clinic.arm(session_id))
     outcomes = sorted(answer.json().get("outcome", "refused") for answer in answers)
     assert outcomes[0] == "done"
@@ -207,8 +204,7 @@ async def test_two_people_arming_at_once_arm_once_and_disturb_nothing(clinic):
 @pytest.mark.invariant("INV-4")
 async def test_consent_withdrawn_while_the_device_is_being_armed_leaves_it_disarmed(clinic):
     session_id = await clinic.prepare(treatment_order(SHORT))
-    await clinic.open(session_id)
-    await clinic.identify(session_id)
+    await clinic.seated(session_id)
     arming = asyncio.create_task(clinic.arm(session_id))
     await clinic.until(lambda: clinic.room.arming, "the arming")
     await clinic.withdraw_consent()

@@ -2,7 +2,8 @@
 
 ``data/streams.jsonl`` has the events of intake, planning and one room node as the demo's two patients left them,
 thinned (of a session's trains and stimuli the first few, versions numbered anew), and behind them what the demo does
-not do: a consent withdrawn, registrations ended, a prescription withdrawn, a booking cancelled, a room's new key.
+not do: a consent withdrawn, registrations ended, a prescription withdrawn, a booking cancelled, a room's new key, a
+room latched and reset, a lease given back, a consent withdrawn in a room.
 """
 
 import json
@@ -91,11 +92,19 @@ def make_stimulation(folder: Path) -> Kept:
     return Kept("spoel_stimulation", projection, projection.tables, set())
 
 
+def make_site(folder: Path) -> Kept:
+    """Another node of the site, which reads what the recorded one published."""
+    settings = spoel_stimulation.settings.StimulationSettings(data_dir=folder, store="node-9")
+    projection = spoel_stimulation.app.build_app(settings).state.runtime.projections[1]
+    return Kept("spoel_stimulation", projection, projection.tables, set())
+
+
 MAKERS: dict[str, Callable[[Path], Kept]] = {
     "audit": make_audit,
     "intake": make_intake,
     "planning": make_planning,
     "stimulation": make_stimulation,
+    "site": make_site,
 }
 
 

@@ -92,7 +92,8 @@ class Clinic:
         await people.tell(OPERATOR, "stimulation", f"{self.session}/pause", {"reason": "technical"}, "pause")
 
     async def resume(self, people):
-        body = {"ear_protection": True}
+        await people.tell(OPERATOR, "stimulation", f"{self.session}/presence", {"awake": True}, "presence")
+        body = {"ear_protection": True, "side_or_site": "left"}
         await people.tell(OPERATOR, "stimulation", f"{self.session}/resume", body, "resume")
 
     async def reset_and_arm(self, people, reason):

@@ -56,7 +56,10 @@ class Metrics:
         self.info.labels(service).set(1)
         self.http_requests = self._counter("spoel_http_requests", "Answers given.", "method", "route", "status")
         self.http_latency = self._histogram(
-            "spoel_http_request_duration_seconds", "Time until the answer was complete.", "method", "route"
+            "spoel_http_request_duration_seconds",
+            "Time until the answer was complete; not of event streams.",
+            "method",
+            "route",
         )
         self.identity_refused = self._counter(
             "spoel_identity_refused", "Requests refused for their token, by kind of problem.", "problem"

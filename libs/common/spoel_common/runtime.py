@@ -70,8 +70,8 @@ class IssuerAway(Exception):
 class Verifier(Protocol):
     """Says who holds a token."""
 
-    async def verify(self, token: str) -> Actor:
-        """Return who holds ``token``, or refuse it."""
+    async def verify(self, token: str, *, lapsed_s: float = 0.0) -> Actor:
+        """Return who holds ``token``, or refuse it; its time may have ended ``lapsed_s`` wall seconds ago."""
 
 
 Task = Callable[["Runtime"], Awaitable[None]]
@@ -209,8 +209,8 @@ class Runtime:
 
     def follows(self, source: str) -> bool:
         """Tell whether reads here can have what is in a store: it is this service's own, or a projection follows it."""
-        begins = [f"/spoel/{self.settings.site}/{service}/" for one in self._projections for service in one.services]
-        return source == self.store.name.source or source.startswith(tuple(begins))
+        own, ours = self.store.name.source, source.startswith(f"/spoel/{self.settings.site}/")
+        return source == own or (ours and any(one.reads(source) for one in self._projections))
 
     async def has_applied(self, position: Position) -> bool:
         """Tell whether everything here has, for sure, all of a store up to this place.
@@ -221,7 +221,7 @@ class Runtime:
         own = position.source == self.store.name.source
         if own and await self.store.head() < position.cursor:
             return False
-        following = [one for one in self._projections if position.service in one.services]
+        following = [one for one in self._projections if one.reads(position.source)]
         if not following:
             return own
         kept = [keeper.consumer for keeper in self.keepers if keeper.projection in following]

@@ -59,11 +59,16 @@ class ParameterChanged(ForeignEvent):
 
     service: ClassVar[str] = "stimulation"
     event_name: ClassVar[str] = "parameter-changed"
+    event_version: ClassVar[int] = 2
 
 
 ERASURE_EVENTS: Catalogue[ForeignEvent] = Catalogue([PatientErased])
 
 SESSION_EVENTS: Catalogue[ForeignEvent] = Catalogue(
     [TrainAuthorised, TrainDelivered, TrainOutcomeUnknown, ParameterChanged],
-    {("stimulation", "train-authorised", 1): dict, ("stimulation", "train-delivered", 1): dict},
+    {
+        ("stimulation", "train-authorised", 1): dict,
+        ("stimulation", "train-delivered", 1): dict,
+        ("stimulation", "parameter-changed", 1): dict,
+    },
 )

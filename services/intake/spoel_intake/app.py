@@ -17,6 +17,7 @@ from spoel_intake.fhir.outcome import render_outcome
 from spoel_intake.handlers import Intake
 from spoel_intake.openings import Openings
 from spoel_intake.projections import answers_projection, strips_projection
+from spoel_intake.room_withdrawals import RoomWithdrawals
 from spoel_intake.settings import IntakeSettings
 from spoel_intake.strips import StripPusher
 from spoel_intake.vault import OtherKeyEncryptionKey, Vault, VaultKeys
@@ -37,6 +38,7 @@ def create_app(settings: IntakeSettings, verifier: Verifier | None = None) -> Fa
     zone = ZoneInfo(settings.time_zone)
     pusher = StripPusher(vault)
     openings = Openings(vault)
+    withdrawals = RoomWithdrawals()
     erasures = Erasures(vault, ErasureFile(settings.erasures_path, vault.fingerprint), pusher.wake)
 
     @asynccontextmanager
@@ -48,9 +50,14 @@ def create_app(settings: IntakeSettings, verifier: Verifier | None = None) -> Fa
     runtime = Runtime(
         settings,
         "spoel_intake",
-        [strips_projection(zone, pusher.wake), answers_projection()],
+        [strips_projection(zone, pusher.wake), answers_projection(), withdrawals.projection()],
         resources=vault_checked,
-        tasks={"strips": pusher.run, "openings": openings.run, "erasures": erasures.run},
+        tasks={
+            "strips": pusher.run,
+            "openings": openings.run,
+            "erasures": erasures.run,
+            "room-withdrawals": withdrawals.run,
+        },
         checks=[erasures.check],
         verifier=verifier,
         body_hash_key=keys.requests,

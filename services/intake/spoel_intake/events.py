@@ -182,7 +182,11 @@ class ConsentGiven(IntakeEvent):
 
 
 class ConsentWithdrawn(IntakeEvent):
-    """Consent was withdrawn: treatment stops from this moment."""
+    """Consent was withdrawn: treatment stops from this moment.
+
+    Attributes:
+        room_event_id: of the room's ``consent-withdrawn-in-room``, where it was entered there.
+    """
 
     event_name: ClassVar[str] = "consent-withdrawn"
 
@@ -190,6 +194,7 @@ class ConsentWithdrawn(IntakeEvent):
     patient_id: str
     withdrawn_at: UtcTime
     sealed_reason: str | None
+    room_event_id: str | None = None
 
 
 class PatientErased(IntakeEvent):

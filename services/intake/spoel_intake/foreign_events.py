@@ -42,8 +42,19 @@ class SessionClosed(ForeignEvent):
 
     service: ClassVar[str] = "stimulation"
     event_name: ClassVar[str] = "session-closed"
+    event_version: ClassVar[int] = 2
 
     session_id: str
+
+
+class ConsentWithdrawnInRoom(ForeignEvent):
+    """A patient withdrew consent in a room, perhaps without network."""
+
+    service: ClassVar[str] = "stimulation"
+    event_name: ClassVar[str] = "consent-withdrawn-in-room"
+
+    case_id: str
+    withdrawn_at: UtcTime
 
 
 class Cleared(ForeignEvent):
@@ -77,4 +88,9 @@ class AuditCleared(Cleared):
 
 ANSWER_EVENTS: Catalogue[ForeignEvent] = Catalogue([PlanningCleared, StimulationCleared, AuditCleared])
 
-STRIP_EVENTS: Catalogue[ForeignEvent] = Catalogue([SessionBooked, SessionBookingCancelled, RoomOpened, SessionClosed])
+WITHDRAWAL_EVENTS: Catalogue[ForeignEvent] = Catalogue([ConsentWithdrawnInRoom])
+
+STRIP_EVENTS: Catalogue[ForeignEvent] = Catalogue(
+    [SessionBooked, SessionBookingCancelled, RoomOpened, SessionClosed],
+    {("stimulation", "session-closed", 1): dict},
+)

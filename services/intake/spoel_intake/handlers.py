@@ -1,7 +1,7 @@
 """One unit of work a command: load, decide, append, bring the read models up to date."""
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
@@ -153,6 +153,17 @@ async def give_consent(work: Work, intake: Intake, case_id: str, command: GiveCo
 async def withdraw_consent(work: Work, intake: Intake, case_id: str, command: WithdrawConsent) -> Case:
     """Record the withdrawal of consent."""
     return await _act(work, intake, case_id, command, command.reason, ConsentWithdrawn)
+
+
+async def take_over_withdrawal(work: Work, case_id: str, room_event_id: str, withdrawn_at: datetime) -> Case:
+    """Record a withdrawal that was entered in a room."""
+    loaded = await work.load(CASE, case_id)
+    if loaded.state.referral is not None and await is_erased(work.conn, loaded.state.referral.patient_id):
+        raise PatientErased("This case's patient was erased; the consent ended with it.")
+    events = case_domain.take_over_withdrawal(loaded.state, room_event_id, withdrawn_at)
+    after = await work.append(CASE, case_id, loaded, events)
+    await project(work, events)
+    return after.state
 
 
 async def keep_register(

@@ -76,6 +76,21 @@ cases = sa.Table(
 )
 """Read model: every case, who sent it in, and how far it is; a unique index allows one open case a patient."""
 
+room_withdrawals = sa.Table(
+    "room_withdrawals",
+    metadata,
+    sa.Column("event_id", sa.String, primary_key=True),
+    sa.Column("case_id", sa.String, nullable=False),
+    sa.Column("withdrawn_at", UtcDateTime, nullable=False),
+    sa.Column("correlation_id", sa.String, nullable=False),
+    sa.Column("person_id", sa.String, nullable=False),
+    sa.Column("roles", sa.String, nullable=False),
+    sa.Column("big_number", sa.String, nullable=True),
+    sa.Column("supervisor_id", sa.String, nullable=True),
+    sa.Column("taken_over", sa.Boolean, nullable=False),
+)
+"""Withdrawals of consent that were entered in rooms, who entered them, and whether the case has them."""
+
 staff = sa.Table(
     "staff",
     metadata,

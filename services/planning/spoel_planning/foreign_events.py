@@ -149,6 +149,7 @@ class SessionClosed(StimulationEvent):
     """A session is over; its room is free from then on."""
 
     event_name: ClassVar[str] = "session-closed"
+    event_version: ClassVar[int] = 2
 
     session_id: str
     case_id: str
@@ -170,7 +171,7 @@ FOREIGN_EVENTS: Catalogue[ForeignEvent] = Catalogue(
         SessionOpened,
         SessionClosed,
     ],
-    {("stimulation", "session-opened", 1): dict},
+    {("stimulation", "session-opened", 1): dict, ("stimulation", "session-closed", 1): dict},
 )
 """Every foreign event from which planning knows cases, staff, rooms and sessions."""
 

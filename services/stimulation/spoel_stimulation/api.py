@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel
 
 from spoel_common.errors import SpoelError
@@ -17,28 +17,26 @@ from spoel_common.web import ActorDep, CommandCall, CommandDep, RuntimeDep, Toke
 from spoel_common.work import Work
 from spoel_stimulation import commands as asked
 from spoel_stimulation import handlers, views
+from spoel_stimulation.dependencies import NodeDep, PathId, RoomActorDep, SessionActorDep, SessionCommandDep
 from spoel_stimulation.domain.session import check_may_halt
 from spoel_stimulation.domain.state import Act, SessionState
 from spoel_stimulation.dose_view import DoseView, dose_view
 from spoel_stimulation.events import StopOutcome
 from spoel_stimulation.guard.stops import INSTRUCTIONS
 from spoel_stimulation.handlers import DutyAnswer, Look, RoomAnswer, SessionAnswer
-from spoel_stimulation.node import Node
 from spoel_stimulation.notes import NoteAnswer, NotesView, read_notes, write_note
 from spoel_stimulation.runner import Room
 from spoel_stimulation.runner.delivery import RoomFault
 from spoel_stimulation.runner.room import ARMED_PHASES
 from spoel_stimulation.shown import ShownAnswer, confirm_device
 
-EMERGENCY_STOP_PATHS = r"/rooms/[^/]+/emergency-stop"
+EMERGENCY_STOP_PATHS = r"/rooms/[^/]+/emergency-stop|/sessions/[^/]+/loss-of-consciousness"
 """Paths that nothing is asked of: no token, no key, no body (INV-8)."""
 
 STIMULUS_WAIT_S = 1.5
 TOKEN_TIMEOUT_S = 2.0
 
 router = APIRouter()
-
-PathId = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
 class EmergencyStopAnswer(BaseModel):
@@ -63,15 +61,6 @@ class StopAnswer(SessionAnswer):
     """
 
     device_disarmed: bool
-
-
-def node_of(request: Request) -> Node:
-    """Return the node that serves ``request``."""
-    node: Node = request.app.state.node
-    return node
-
-
-NodeDep = Annotated[Node, Depends(node_of)]
 
 
 @dataclass(frozen=True)
@@ -103,7 +92,7 @@ class SessionCall:
         return await self.call.run(handler, status, effect=woken if wake else None)
 
 
-async def session_call(session_id: PathId, call: CommandDep, node: NodeDep) -> SessionCall:
+async def session_call(session_id: PathId, call: SessionCommandDep, node: NodeDep) -> SessionCall:
     """Return a command to a session.
 
     Raises:
@@ -128,7 +117,7 @@ async def get_rooms(actor: ActorDep, node: NodeDep, runtime: RuntimeDep) -> view
 
 
 @router.get("/rooms/{room_id}", tags=["rooms"])
-async def get_room(room_id: PathId, actor: ActorDep, node: NodeDep, runtime: RuntimeDep) -> views.RoomView:
+async def get_room(room_id: PathId, actor: RoomActorDep, node: NodeDep, runtime: RuntimeDep) -> views.RoomView:
     """Show a room: device, latch, session."""
     check_role("read-room", actor)
     return await views.room_view(runtime, node.room(room_id))
@@ -163,12 +152,12 @@ async def post_device_shown(room_id: PathId, command: asked.ConfirmDevice, call:
 async def post_emergency_stop(room_id: PathId, request: Request, node: NodeDep) -> EmergencyStopAnswer:
     """Disarm now. Needs no token, no body and no key. The room's guard answers the same at a port of its own."""
     room = node.room(room_id)
-    outcome, through = await room.emergency_stop(lambda: _person_of(request))
+    outcome, through = await room.emergency_stop(lambda: person_of(request))
     instruction = INSTRUCTIONS[outcome]
     return EmergencyStopAnswer(room_id=room_id, outcome=outcome, instruction=instruction, through=through)
 
 
-async def _person_of(request: Request) -> str:
+async def person_of(request: Request) -> str:
     """Return who pressed the emergency stop, ``unverified`` unless a valid token says so."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
@@ -203,7 +192,9 @@ async def post_supervision_end(command: asked.EndSupervision, call: CommandDep, 
 
 
 @router.get("/sessions/{session_id}", tags=["sessions"])
-async def get_session(session_id: PathId, actor: ActorDep, node: NodeDep, runtime: RuntimeDep) -> views.SessionView:
+async def get_session(
+    session_id: PathId, actor: SessionActorDep, node: NodeDep, runtime: RuntimeDep
+) -> views.SessionView:
     """Show a session: state, progress, parameters in force, latest events."""
     check_role("read-room", actor)
     room = await node.room_of(runtime, session_id)
@@ -238,7 +229,7 @@ async def post_arm(command: asked.Arm, its: SessionDep) -> Response:
     bars = its.room.delivery.bars
 
     async def arm(body: dict[str, Any]) -> None:
-        await its.room.arm(its.state, body["event_id"], its.call.actor, bars)
+        await its.room.arm(its.state, body["event_id"], its.call.actor, bars, asked_again=command.consent_asked_again)
 
     async def current(body: dict[str, Any]) -> dict[str, Any]:
         view = await views.arm_view(its.call.runtime, its.room, its.session_id, body["event_id"])
@@ -254,10 +245,10 @@ async def post_arm(command: asked.Arm, its: SessionDep) -> Response:
 
 
 @router.post("/sessions/{session_id}/start", response_model=SessionAnswer, tags=["sessions"])
-async def post_start(_command: asked.Start, its: SessionDep) -> Response:
+async def post_start(command: asked.Start, its: SessionDep) -> Response:
     """Start an armed session: a treatment's trains begin, a measurement takes stimuli."""
     await its.room.freshen()
-    return await its.run(lambda work: handlers.start(work, its.session_id, its.look), wake=True)
+    return await its.run(lambda work: handlers.start(work, its.session_id, command, its.look), wake=True)
 
 
 @router.post("/sessions/{session_id}/pause", response_model=SessionAnswer, tags=["sessions"])
@@ -283,22 +274,37 @@ async def post_place_coil(command: asked.PlaceCoil, its: SessionDep) -> Response
 async def post_stop(command: asked.Stop, its: SessionDep) -> Response:
     """Disarm at once and close the session. The device's own stop and lifting the coil come first."""
     check_may_halt(its.call.actor)
-    status = its.room.device.status
-    disarmed = status is not None and not status.enabled
 
     async def close(work: Work) -> SessionAnswer:
         return await handlers.stop(work, its.session_id, command, its.look)
 
-    async def current(body: dict[str, Any]) -> dict[str, Any]:
-        return body | {"device_disarmed": disarmed}
+    async def stop(disarmed: bool) -> Response:  # noqa: FBT001 - what ``while_halted`` hands over
+        async def current(body: dict[str, Any]) -> dict[str, Any]:
+            return body | {"device_disarmed": disarmed}
 
-    if not its.state.may(Act.STOP):
         return await its.call.run(close, 200, current)
-    async with its.room.halted() as stopped:
-        disarmed = stopped
-        response = await its.call.run(close, 200, current)
-    if not disarmed and its.state.phase in ARMED_PHASES:
-        await its.room.fault(RoomFault("device-fault", "disarm-not-confirmed", "not read back as disabled at a stop"))
+
+    return await while_halted(its.room, its.state, Act.STOP, stop)
+
+
+async def while_halted(
+    room: Room, state: SessionState, act: Act, do: Callable[[bool], Awaitable[Response]]
+) -> Response:
+    """Disarm at once, and then do what closes the session; a room whose session this is not, or no more, is left alone.
+
+    Args:
+        room: the room.
+        state: of the session that ``do`` closes.
+        act: that closes it.
+        do: is told whether the device was read back as disabled.
+    """
+    if not state.may(act):
+        status = room.device.status
+        return await do(status is not None and not status.enabled)
+    async with room.halted() as disarmed:
+        response = await do(disarmed)
+    if not disarmed and state.phase in ARMED_PHASES:
+        await room.fault(RoomFault("device-fault", "disarm-not-confirmed", "not read back as disabled at a stop"))
     return response
 
 
@@ -375,7 +381,7 @@ async def get_notes(
 
 @router.get("/sessions/{session_id}/trains/{train_id}", tags=["stimuli"])
 async def get_train(
-    session_id: PathId, train_id: PathId, actor: ActorDep, node: NodeDep, runtime: RuntimeDep
+    session_id: PathId, train_id: PathId, actor: SessionActorDep, node: NodeDep, runtime: RuntimeDep
 ) -> views.TrainView:
     """Show one train or stimulus, and what became of it."""
     check_role("read-room", actor)

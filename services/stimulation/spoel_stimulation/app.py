@@ -8,6 +8,8 @@ from spoel_common.readiness import Check
 from spoel_common.runtime import Runtime, Verifier
 from spoel_common.web import create_app
 from spoel_stimulation.api import EMERGENCY_STOP_PATHS, router
+from spoel_stimulation.api_day import router as day_router
+from spoel_stimulation.api_site import router as site_router
 from spoel_stimulation.node import Node
 from spoel_stimulation.settings import StimulationSettings
 
@@ -27,10 +29,13 @@ def build_app(settings: StimulationSettings, verifier: Verifier | None = None, n
     runtime = Runtime(
         settings,
         "spoel_stimulation",
-        [rooms.projection()],
+        [rooms.projection(), rooms.site_projection(), rooms.projection_of_rooms()],
         resources=rooms.open,
         tasks={
             "erasures": rooms.erasures.run,
+            "leases": rooms.leases.run,
+            "strips": rooms.keep_strips,
+            "presence": rooms.say_present,
             **{f"room-{room.room_id}": partial(_run_room, rooms, room.room_id) for room in settings.rooms},
         },
         checks=[partial(_check_devices, rooms)],
@@ -40,7 +45,7 @@ def build_app(settings: StimulationSettings, verifier: Verifier | None = None, n
     return create_app(
         runtime,
         title="Spoel stimulation",
-        routers=[router],
+        routers=[router, day_router, site_router],
         description="Rooms, devices, sessions, trains and the emergency stop.",
         open_paths=EMERGENCY_STOP_PATHS,
         state={"node": rooms},

@@ -4,19 +4,24 @@ import re
 from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints, ValidationInfo, field_validator
 
 from spoel_common.events import Command, UtcTime
 from spoel_stimulation.events import (
     ChangeReason,
     DeviceSettings,
     Evidence,
+    GrantRevocationReason,
     InterlockReason,
     Parameter,
+    PatientState,
     PauseReason,
     Realised,
+    ReleaseReason,
     ResetReason,
     Response,
+    Severity,
+    SideEffect,
     StopReason,
     TrainOutcome,
     UnknownReason,
@@ -35,10 +40,12 @@ class OpenSession(Command):
 
     Attributes:
         supervisor_id: for a technician or trainee, the supervisor on duty under whom the session is run.
+        consent_asked_again: the patient was asked for consent again; needed where the room is cut off.
     """
 
     session_id: Id
     supervisor_id: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+    consent_asked_again: Annotated[bool, Field(strict=True)] = False
 
 
 class ConfirmIdentity(Command):
@@ -56,20 +63,59 @@ class ConfirmIdentity(Command):
     protocol_id: Annotated[str, Field(max_length=100)] | None = None
 
 
+class CheckRoom(Command):
+    """Say that the opening check of a room was done: every item of the list, in order or not."""
+
+    items: Annotated[dict[str, Annotated[bool, Field(strict=True)]], Field(max_length=50)]
+
+
+class AnswerDailyCheck(Command):
+    """Record what the patient answered to the questions of the day: question → code of the answer."""
+
+    answers: Annotated[dict[str, Annotated[str, Field(max_length=40)]], Field(max_length=50)]
+
+
+class DecideDailyCheck(Command):
+    """Decide on one answer that waits for the supervisor or a physician."""
+
+    question: Annotated[str, Field(max_length=40)]
+    decision: Literal["go", "no-session-today"]
+
+
+class ConfirmPresence(Command):
+    """Show that a trained person is in the room and watches the patient.
+
+    Attributes:
+        awake: the patient is awake; ``false`` disarms and pauses.
+    """
+
+    awake: Annotated[bool, Field(strict=True)]
+
+
 class Arm(Command):
     """Write and read back every setting, then enable the device.
 
     Attributes:
         ear_protection: everyone in the room, patient and operator, wears ear protection.
         blind_code: in a blinded trial the patient's code, as the operator entered it at the stimulator.
+        consent_asked_again: the patient was asked for consent again; needed where the room is cut off.
     """
 
     ear_protection: Annotated[bool, Field(strict=True)] = False
     blind_code: Annotated[str, Field(max_length=40)] | None = None
+    consent_asked_again: Annotated[bool, Field(strict=True)] = False
 
 
 class Start(Command):
-    """Start the session."""
+    """Start the session.
+
+    Attributes:
+        side_or_site: as in ``Resume``, where an interlock came between arming and starting.
+        consent_asked_again: the patient was asked for consent again; needed where the room is cut off.
+    """
+
+    side_or_site: Literal["left", "right"] | Site | None = None
+    consent_asked_again: Annotated[bool, Field(strict=True)] = False
 
 
 class Pause(Command):
@@ -83,9 +129,14 @@ class Resume(Command):
 
     Attributes:
         ear_protection: everyone in the room, patient and operator, wears ear protection.
+        side_or_site: ``left`` or ``right``, or the site's full name, chosen again; asked for after a long pause, or
+            where the coil may have moved.
+        consent_asked_again: the patient was asked for consent again; needed where the room is cut off.
     """
 
     ear_protection: Annotated[bool, Field(strict=True)] = False
+    side_or_site: Literal["left", "right"] | Site | None = None
+    consent_asked_again: Annotated[bool, Field(strict=True)] = False
 
 
 class PlaceCoil(Command):
@@ -101,17 +152,55 @@ class PlaceCoil(Command):
 
 
 class Stop(Command):
-    """Disarm at once and close the session."""
+    """Disarm at once and close the session.
+
+    Attributes:
+        patient_state: how the patient is; may be said afterwards.
+    """
 
     reason: StopReason
+    patient_state: PatientState | None = None
+
+
+class RecordPatientState(Command):
+    """Say how the patient was after a session that is closed."""
+
+    patient_state: PatientState
+
+
+class ReportSideEffect(Command):
+    """Record a side effect as it happens, or afterwards."""
+
+    effect: SideEffect
+    severity: Severity
+
+
+class ReleasePatient(Command):
+    """Let a patient be treated again after a loss of consciousness: a physician's decision."""
+
+    reason: ReleaseReason
 
 
 class ChangeParameter(Command):
-    """Change a parameter within the signed band, from the next train on."""
+    """Change a parameter within the signed band, from the next train on.
+
+    Attributes:
+        value: percent of threshold, seconds, trains in all, millimetres from the target, or degrees from the angle.
+    """
 
     parameter: Parameter
-    value: Annotated[float, Field(gt=0, le=10_000, allow_inf_nan=False, strict=True)]
+    value: Annotated[float, Field(ge=-360, le=10_000, allow_inf_nan=False, strict=True)]
     reason: ChangeReason
+
+    @field_validator("value")
+    @classmethod
+    def _fits(cls, value: float, info: ValidationInfo) -> float:
+        parameter = info.data.get("parameter")
+        if value <= 0 and parameter not in {"coil_shift_mm", "coil_turn_deg"}:
+            raise ValueError("must be greater than 0")
+        if parameter == "trains" and value != round(value):
+            raise ValueError("must be a whole number")
+        return value
 
 
 class Stimulate(Command):
@@ -124,6 +213,16 @@ class AnswerStimulus(Command):
     """Say what was seen after a stimulus: a twitch, none, or that it must be repeated."""
 
     response: Response
+
+
+class WithdrawConsent(Command):
+    """The patient withdraws consent; nobody has to say why."""
+
+
+class RevokeGrant(Command):
+    """End the grant under which somebody runs a session."""
+
+    reason: GrantRevocationReason
 
 
 class ResetRoom(Command):
@@ -179,6 +278,7 @@ class RecordArmed(Command):
     settings: DeviceSettings
     coil_model: str
     percent_mso: int
+    consent_asked_again: bool = False
 
 
 class AuthoriseTrain(Command):
@@ -219,4 +319,4 @@ class Interrupt(Command):
 class Close(Command):
     """An interlock ended the session for good, or its last train was delivered."""
 
-    reason: InterlockReason | Literal["last-train-ended"]
+    reason: InterlockReason | Literal["last-train-ended", "daily-check"]

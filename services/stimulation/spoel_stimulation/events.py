@@ -4,16 +4,42 @@ Intensities are in percent of maximum stimulator output (``…percent_mso``) or 
 (``…percent_rmt``), durations in seconds. Pulse counts of a device are those of its own counter.
 """
 
-from typing import ClassVar, Literal, Self
+from datetime import date
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, JsonValue, StringConstraints, model_validator
 
 from spoel_common.events import Catalogue, EventData, UtcTime, gap_detected, parked_event_discarded
 from spoel_stimulation.orders import MeasurementOrder, Part, Site, TreatmentOrder
 
 SessionKind = Literal["measurement", "treatment"]
 Response = Literal["yes", "no", "repeat"]
-Parameter = Literal["percent_rmt", "train_interval_s"]
+Parameter = Literal["percent_rmt", "train_interval_s", "trains", "coil_shift_mm", "coil_turn_deg"]
+Code = Annotated[str, StringConstraints(pattern=r"^[a-z]+(-[a-z]+)*$", max_length=40), Field(examples=["other"])]
+"""A reason as it stands in an event: one of the lists below at the time of writing; a reader takes any."""
+
+DailyOutcome = Literal["go", "ask-supervisor", "no-session-today"]
+Decider = Literal["supervisor", "physician"]
+AlarmClass = Literal["act-now", "supervisor-today", "list"]
+Severity = Literal["mild", "moderate", "severe"]
+SideEffect = Literal[
+    "headache",
+    "scalp-pain",
+    "nausea",
+    "dizziness",
+    "fatigue",
+    "sleeplessness",
+    "hearing-complaint",
+    "facial-twitch",
+    "mania",
+    "worsening",
+    "suicidal-thoughts",
+    "hand-movement",
+    "arm-movement",
+    "leg-movement",
+]
+PatientState = Literal["well", "mild-complaints", "with-supervisor", "with-physician", "to-hospital", "not-seen"]
+ReleaseReason = Literal["faint-explained", "seizure-excluded", "seizure-assessed", "reported-by-mistake"]
 TrainOutcome = Literal["complete", "partial", "none"]
 Evidence = Literal["frames-and-counter", "counter", "status", "operator"]
 SessionOutcome = Literal["completed", "partial", "not-started"]
@@ -56,10 +82,22 @@ InterlockReason = Literal[
     "outcome-unknown",
     "emergency-stop",
     "service-restart",
+    "coil-temperature",
+    "coil-changed",
+    "status-too-old",
+    "presence-missed",
+    "patient-not-awake",
+    "limb-movement",
+    "loss-of-consciousness",
+    "patient-blocked",
+    "daily-maximum",
 ]
 ChangeReason = Literal[
     "patient-discomfort", "pain", "facial-twitch", "anxiety", "clinical-judgement", "technical", "other"
 ]
+
+
+GrantRevocationReason = Literal["access-withdrawn", "not-in-the-room", "other"]
 
 
 class Known(Part):
@@ -146,6 +184,21 @@ class RoomReset(StimulationEvent):
     reason: ResetReason
 
 
+class RoomChecked(StimulationEvent):
+    """The opening check of a room was done; it holds for one local day (ST-02).
+
+    Attributes:
+        items: item of the list → whether it is in order.
+    """
+
+    event_name: ClassVar[str] = "room-checked"
+
+    room_id: str
+    day: date
+    list_version: str
+    items: dict[str, bool]
+
+
 class DeviceFault(StimulationEvent):
     """A device or its link did something that it should not."""
 
@@ -208,7 +261,10 @@ class SessionOpened(SessionEvent):
     """A person took a booked session into its room; the signed order is frozen into it.
 
     Attributes:
-        operator_id: who runs the session; with role, BIG number and supervisor the session's grant.
+        operator_id: who runs the session; with role, BIG number, supervisor and end the session's grant.
+        grant_until: clock time at which the grant ends; None in events from before it was kept.
+        offline: opened on knowledge older than an online start allows (``known`` says how old).
+        consent_asked_again: the patient was asked for consent again, the room being cut off.
     """
 
     event_name: ClassVar[str] = "session-opened"
@@ -225,6 +281,9 @@ class SessionOpened(SessionEvent):
     prescription_version: int | None = None
     measurement_order_id: str | None = None
     known: tuple[Known, ...]
+    grant_until: UtcTime | None = None
+    offline: bool = False
+    consent_asked_again: bool = False
 
     @model_validator(mode="after")
     def _one_order(self) -> Self:
@@ -239,6 +298,43 @@ class IdentityConfirmed(SessionEvent):
     """The operator asked name and birth date, and both agreed with the room's identity strip (ST-10)."""
 
     event_name: ClassVar[str] = "identity-confirmed"
+
+
+class DailyCheckAnswered(SessionEvent):
+    """The patient was asked the questions of the day (HZ-15, HZ-20).
+
+    Attributes:
+        day: the local day for which the answers hold.
+        answers: question → code of the answer.
+        outcome: the strictest of all answers.
+        undecided: question → whose decision its answer waits for.
+    """
+
+    event_name: ClassVar[str] = "daily-check-answered"
+
+    day: date
+    list_version: str
+    answers: dict[str, str]
+    outcome: DailyOutcome
+    undecided: dict[str, Decider]
+
+
+class DailyCheckDecided(SessionEvent):
+    """The supervisor, or a physician, decided on one answer."""
+
+    event_name: ClassVar[str] = "daily-check-decided"
+
+    question: str
+    decision: Literal["go", "no-session-today"]
+    decided_as: Decider
+
+
+class PresenceConfirmed(SessionEvent):
+    """A trained person in the room showed that they are there and watch the patient (ST-11)."""
+
+    event_name: ClassVar[str] = "presence-confirmed"
+
+    awake: bool
 
 
 class SessionArmed(SessionEvent):
@@ -258,29 +354,64 @@ class SessionArmed(SessionEvent):
     coil_model: str
     percent_mso: int | None
     sealed_output: str | None = None
+    consent_asked_again: bool = False
 
 
 class SessionStarted(SessionEvent):
-    """The operator started the session."""
+    """The operator started the session.
+
+    Attributes:
+        offline: on knowledge older than an online start allows.
+        consent_asked_again: the patient was asked for consent again, the room being cut off.
+    """
 
     event_name: ClassVar[str] = "session-started"
 
+    offline: bool = False
+    consent_asked_again: bool = False
+
 
 class SessionPaused(SessionEvent):
-    """No next train, until a person resumes."""
+    """No next train, until a person resumes.
+
+    Attributes:
+        reason: one of ``PauseReason`` or ``InterlockReason``.
+        paused_at: clock time; None in old events.
+    """
 
     event_name: ClassVar[str] = "session-paused"
+    event_version: ClassVar[int] = 2
 
     by: Literal["operator", "interlock"]
-    reason: PauseReason | InterlockReason
+    reason: Code
+    paused_at: UtcTime | None = None
 
 
 class SessionResumed(SessionEvent):
-    """The operator checked coil and ears and resumed."""
+    """The operator checked coil and ears and resumed.
+
+    Attributes:
+        site_confirmed: side or site was chosen again, as after a long pause, and is the order's.
+    """
 
     event_name: ClassVar[str] = "session-resumed"
 
     ear_protection: Literal[True]
+    site_confirmed: bool = False
+    consent_asked_again: bool = False
+
+
+class SessionGrantRevoked(SessionEvent):
+    """A supervisor ended the grant under which a session was run: it is interrupted, and its operator runs it no more.
+
+    Attributes:
+        operator_id: whose grant it was.
+    """
+
+    event_name: ClassVar[str] = "session-grant-revoked"
+
+    operator_id: str
+    reason: GrantRevocationReason
 
 
 class TrainAuthorised(SessionEvent):
@@ -359,13 +490,16 @@ class ParameterChanged(SessionEvent):
     """The operator changed a parameter within the signed band (ST-05).
 
     Attributes:
+        parameter: one of ``Parameter``; the coil's shift from the target in mm, its turn from the prescribed angle in
+            degrees.
         from_percent_mso: for an intensity, the output before; ``to_percent_mso`` after. None in a blinded session.
         sealed_output: in a blinded session what could tell the condition, sealed to the patient (ST-09).
     """
 
     event_name: ClassVar[str] = "parameter-changed"
+    event_version: ClassVar[int] = 2
 
-    parameter: Parameter
+    parameter: Annotated[str, Field(examples=["percent_rmt"])]
     from_value: float
     to_value: float
     from_percent_mso: int | None = None
@@ -411,16 +545,130 @@ class StimulusAnswered(SessionEvent):
 
 
 class SessionClosed(SessionEvent):
-    """The session is over and stays so (ST-12)."""
+    """The session is over and stays so (ST-12).
+
+    Attributes:
+        reason: one of ``StopReason`` or ``InterlockReason``, ``last-train-ended`` or ``daily-check``.
+        patient_state: how the patient was; None where it was not said (yet): see ``patient-state-recorded``.
+    """
 
     event_name: ClassVar[str] = "session-closed"
+    event_version: ClassVar[int] = 2
 
     outcome: SessionOutcome
-    reason: StopReason | InterlockReason | Literal["last-train-ended"]
+    reason: Code
     pulses_planned: int
     pulses_delivered: int
     trains_delivered: int
     pulses_unknown: int
+    patient_state: PatientState | None = None
+
+
+# --- aggregate side-effect, id = side_effect_id
+
+
+class SideEffectReported(SessionEvent):
+    """A side effect, during a session or after it (ST-07); codes only."""
+
+    event_name: ClassVar[str] = "side-effect-reported"
+
+    side_effect_id: str
+    effect: SideEffect
+    severity: Severity
+
+
+# --- aggregate alert, id = alert_id
+
+
+class AlertRaised(SessionEvent):
+    """Somebody has to act, and by when (SY-05).
+
+    Attributes:
+        kind: what happened, for example ``suicidal-thoughts``.
+        owner_id: who is to act: the session's supervisor, else its operator.
+    """
+
+    event_name: ClassVar[str] = "alert-raised"
+
+    alert_id: str
+    alarm_class: AlarmClass
+    kind: Code
+    owner_id: str
+
+
+# --- aggregate aftercare, id = session_id
+
+
+class PatientStateRecorded(SessionEvent):
+    """How the patient was after a session that was closed without saying so (ST-12)."""
+
+    event_name: ClassVar[str] = "patient-state-recorded"
+
+    patient_state: PatientState
+
+
+# --- aggregate adverse-event, id = adverse_event_id
+
+
+class AdverseEventReported(SessionEvent):
+    """A loss of consciousness or suspected seizure: the patient is blocked in all rooms until a physician decides.
+
+    Attributes:
+        person: who pressed the button, ``unverified`` where nobody had signed in.
+        stop: what the stop at the device came to.
+        last_train_id: the train that was under way or the last before; None if there was none.
+    """
+
+    event_name: ClassVar[str] = "adverse-event-reported"
+
+    adverse_event_id: str
+    kind: Literal["loss-of-consciousness"]
+    person: str
+    stop: StopOutcome
+    last_train_id: str | None = None
+
+
+# --- aggregate release, id = release_id
+
+
+class PatientReleased(StimulationEvent):
+    """A physician decided that a patient may be treated again.
+
+    Attributes:
+        adverse_event_ids: those that block no longer, of any room.
+    """
+
+    event_name: ClassVar[str] = "patient-released"
+
+    release_id: str
+    patient_id: str
+    adverse_event_ids: tuple[str, ...] = Field(min_length=1)
+    reason: ReleaseReason
+
+
+# --- aggregate lease, id = session_id
+
+
+class LeaseReleased(SessionEvent):
+    """A room learned that its booking was cancelled, and will never open it: another room may take the patient."""
+
+    event_name: ClassVar[str] = "lease-released"
+
+
+# --- aggregate withdrawal, id = withdrawal_id
+
+
+class ConsentWithdrawnInRoom(SessionEvent):
+    """The patient withdrew consent in the room, with or without network; it holds for the case, in all rooms, at once.
+
+    Attributes:
+        withdrawn_at: clock time at which it was entered.
+    """
+
+    event_name: ClassVar[str] = "consent-withdrawn-in-room"
+
+    withdrawal_id: str
+    withdrawn_at: UtcTime
 
 
 # --- aggregate roster, id = site
@@ -476,13 +724,16 @@ GapDetected = gap_detected("stimulation")
 """An event of the aggregate ``gap``, one for each time that an aggregate begins to wait for an event."""
 
 ROOM_EVENTS: Catalogue[EventData] = Catalogue(
-    [RoomOpened, RoomLatched, RoomReset, DeviceFault, UnauthorisedPulseObserved, EmergencyStopped],
+    [RoomOpened, RoomLatched, RoomReset, RoomChecked, DeviceFault, UnauthorisedPulseObserved, EmergencyStopped],
     {("stimulation", "unauthorised-pulse-observed", 1): dict},
 )
 SESSION_EVENTS: Catalogue[EventData] = Catalogue(
     [
         SessionOpened,
         IdentityConfirmed,
+        DailyCheckAnswered,
+        DailyCheckDecided,
+        PresenceConfirmed,
         SessionArmed,
         SessionStarted,
         SessionPaused,
@@ -495,13 +746,24 @@ SESSION_EVENTS: Catalogue[EventData] = Catalogue(
         CoilPlaced,
         StimulusAnswered,
         SessionClosed,
+        SessionGrantRevoked,
     ],
     {
         ("stimulation", "session-opened", 1): dict,
         ("stimulation", "session-armed", 1): dict,
         ("stimulation", "train-authorised", 1): dict,
         ("stimulation", "train-delivered", 1): dict,
+        ("stimulation", "session-paused", 1): dict,
+        ("stimulation", "parameter-changed", 1): dict,
+        ("stimulation", "session-closed", 1): dict,
     },
 )
 ROSTER_EVENTS: Catalogue[EventData] = Catalogue([SupervisionStarted, SupervisionEnded])
+LEASE_EVENTS: Catalogue[EventData] = Catalogue([LeaseReleased])
+WITHDRAWAL_EVENTS: Catalogue[EventData] = Catalogue([ConsentWithdrawnInRoom])
 NOTE_EVENTS: Catalogue[EventData] = Catalogue([NoteWritten])
+SIDE_EFFECT_EVENTS: Catalogue[EventData] = Catalogue([SideEffectReported])
+ALERT_EVENTS: Catalogue[EventData] = Catalogue([AlertRaised])
+AFTERCARE_EVENTS: Catalogue[EventData] = Catalogue([PatientStateRecorded])
+ADVERSE_EVENTS: Catalogue[EventData] = Catalogue([AdverseEventReported])
+RELEASE_EVENTS: Catalogue[EventData] = Catalogue([PatientReleased])

@@ -1,4 +1,7 @@
-"""What a room reads of the events of intake and planning: only the fields that it uses; others are ignored."""
+"""What a room reads of others' events: only the fields that it uses; others are ignored.
+
+Of stimulation it reads what the other nodes of the site publish, never its own.
+"""
 
 from datetime import date
 from typing import ClassVar, Literal
@@ -7,7 +10,7 @@ from pydantic import ConfigDict
 
 from spoel_common.events import Catalogue, ForeignEvent, UtcTime
 from spoel_common.people import Profession
-from spoel_stimulation.events import SessionKind
+from spoel_stimulation.events import DailyOutcome, SessionKind
 from spoel_stimulation.orders import Blinding, Block, MeasurementOrder, Pattern, RampUp, ThresholdKey, TreatmentOrder
 
 
@@ -96,6 +99,7 @@ class ConsentWithdrawn(IntakeEvent):
     case_id: str
     patient_id: str
     withdrawn_at: UtcTime
+    room_event_id: str | None = None
 
 
 class IndicationDecided(IntakeEvent):
@@ -205,6 +209,86 @@ class SessionBookingCancelled(PlanningEvent):
     session_id: str
 
 
+# --- other nodes of stimulation
+
+
+class RoomEvent(ForeignEvent):
+    """An event of another node of this service: what its rooms did with a patient."""
+
+    service: ClassVar[str] = "stimulation"
+
+    patient_id: str
+
+
+class SessionOpened(RoomEvent):
+    """A session was taken into its room."""
+
+    event_name: ClassVar[str] = "session-opened"
+    event_version: ClassVar[int] = 2
+
+    session_id: str
+    kind: SessionKind
+
+
+class DailyCheckAnswered(RoomEvent):
+    """The patient answered the questions of the day."""
+
+    event_name: ClassVar[str] = "daily-check-answered"
+
+    session_id: str
+    day: date
+    outcome: DailyOutcome
+
+
+class DailyCheckDecided(RoomEvent):
+    """Somebody decided on an answer."""
+
+    event_name: ClassVar[str] = "daily-check-decided"
+
+    session_id: str
+    decision: Literal["go", "no-session-today"]
+
+
+class TrainAuthorised(RoomEvent):
+    """A train was about to leave its host."""
+
+    event_name: ClassVar[str] = "train-authorised"
+    event_version: ClassVar[int] = 2
+
+    train_id: str
+    session_id: str
+    pulses: int
+    planned_onset_at: UtcTime
+
+
+class TrainDelivered(RoomEvent):
+    """How a train ended."""
+
+    event_name: ClassVar[str] = "train-delivered"
+    event_version: ClassVar[int] = 2
+
+    train_id: str
+    session_id: str
+    pulses: int
+    ended_at: UtcTime
+
+
+class AdverseEventReported(RoomEvent):
+    """The patient lost consciousness."""
+
+    event_name: ClassVar[str] = "adverse-event-reported"
+
+    adverse_event_id: str
+
+
+class PatientReleased(RoomEvent):
+    """A physician decided that the patient may be treated again."""
+
+    event_name: ClassVar[str] = "patient-released"
+
+    adverse_event_ids: tuple[str, ...]
+
+
 CATALOGUE: Catalogue[ForeignEvent] = Catalogue(
     [
         PatientRegistered,
@@ -223,4 +307,104 @@ CATALOGUE: Catalogue[ForeignEvent] = Catalogue(
     ],
     {("planning", "prescription-signed", 1): dict},
 )
-"""Every event of others that a room reads, in the newest version that it knows."""
+"""Every event of intake and planning that a room reads, in the newest version that it knows."""
+
+
+class ElsewhereEvent(ForeignEvent):
+    """An event of another node of the site."""
+
+    service: ClassVar[str] = "stimulation"
+
+
+class RoomOpenedElsewhere(ElsewhereEvent):
+    """A device answered in a room."""
+
+    event_name: ClassVar[str] = "room-opened"
+
+    room_id: str
+    stimulator_model: str
+    stimulator_serial: str
+    coil_model: str
+
+
+class RoomLatchedElsewhere(ElsewhereEvent):
+    """A room is latched."""
+
+    event_name: ClassVar[str] = "room-latched"
+
+    room_id: str
+    reason: str
+
+
+class RoomResetElsewhere(ElsewhereEvent):
+    """A room was released."""
+
+    event_name: ClassVar[str] = "room-reset"
+
+    room_id: str
+
+
+class SessionOpenedElsewhere(ElsewhereEvent):
+    """A session was taken into a room."""
+
+    event_name: ClassVar[str] = "session-opened"
+    event_version: ClassVar[int] = 2
+
+    session_id: str
+    room_id: str
+    case_id: str
+    patient_id: str
+
+
+class SessionClosedElsewhere(ElsewhereEvent):
+    """A session is over."""
+
+    event_name: ClassVar[str] = "session-closed"
+    event_version: ClassVar[int] = 2
+
+    session_id: str
+
+
+class LeaseReleasedElsewhere(ElsewhereEvent):
+    """A room gave a booking back."""
+
+    event_name: ClassVar[str] = "lease-released"
+
+    session_id: str
+
+
+class ConsentWithdrawnElsewhere(ElsewhereEvent):
+    """A patient withdrew consent in a room."""
+
+    event_name: ClassVar[str] = "consent-withdrawn-in-room"
+
+    case_id: str
+
+
+SITE_CATALOGUE: Catalogue[ForeignEvent] = Catalogue(
+    [
+        RoomOpenedElsewhere,
+        RoomLatchedElsewhere,
+        RoomResetElsewhere,
+        SessionOpenedElsewhere,
+        SessionClosedElsewhere,
+        LeaseReleasedElsewhere,
+        ConsentWithdrawnElsewhere,
+    ],
+    {("stimulation", name, 1): dict for name in ("session-opened", "session-closed")},
+)
+"""Every event of other nodes that tells of their rooms, sessions, leases and withdrawals."""
+
+ROOMS: Catalogue[ForeignEvent] = Catalogue(
+    [
+        SessionOpened,
+        DailyCheckAnswered,
+        DailyCheckDecided,
+        TrainAuthorised,
+        TrainDelivered,
+        AdverseEventReported,
+        PatientReleased,
+    ],
+    {("stimulation", name, 1): dict for name in ("session-opened", "train-authorised", "train-delivered")},
+)
+"""Every event of other nodes that tells what a patient was given, and what blocks one."""

@@ -11,17 +11,18 @@ from spoel_common.people import check_act
 from spoel_common.sealing import seal
 from spoel_common.work import Aggregate, Loaded, Snapshots, Work
 from spoel_stimulation import commands as asked
-from spoel_stimulation import projections
-from spoel_stimulation.domain import blinding, conditions, conduct, room, roster, session
-from spoel_stimulation.domain.conditions import DeviceFacts, Facts, Limits
+from spoel_stimulation import patient_days, projections, site
+from spoel_stimulation.domain import blinding, conditions, conduct, grant, room, roster, session
+from spoel_stimulation.domain.conditions import Booking, DeviceFacts, Facts, Limits
 from spoel_stimulation.domain.identity import IdentityStrip
+from spoel_stimulation.domain.reach import Reach
 from spoel_stimulation.domain.refusals import RoomBusy
 from spoel_stimulation.domain.room import RoomState
 from spoel_stimulation.domain.roster import RosterState
 from spoel_stimulation.domain.state import Phase, SessionState, evolve
-from spoel_stimulation.domain.trains import device_pattern
+from spoel_stimulation.domain.trains import device_pattern, trains_in_force
 from spoel_stimulation.events import ROOM_EVENTS, ROSTER_EVENTS, SESSION_EVENTS, Known, SessionKind, TrainAuthorised
-from spoel_stimulation.orders import MeasurementOrder, TreatmentOrder
+from spoel_stimulation.orders import Block, MeasurementOrder, TreatmentOrder
 
 ROOM = Aggregate("room", RoomState, room.evolve, ROOM_EVENTS, Snapshots(RoomState, form=1))
 SESSION = Aggregate(
@@ -35,14 +36,23 @@ SESSION = Aggregate(
 ROSTER = Aggregate("roster", RosterState, roster.evolve, ROSTER_EVENTS)
 
 
+class Presence(NamedTuple):
+    """When presence was last confirmed, and in which session; wall seconds."""
+
+    session_id: str
+    age_s: float
+
+
 class Surroundings(NamedTuple):
-    """What a decision rests on besides the journal: this room's device, and how old the knowledge is."""
+    """What a decision rests on besides the journal: this room's device, how old the knowledge is, who is there."""
 
     site: str
     room_id: str
     device: DeviceFacts
     known: tuple[Known, ...]
     limits: Limits
+    presence: Presence | None = None
+    reach: Reach = Reach()
 
 
 Look = Callable[[], Surroundings]
@@ -121,6 +131,11 @@ class DutyAnswer(BaseModel):
     on_duty_until: str | None = Field(description="ISO 8601, clock time; null when off duty")
 
 
+def _trains_of(state: SessionState, index: int, block: Block, limits: Limits) -> int:
+    pattern = device_pattern(block, limits.max_autonomous_s)
+    return trains_in_force(state, pattern) if index == state.block_index else pattern.trains
+
+
 def describe(state: SessionState, limits: Limits) -> SessionAnswer:
     """Return a session as answers show it."""
     opened = state.session
@@ -129,7 +144,7 @@ def describe(state: SessionState, limits: Limits) -> SessionAnswer:
     trains = (
         order.max_stimuli
         if isinstance(order, MeasurementOrder)
-        else sum(device_pattern(block, limits.max_autonomous_s).trains for block in blocks)
+        else sum(_trains_of(state, index, block, limits) for index, block in enumerate(blocks))
     )
     return SessionAnswer(
         session_id=opened.session_id,
@@ -177,19 +192,43 @@ async def gather(
         known=around.known,
         device=around.device,
         limits=around.limits,
+        reach=around.reach,
+        presence_age_s=_presence_age_s(around, session_id),
     )
     if booking is None:
         return facts
     consent, indication = await projections.case_of(work.conn, booking.case_id)
+    if await site.withdrawn_in_a_room(work.conn, booking.case_id):
+        consent = "withdrawn"
     return Facts.model_validate(
         {
             **{name: getattr(facts, name) for name in Facts.model_fields},
-            "patient_busy_in": await projections.room_of_patient(work.conn, booking.patient_id),
             "consent": consent,
             "indication": indication,
             "order": await projections.order_of(work.conn, booking),
+            **(await _for_a_start(work, around, booking) if not state.trains else {}),
+            "adverse_event_ids": await patient_days.blocking(work.conn, booking.patient_id),
+            "no_session_today": await patient_days.refused_on(work.conn, booking.patient_id, facts.today),
+            "given": await patient_days.given_to(work.conn, booking.patient_id, session_id, facts.today),
         }
     )
+
+
+async def _for_a_start(work: Work, around: Surroundings, booking: Booking) -> dict[str, object]:
+    """Return what only the beginning of a session asks for: where else the patient is, or may be."""
+    conn, patient_id = work.conn, booking.patient_id
+    busy_in = await projections.room_of_patient(conn, patient_id)
+    return {
+        "patient_busy_in": busy_in or await site.room_of_patient_elsewhere(conn, patient_id, work.now),
+        "released": await site.is_released(conn, booking.session_id),
+        "elsewhere": await site.bookings_elsewhere(conn, booking, work.now, around.reach),
+        "other_treatments_that_day": await site.other_treatments_that_day(conn, booking),
+    }
+
+
+def _presence_age_s(around: Surroundings, session_id: str) -> float:
+    presence = around.presence
+    return float("inf") if presence is None or presence.session_id != session_id else presence.age_s
 
 
 async def append(
@@ -220,8 +259,11 @@ async def append_as(
     )
     for event in events:
         await projections.keep(work.conn, event)
-        if isinstance(event, TrainAuthorised) and isinstance(after.state.order, MeasurementOrder):
-            await projections.keep_stimulus(work.conn, event.train_id, after.state.order.order_id)
+        order = after.state.order
+        if isinstance(event, TrainAuthorised) and isinstance(order, MeasurementOrder):
+            await projections.keep_stimulus(work.conn, event.train_id, order.order_id)
+        else:
+            await patient_days.keep(work.conn, patient_days.OWN, event, conditions.local_day(work.now))
     return after
 
 
@@ -288,12 +330,12 @@ async def record_armed(
     return after.state
 
 
-async def start(work: Work, session_id: str, look: Look) -> SessionAnswer:
+async def start(work: Work, session_id: str, command: asked.Start, look: Look) -> SessionAnswer:
     """Start an armed session."""
     around = look()
     loaded = await load_opened(work, session_id)
     facts = await gather(work, around, session_id, loaded.state)
-    after = await append(work, around, session_id, loaded, session.start(loaded.state, work.actor, facts))
+    after = await append(work, around, session_id, loaded, session.start(loaded.state, command, work.actor, facts))
     return describe(after.state, around.limits)
 
 
@@ -301,7 +343,7 @@ async def pause(work: Work, session_id: str, command: asked.Pause, look: Look) -
     """Let the running train end and no other begin."""
     around = look()
     loaded = await load_opened(work, session_id)
-    after = await append(work, around, session_id, loaded, session.pause(loaded.state, command, work.actor))
+    after = await append(work, around, session_id, loaded, session.pause(loaded.state, command, work.actor, work.now))
     return describe(after.state, around.limits)
 
 
@@ -365,6 +407,16 @@ async def answer_stimulus(
     facts = await gather(work, around, session_id, loaded.state)
     events = session.answer_stimulus(loaded.state, train_id, command, work.actor, facts)
     after = await append(work, around, session_id, loaded, events)
+    return describe(after.state, around.limits)
+
+
+async def revoke_grant(work: Work, session_id: str, command: asked.RevokeGrant, look: Look) -> SessionAnswer:
+    """End the grant of a session; the room's interlock interrupts it after the commit."""
+    around = look()
+    people = await projections.registrations_of(work.conn, {work.actor.person_id})
+    check_act("supervise", work.actor, people.get(work.actor.person_id), conditions.local_day(work.now))
+    loaded = await load_opened(work, session_id)
+    after = await append(work, around, session_id, loaded, grant.revoke(loaded.state, command))
     return describe(after.state, around.limits)
 
 

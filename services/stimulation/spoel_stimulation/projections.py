@@ -35,7 +35,7 @@ from spoel_stimulation.orders import MeasurementOrder, ThresholdKey, TreatmentOr
 _metadata = sa.MetaData()
 
 
-def _table(name: str, *columns: str, keys: int = 1) -> sa.Table:
+def table(name: str, *columns: str, keys: int = 1) -> sa.Table:
     """Describe a table of text columns, the first ``keys`` of which are its key; a type stands behind a colon."""
     kinds: Mapping[str, Any] = {"": sa.String(), "int": BigInt, "date": sa.Date(), "moment": UtcDateTime()}
     described = []
@@ -45,9 +45,9 @@ def _table(name: str, *columns: str, keys: int = 1) -> sa.Table:
     return sa.Table(name, _metadata, *described)
 
 
-patients = _table("patients", "patient_id", "public_key")
-cases = _table("cases", "case_id", "consent", "indication")
-registrations = _table(
+patients = table("patients", "patient_id", "public_key")
+cases = table("cases", "case_id", "consent", "indication")
+registrations = table(
     "registrations",
     "person_id",
     "big_number",
@@ -57,11 +57,11 @@ registrations = _table(
     "valid_until:date",
     "ended_on:date",
 )
-measurement_orders = _table("measurement_orders", "order_id", "case_id", "body")
-thresholds = _table("thresholds", "threshold_id", "body")
-prescriptions = _table("prescriptions", "prescription_id", "version:int", "case_id", "body", keys=2)
-withdrawn_prescriptions = _table("withdrawn_prescriptions", "prescription_id")
-bookings = _table(
+measurement_orders = table("measurement_orders", "order_id", "case_id", "body")
+thresholds = table("thresholds", "threshold_id", "body")
+prescriptions = table("prescriptions", "prescription_id", "version:int", "case_id", "body", keys=2)
+withdrawn_prescriptions = table("withdrawn_prescriptions", "prescription_id")
+bookings = table(
     "bookings",
     "session_id",
     "case_id",
@@ -74,7 +74,8 @@ bookings = _table(
     "starts_at:moment",
     "ends_at:moment",
 )
-cancelled_bookings = _table("cancelled_bookings", "session_id")
+cancelled_bookings = table("cancelled_bookings", "session_id")
+withdrawals_recorded = table("withdrawals_recorded", "event_id")
 KNOWN_TABLES = (
     patients,
     cases,
@@ -85,14 +86,15 @@ KNOWN_TABLES = (
     withdrawn_prescriptions,
     bookings,
     cancelled_bookings,
+    withdrawals_recorded,
 )
 """All that ``apply`` writes: what the node knows of others."""
 
-open_sessions = _table("open_sessions", "room_id", "session_id", "case_id", "patient_id")
-notes = _table("notes", "note_id", "event_id", "session_id", "patient_id", "sealed", "written_at:moment", "written_by")
-stimuli = _table("stimuli", "train_id", "order_id")
-counters = _table("counters", "room_id", "serial", "total_pulses:int", "uncertain_pulses:int")
-guard_files = _table("guard_files", "room_id", "file_id", "recorded_to:int")
+open_sessions = table("open_sessions", "room_id", "session_id", "case_id", "patient_id")
+notes = table("notes", "note_id", "event_id", "session_id", "patient_id", "sealed", "written_at:moment", "written_by")
+stimuli = table("stimuli", "train_id", "order_id")
+counters = table("counters", "room_id", "serial", "total_pulses:int", "uncertain_pulses:int")
+guard_files = table("guard_files", "room_id", "file_id", "recorded_to:int")
 
 
 async def _put(conn: AsyncConnection, table: sa.Table, **values: object) -> None:
@@ -113,6 +115,8 @@ async def apply(conn: AsyncConnection, envelope: Envelope, event: EventData | Fo
             await _put(conn, cases, case_id=event.case_id, consent="given")
         case ConsentWithdrawn():
             await _put(conn, cases, case_id=event.case_id, consent="withdrawn")
+            if event.room_event_id is not None:
+                await _put(conn, withdrawals_recorded, event_id=event.room_event_id)
         case IndicationDecided():
             await _put(conn, cases, case_id=event.case_id, indication=event.decision)
         case RegistrationVerified():

@@ -37,7 +37,12 @@ class StimulationSettings(Settings):
         rooms: its rooms, as a JSON list.
         guard_dir: the directory of the guard that holds the rooms' devices; None where this process opens them itself.
         max_knowledge_age_s: oldest knowledge of intake and planning on which a session may start, in wall seconds.
+        max_offline_age_s: oldest knowledge on which a session may start while the room is cut off, in wall seconds.
+        grant_s: how long a session's grant lasts from its opening, in seconds of clock time.
+        presence_every_s: how often a room says that it is there, in wall seconds.
+        presence_ttl_s: after how long without a word a room is absent; the same for all nodes of a site.
         max_status_age_s: oldest status of the device on which a train may start, in wall seconds.
+        max_presence_age_s: how often somebody confirms presence in the room, in wall seconds; None: as ``rules.toml``.
         max_autonomous_s: longest that a device may run on its own after one start command.
         cleared_list_file: the clinic's own signed list of cleared protocols, the same file as planning's; without one
             the packaged example holds, and at a clinical site nothing is cleared (HZ-13).
@@ -50,7 +55,12 @@ class StimulationSettings(Settings):
     rooms: tuple[RoomSetting, ...] = ()
     guard_dir: Path | None = None
     max_knowledge_age_s: float = Field(default=60.0, gt=0, le=3_600)
+    max_offline_age_s: float = Field(default=3_600.0, gt=0, le=14_400)
+    grant_s: float = Field(default=14_400.0, gt=0, le=43_200)
+    presence_every_s: float = Field(default=5.0, gt=0, le=30)
+    presence_ttl_s: float = Field(default=15.0, ge=1, le=120)
     max_status_age_s: float = Field(default=2.0, gt=0, le=10)
+    max_presence_age_s: float | None = Field(default=None, gt=0, le=900)
     max_autonomous_s: float = Field(default=10.0, gt=0, le=60)
     cleared_list_file: Path | None = None
 

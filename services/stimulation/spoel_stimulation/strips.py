@@ -1,7 +1,7 @@
-"""Identity strips: who is booked in a room; opened with the room's key when asked for, and never kept (INV-6)."""
+"""Identity strips: who is booked in a room; opened with the room's key when asked for, and never kept open (INV-6)."""
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 
 import structlog
@@ -74,9 +74,43 @@ class Strips:
         self._room_id = room_id
         self._key = key
         self._fetch = fetch
+        self._kept: dict[str, bytes] = {}
+
+    async def keep(self, session_ids: Collection[str], *, anew: bool) -> None:
+        """Fetch the strips of these bookings of the day while they can be had, and drop all others.
+
+        They stay as they came, sealed, and in memory: for a session that begins while the room is cut off.
+
+        Args:
+            session_ids: the bookings.
+            anew: fetch those again that are kept already: they may have been changed or deleted.
+
+        Raises:
+            SpoelError: the bucket is not reached.
+        """
+        for session_id in set(self._kept) - set(session_ids):
+            self.drop(session_id)
+        for session_id in session_ids:
+            if anew or session_id not in self._kept:
+                self._note(session_id, await self._fetch(self._at(session_id)))
+
+    def drop(self, session_id: str) -> None:
+        """Keep the strip of a session no longer."""
+        self._kept.pop(session_id, None)
+
+    def _note(self, session_id: str, sealed: bytes | None) -> None:
+        if sealed is None:
+            self.drop(session_id)
+        else:
+            self._kept[session_id] = sealed
+
+    def _at(self, session_id: str) -> str:
+        return f"{self._room_id}.{session_id}"
 
     async def of(self, session_id: str) -> IdentityStrip:
-        """Fetch and open the strip of a session of this room; nothing of it is kept.
+        """Fetch and open the strip of a session of this room; nothing of what was opened is kept.
+
+        Where the bucket is not reached, the strip that was fetched before is opened.
 
         Raises:
             IdentityStripMissing: there is none, or it does not open.
@@ -85,8 +119,10 @@ class Strips:
 
     async def _sealed(self, session_id: str) -> bytes | None:
         try:
-            return await self._fetch(f"{self._room_id}.{session_id}")
+            return await self._fetch(self._at(session_id))
         except SpoelError as error:
+            if session_id in self._kept:
+                return self._kept[session_id]
             raise IdentityStripMissing(
                 f"The identity strip cannot be fetched: {error.detail} Without it nobody is treated here."
             ) from error

@@ -8,9 +8,10 @@ from spoel_common.errors import NotFound
 from spoel_common.events import UtcTime, parse_event_type
 from spoel_common.runtime import Runtime
 from spoel_common.store import AggregateRef
+from spoel_stimulation.adverse import AFTERCARE
 from spoel_stimulation.domain.room import Latch
 from spoel_stimulation.domain.state import Phase, SessionState, Train
-from spoel_stimulation.events import Response
+from spoel_stimulation.events import PatientState, Response
 from spoel_stimulation.handlers import ROOM, SESSION, SessionAnswer, describe
 from spoel_stimulation.runner import Room
 
@@ -66,8 +67,13 @@ class EventView(_View):
 
 
 class SessionView(SessionAnswer):
-    """A session with its latest events, oldest first."""
+    """A session with its latest events, oldest first.
 
+    Attributes:
+        patient_state: how the patient was, as it was said at the stop or afterwards; null while it was not.
+    """
+
+    patient_state: PatientState | None
     last_events: list[EventView]
 
 
@@ -176,7 +182,12 @@ async def session_view(runtime: Runtime, room: Room, session_id: str) -> Session
         )
         for envelope in envelopes
     ]
-    return SessionView(**describe(loaded.state, room.limits).model_dump(), last_events=events)
+    said_later = (await runtime.units.load(AFTERCARE, session_id)).state
+    return SessionView(
+        **describe(loaded.state, room.limits).model_dump(),
+        patient_state=loaded.state.patient_state or said_later,
+        last_events=events,
+    )
 
 
 def train_view(state: SessionState, train_id: str) -> TrainView:

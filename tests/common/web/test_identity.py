@@ -320,6 +320,33 @@ async def test_keys_on_disk_serve_while_the_issuer_is_away_also_after_a_restart(
     await again.close()
 
 
+@pytest.mark.parametrize(("ended_s", "lapsed_s", "good"), [(60, 60, True), (61, 60, False), (60, 0, False)])
+async def test_a_token_that_lapsed_is_taken_only_where_that_is_asked_for_and_only_for_so_long(
+    verifier, key, ended_s, lapsed_s, good
+):
+    token = sign(key, exp=NOW_S - ended_s)
+    if good:
+        assert (await verifier.verify(token, lapsed_s=lapsed_s)).person_id == "anna"
+        return
+    with pytest.raises(TokenExpired):
+        await verifier.verify(token, lapsed_s=lapsed_s)
+
+
+@pytest.mark.parametrize(
+    ("changed", "refusal"),
+    [
+        ({"aud": ["audit"]}, TokenInvalid),
+        ({"iss": "https://other.example"}, TokenInvalid),
+        ({"nbf": NOW_S + 60}, TokenInvalid),
+        ({"exp": None}, TokenWithoutExpiry),
+        ({"exp": "yesterday"}, TokenInvalid),
+    ],
+)
+async def test_a_token_that_lapsed_is_else_as_any_other(verifier, key, changed, refusal):
+    with pytest.raises(refusal):
+        await verifier.verify(sign(key, **{"exp": NOW_S - 60, **changed}), lapsed_s=3_600)
+
+
 async def test_stale_keys_go_on_serving_while_they_are_fetched_anew(wire, verifier, key):
     await verifier.verify(sign(key))
     wire.away = True

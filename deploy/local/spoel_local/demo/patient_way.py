@@ -1,6 +1,7 @@
 """One patient's way, step by step, as the people of a clinic take it over the services' public HTTP interfaces."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -35,6 +36,8 @@ _STATIONARY = {
     "muscle": "right-apb",
 }
 _DURING_S = 0.25
+_PRESENT_EVERY_S = 120.0
+"""Wall seconds after which the operator shows again that they are in the room: well within the room's limit."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class Way:
     prescription_id: str = ""
     session_id: str = ""
     closed: JsonObject = field(default_factory=dict)
+    _present_at_s: float = 0.0
 
     async def to_the_treatment_chair(self) -> None:
         """Take every step up to the armed device."""
@@ -182,7 +186,8 @@ class Way:
         await self._sit_down(session, {"side_or_site": "left"})
         await self._session_act(session, "start", {}, "start of the measurement")
         stimuli = await self._staircase(session)
-        await self._session_act(session, "stop", {"reason": "measurement-finished"}, "end of the measurement")
+        end = {"reason": "measurement-finished", "patient_state": "well"}
+        await self._session_act(session, "stop", end, "end of the measurement")
         answer = await self.people.tell(
             self.treatment.operator,
             "planning",
@@ -241,7 +246,7 @@ class Way:
         self._tell(f"booked in {self.treatment.room_id}; session {ending(self.session_id)}")
 
     async def arm(self) -> None:
-        """Identity, side and protocol confirmed, ear protection on, device armed."""
+        """Identity, side and protocol confirmed, the day's questions asked, ear protection on, device armed."""
         confirmation = {"side_or_site": "left", "protocol_id": self.treatment.protocol_id}
         await self._sit_down(self.session_id, confirmation)
         self._tell(f"identity confirmed, {self.treatment.room_id} armed")
@@ -260,6 +265,7 @@ class Way:
             await self.pause_and_resume()
         await self.until_closed()
         await self.check_whole()
+        await self._session_act(self.session_id, "after", {"patient_state": "well"}, "the patient's state afterwards")
 
     async def until_closed(self) -> None:
         """The session's last train ends, and the session with it."""
@@ -295,7 +301,8 @@ class Way:
         await self._session_act(self.session_id, "pause", {"reason": "coil-check"}, "pause")
         paused = await self._follow(lambda found: found["state"] == "paused")
         self._tell(f"paused after {paused['progress']['trains_done']} trains: coil-check")
-        await self._session_act(self.session_id, "resume", {"ear_protection": True}, "resume")
+        checked = {"ear_protection": True, "side_or_site": "left"}
+        await self._session_act(self.session_id, "resume", checked, "resume")
         self._tell("resumed, coil and ear protection checked")
 
     def report(self) -> PatientReport:
@@ -328,6 +335,8 @@ class Way:
         await self.people.tell(self.treatment.operator, "stimulation", room, body, "session taken into the room")
         said = self.patient.said | confirmation
         await self._session_act(session, "confirm-identity", said, "confirmation of identity")
+        await self._ask_questions_of_the_day(session)
+        await self._present(session)
         await self.people.insist(
             self.treatment.operator,
             "stimulation",
@@ -335,6 +344,16 @@ class Way:
             {"ear_protection": True},
             "arming",
         )
+
+    async def _ask_questions_of_the_day(self, session: str) -> None:
+        path, step = f"/sessions/{session}/daily-check", "questions of the day"
+        asked = await self.people.ask(self.treatment.operator, "stimulation", path, step)
+        answers = {question["id"]: _harmless(question) for question in asked["list"]["questions"]}
+        await self._session_act(session, "daily-check", {"answers": answers}, step)
+
+    async def _present(self, session: str) -> None:
+        await self._session_act(session, "presence", {"awake": True}, "presence")
+        self._present_at_s = time.monotonic()
 
     async def _session_act(self, session: str, act: str, body: JsonObject, step: str) -> JsonObject:
         return await self.people.tell(self.treatment.operator, "stimulation", f"/sessions/{session}/{act}", body, step)
@@ -349,6 +368,8 @@ class Way:
                 self.reporter.pulses(self.patient.label, progress["pulses_delivered"], progress["pulses_planned"])
                 if holds(found) or found["state"] in {"closed", "interrupted"}:
                     return found
+                if time.monotonic() - self._present_at_s > _PRESENT_EVERY_S:
+                    await self._present(self.session_id)
                 await asyncio.sleep(_DURING_S)
 
     def _supervised(self, body: JsonObject) -> JsonObject:
@@ -357,6 +378,11 @@ class Way:
 
     def _tell(self, what: str) -> None:
         self.reporter.step(self.patient.label, what, clock_time(self.clock))
+
+
+def _harmless(question: JsonObject) -> str:
+    """Return the answer of a patient with whom all is well."""
+    return next(str(answer["id"]) for answer in question["answers"] if answer["outcome"] == "go")
 
 
 async def _step(step: Callable[[], Awaitable[None]]) -> None:

@@ -45,6 +45,7 @@ MAY_ARRIVE = frozenset(
         "threshold-not-finished",
         # the device or the last train needs a moment
         "device-not-ready",
+        "device-status-old",
         "stimulus-too-soon",
         "train-under-way",
         # the service is starting, or the first request is still under way

@@ -26,6 +26,7 @@ from spoel_local.tokens import fetch_tokens, read_people
 DEFAULT_SPEED = 120.0
 DEFAULT_SEED = 1
 _WATCH_S = 0.2
+OPENS_ROOMS = "tms-professional"
 _ON_DUTY = timedelta(hours=12)
 
 
@@ -185,7 +186,7 @@ def make_ways(
 
 
 async def prepare_clinic(people: People, world: World, reporter: Reporter) -> None:
-    """Have everybody's BIG registration verified, and a supervisor on duty."""
+    """Have everybody's BIG registration verified, a supervisor on duty, and every room checked."""
     today = utc_now(world.clock).date().isoformat()
     registered = {person_id: person for person_id, person in read_people().items() if "big_number" in person}
     for person_id, person in registered.items():
@@ -202,6 +203,11 @@ async def prepare_clinic(people: People, world: World, reporter: Reporter) -> No
     until = utc_now(world.clock) + _ON_DUTY
     await people.tell(SUPERVISOR, "stimulation", "/supervision", {"until": until.isoformat()}, "supervision")
     reporter.step("clinic", "a supervisor is on duty", clock_time(world.clock))
+    for room in world.instance.rooms:
+        path, step = f"/rooms/{room.room_id}/opening-check", f"opening check of {room.room_id}"
+        listed = (await people.ask(OPENS_ROOMS, "stimulation", path, step))["list"]["items"]
+        await people.tell(OPENS_ROOMS, "stimulation", path, {"items": {item["id"]: True for item in listed}}, step)
+    reporter.step("clinic", "every room was checked and is in order", clock_time(world.clock))
 
 
 def all_delivered(patients: Sequence[PatientReport]) -> Check:

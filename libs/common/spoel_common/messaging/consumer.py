@@ -89,7 +89,7 @@ class Consumer:
         """Return what is known of each feed; a service of which no store was ever seen counts as never known."""
         known = [state.knowledge() for _, state in sorted(self._states.items())]
         seen = {StoreName.from_source(item.source).service for item in known}
-        unseen = [service for service in self.projection.services if service not in seen]
+        unseen = self.projection.awaits(seen)
         return known + [FeedState(f"/spoel/{self._site}/{service}/*").knowledge() for service in unseen]
 
     def lag(self) -> dict[str, int]:
@@ -160,7 +160,8 @@ class Consumer:
                 await hearing.stop()
 
     def _on_watermark(self, mark: Watermark) -> None:
-        self._state(mark.source).hear(mark, time.monotonic())
+        if self.projection.reads(mark.source):
+            self._state(mark.source).hear(mark, time.monotonic())
 
     async def _follow(self) -> None:
         while True:
@@ -203,10 +204,11 @@ class Consumer:
     async def _discover(self) -> list[Feed]:
         try:
             async with keeping_cancellation():
-                return await find_feeds(self._broker, self._site, self.projection.services)
+                found = await find_feeds(self._broker, self._site, self.projection.services)
         except (BrokerAway, nats.errors.Error, TimeoutError, OSError) as error:
             _log.debug("feeds-not-listed", projection=self.projection.name, error=str(error))
             return []
+        return [feed for feed in found if self.projection.reads(feed.name.source)]
 
     async def _attend(self, feed: Feed, readers: dict[str, tuple[Feed, asyncio.Task[None]]]) -> None:
         source = feed.name.source

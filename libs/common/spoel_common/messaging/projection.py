@@ -1,7 +1,7 @@
 """What a service builds from others' events, and what it knows of each feed."""
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Self
@@ -53,6 +53,8 @@ class Projection:
         after_commit: is told what was applied, after it is durable; may be lost in a crash. Told of nothing where the
             whole model was replaced by a rebuilt one.
         tables: all that it writes, and nothing else writes rows there. It can be rebuilt only where they are named.
+        left_out: the source of a store of these services that is not read: the service's own, where its events are
+            kept at hand in the transaction that appends them.
         around_switch: entered in the switch's transaction while ``tables`` have the old rows, left when they have the
             new ones: for columns that are not from events.
     """
@@ -66,12 +68,22 @@ class Projection:
     apply_batch: ApplyBatch | None = None
     tables: tuple[Table, ...] = ()
     around_switch: Around | None = None
+    left_out: str | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise ValueError(f"projection name {self.name!r} is not kebab-case")
         if (self.apply is None) == (self.apply_batch is None):
             raise ValueError(f"projection {self.name!r} has either apply or apply_batch")
+
+    def reads(self, source: str) -> bool:
+        """Tell whether a store of the site, ``/spoel/<site>/<service>/<store>``, is one of its feeds."""
+        return source.split("/")[3] in self.services and source != self.left_out
+
+    def awaits(self, seen: Collection[str]) -> list[str]:
+        """Return the services of which a store must exist, and none was seen."""
+        own = "" if self.left_out is None else self.left_out.split("/")[3]
+        return [service for service in self.services if service not in seen and service != own]
 
 
 class FeedKnowledge(BaseModel):

@@ -3,7 +3,16 @@
 from spoel_common.runtime import Unavailable
 from spoel_common.web.app import create_app, plain_app
 from spoel_common.web.commands import CommandCall, CommandDep, command_call
-from spoel_common.web.dependencies import ActorDep, RuntimeDep, TokenDep, current_actor, runtime_of
+from spoel_common.web.dependencies import (
+    ActorDep,
+    CredentialsDep,
+    RuntimeDep,
+    TokenDep,
+    counting_refusals,
+    current_actor,
+    runtime_of,
+    token_of,
+)
 from spoel_common.web.problems import (
     BodyTooLarge,
     BodyTooSlow,
@@ -29,6 +38,7 @@ __all__ = [
     "BodyTooSlow",
     "CommandCall",
     "CommandDep",
+    "CredentialsDep",
     "ErrorRenderer",
     "IdempotencyKeyMissing",
     "IdempotencyKeyReused",
@@ -44,6 +54,7 @@ __all__ = [
     "UnsupportedMediaType",
     "ValidationFailed",
     "command_call",
+    "counting_refusals",
     "create_app",
     "current_actor",
     "plain_app",
@@ -52,4 +63,5 @@ __all__ = [
     "run_service",
     "runtime_of",
     "serve",
+    "token_of",
 ]

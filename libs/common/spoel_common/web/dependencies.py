@@ -1,5 +1,7 @@
 """What a route may ask for: the runtime, and the person or system that calls."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -10,7 +12,7 @@ from spoel_common.identity import TokenMissing
 from spoel_common.people import Actor
 from spoel_common.runtime import Runtime
 
-_bearer = HTTPBearer(
+bearer = HTTPBearer(
     scheme_name="bearer",
     bearerFormat="JWT",
     description="Access token of the site's OpenID Connect issuer; `aud` names this service.",
@@ -27,9 +29,11 @@ def runtime_of(request: Request) -> Runtime:
 RuntimeDep = Annotated[Runtime, Depends(runtime_of)]
 
 
-async def current_actor(
-    runtime: RuntimeDep, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
-) -> Actor:
+CredentialsDep = Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
+"""The bearer token as it came, not looked at."""
+
+
+async def current_actor(runtime: RuntimeDep, credentials: CredentialsDep) -> Actor:
     """Return who calls, as the bearer token says.
 
     Raises:
@@ -39,10 +43,26 @@ async def current_actor(
         TokenInvalid: forged, or for another service.
         IdentityUnavailable: the issuer's keys are not known.
     """
+    with counting_refusals(runtime):
+        return await runtime.verifier.verify(token_of(credentials))
+
+
+def token_of(credentials: HTTPAuthorizationCredentials | None) -> str:
+    """Return the text of a bearer token.
+
+    Raises:
+        TokenMissing: there is none.
+    """
+    if credentials is None:
+        raise TokenMissing("Send a token of the site's issuer as 'Authorization: Bearer <token>'.")
+    return credentials.credentials
+
+
+@contextmanager
+def counting_refusals(runtime: Runtime) -> Iterator[None]:
+    """Count a token that is refused, by kind of problem."""
     try:
-        if credentials is None:
-            raise TokenMissing("Send a token of the site's issuer as 'Authorization: Bearer <token>'.")
-        return await runtime.verifier.verify(credentials.credentials)
+        yield
     except SpoelError as refusal:
         runtime.metrics.identity_refused.labels(refusal.slug).inc()
         raise
@@ -50,7 +70,7 @@ async def current_actor(
 
 def bearer_token(
     _actor: Annotated[Actor, Depends(current_actor)],
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+    credentials: CredentialsDep,
 ) -> str:
     """Return the caller's token, which was checked: to ask another service in the caller's name."""
     return "" if credentials is None else credentials.credentials

@@ -46,7 +46,16 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 _NUL_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _QUIET_ROUTES = frozenset({"/health/live", "/health/ready", "/metrics"})
 _WRITTEN_TYPES = frozenset(
-    {"*/*", "application/*", "text/*", "application/octet-stream", "application/jose", "text/plain", "text/html"}
+    {
+        "*/*",
+        "application/*",
+        "text/*",
+        "application/octet-stream",
+        "application/jose",
+        "text/plain",
+        "text/html",
+        "text/event-stream",
+    }
 )
 
 _log = structlog.get_logger("spoel.http")
@@ -101,30 +110,33 @@ class RequestFrame:
             problem.__cause__ = error
             await self._render(Request(scope), problem)(scope, receive, answer.send)
         finally:
-            self._account(scope, answer.status or 0, time.perf_counter() - started_s)
+            self._account(scope, answer, time.perf_counter() - started_s)
 
-    def _account(self, scope: Scope, status: int, duration_s: float) -> None:
-        route, method = route_of(scope), method_of(scope)
+    def _account(self, scope: Scope, answer: "_Answer", duration_s: float) -> None:
+        route, method, status = route_of(scope), method_of(scope), answer.status or 0
         self._metrics.http_requests.labels(method, route, str(status)).inc()
-        self._metrics.http_latency.labels(method, route).observe(duration_s)
+        if not answer.endless:
+            self._metrics.http_latency.labels(method, route).observe(duration_s)
         log = _log.debug if route in _QUIET_ROUTES else _log.info
         path = _LIKE_A_BSN.sub("-", scope["path"])  # a client may ask for a person by number where an id belongs
         log("http.request", method=method, path=path, status=status, duration_ms=round(duration_s * 1e3, 1))
 
 
 class _Answer:
-    """Passes an answer on, with the headers that every answer has, and remembers its status."""
+    """Passes an answer on, with the headers that every answer has; remembers its status, and whether it has no end."""
 
     def __init__(self, send: Send, correlation_id: str) -> None:
         self._send = send
         self._correlation_id = correlation_id
         self.status: int | None = None
+        self.endless = False
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = MutableHeaders(scope=message)
             headers[CORRELATION_HEADER] = self._correlation_id
+            self.endless = headers.get("content-type", "").startswith("text/event-stream")
             for name, value in SECURITY_HEADERS.items():
                 headers.setdefault(name, value)
         await self._send(message)

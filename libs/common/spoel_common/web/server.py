@@ -63,7 +63,7 @@ def serve(app: FastAPI, settings: ProcessSettings) -> None:
         )
     )
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda _number, _frame: _ask_to_stop(server))
+        signal.signal(number, lambda _number, _frame: _ask_to_stop(server, app))
     asyncio.run(_serve(app, server, listener))
 
 
@@ -77,8 +77,9 @@ async def _serve(app: FastAPI, server: uvicorn.Server, listener: socket.socket) 
     _log.info("server.stopped")
 
 
-def _ask_to_stop(server: uvicorn.Server) -> None:
+def _ask_to_stop(server: uvicorn.Server, app: FastAPI) -> None:
     server.should_exit = True
+    app.state.stopping = True  # answers without an end see it
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -1,6 +1,7 @@
 """A case: one patient's way from the referral to consent. Pure; ``decide`` returns events, ``evolve`` applies them."""
 
 from collections.abc import Mapping
+from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -141,6 +142,25 @@ def advice_for(case: Case, facts: IndicationFacts) -> Advice:
         not_acceptable=[item for item in judged if not case.judgements[item]],
     )
     return advise(facts, summary, depression_rules())
+
+
+def take_over_withdrawal(case: Case, room_event_id: str, withdrawn_at: datetime) -> list[EventData]:
+    """Record a withdrawal that happened in a room, whatever stands here by now.
+
+    A consent that was given meanwhile ends too: whoever recorded it could not know, and asking once more costs little.
+
+    Raises:
+        CaseUnknown: no such case.
+    """
+    referral = _referral_of(case)
+    withdrawn = ConsentWithdrawn(
+        case_id=referral.case_id,
+        patient_id=referral.patient_id,
+        withdrawn_at=withdrawn_at,
+        sealed_reason=None,
+        room_event_id=room_event_id,
+    )
+    return [withdrawn]
 
 
 def _referral_of(case: Case) -> ReferralReceived:

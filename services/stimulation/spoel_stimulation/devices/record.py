@@ -60,6 +60,7 @@ class CapabilityRecord(_Part):
         max_autonomous_s: longest train, from first to last pulse, that it may run on its own (INV-11).
         joules_at_full_output: energy of a pulse at 100 %, which goes with the square of the intensity; None: unknown.
         mean_power_w: highest mean power; None where unknown.
+        max_coil_temperature_c: at which it locks its output; None: not known, the room's own limit holds.
         cannot: what it cannot do and people ask for, in words.
         source: where the numbers come from.
         verified: somebody compared them with the unit's manual.
@@ -80,6 +81,7 @@ class CapabilityRecord(_Part):
     max_autonomous_s: float
     joules_at_full_output: float | None = None
     mean_power_w: float | None = None
+    max_coil_temperature_c: float | None = None
     cannot: tuple[str, ...] = ()
     source: str
     verified: bool

@@ -6,28 +6,32 @@ Everything that a condition rests on is in ``Facts``, gathered by the caller in 
 from collections.abc import Iterable
 from datetime import date, datetime
 from typing import Literal
-from zoneinfo import ZoneInfo
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from spoel_common.errors import BigNumberInvalid, ProfessionNotAllowed, RegistrationNotVerified
 from spoel_common.people import Actor, Registration, Role, acts, check_act, check_role
+from spoel_stimulation.domain.lists import rules
+from spoel_stimulation.domain.reach import LOCAL_ZONE, OtherBooking, Reach
 from spoel_stimulation.domain.refusals import (
     BookedForAnotherDay,
     BookingCancelled,
     BookingUnknown,
+    CoilTooHot,
     ConsentMissing,
     ConsentWithdrawn,
     DeviceNotAccepted,
     DeviceNotReady,
+    GrantEnded,
     IndicationMissing,
     MeasurementOrderExpired,
     OperatorRegistrationEnded,
     OrderNotSigned,
     OrderSuperseded,
     OrderWithdrawn,
+    PresenceMissing,
     RoomBusy,
-    StaleKnowledge,
+    StatusTooOld,
     SupervisionMissing,
     ThresholdKeyMismatch,
     WrongRoom,
@@ -38,7 +42,6 @@ from spoel_stimulation.engine.limits import ClearedRow, example_cleared_list
 from spoel_stimulation.events import Known, SessionKind
 from spoel_stimulation.orders import MeasurementOrder, ThresholdKey, TreatmentOrder
 
-LOCAL_ZONE = ZoneInfo("Europe/Amsterdam")
 NEEDED_SERVICES = ("intake", "planning")
 
 
@@ -89,6 +92,8 @@ class DeviceFacts(_Fact):
         accepted: it may be used on this site and with this clock (HZ-25).
         problem: why it is not ready, and what to do.
         status_age_s: wall seconds since its status was heard.
+        coil_temperature_c: None where the device does not tell one.
+        max_coil_temperature_c: of the device's own record; None where that has none.
         enabled: armed, by its own word.
         has_counter: it counts its pulses.
         total_pulses: its counter, if it was asked for this decision.
@@ -101,22 +106,39 @@ class DeviceFacts(_Fact):
     coil_model: str = ""
     simulated: bool = False
     status_age_s: float = float("inf")
+    coil_temperature_c: float | None = None
+    max_coil_temperature_c: float | None = None
     enabled: bool = False
     has_counter: bool = True
     total_pulses: int | None = None
 
 
 class Limits(_Fact):
-    """Limits of this node; ages in wall seconds.
+    """Limits of this node; ages in wall seconds, the length of a session's grant in seconds of clock time.
 
     Attributes:
         cleared: the clinic's list of what may be delivered in bursts.
     """
 
     max_knowledge_age_s: float = 60.0
+    max_offline_age_s: float = 3_600.0
+    grant_s: float = 14_400.0
     max_status_age_s: float = 2.0
     max_autonomous_s: float = 10.0
+    max_presence_age_s: float = Field(default_factory=lambda: rules().presence.every_s)
     cleared: tuple[ClearedRow, ...] = example_cleared_list()
+
+
+class Given(_Fact):
+    """What a patient was given in other sessions of treatment, in all rooms of which this node knows.
+
+    Attributes:
+        pulses_today: of this local day; those of unknown outcome, or still under way, count as given (ST-12).
+        last_at: clock time of the last pulse of any day.
+    """
+
+    pulses_today: int = 0
+    last_at: AwareDatetime | None = None
 
 
 class Facts(_Fact):
@@ -128,6 +150,14 @@ class Facts(_Fact):
         patient_busy_in: another room in which this patient has an open session.
         registrations: verified registrations that have not ended, by person.
         known: age of each feed.
+        released: this room has given the booking back.
+        elsewhere: bookings of this patient in rooms of other nodes, while their leases last.
+        other_treatments_that_day: other treatments of this patient on the booking's local day, in all rooms.
+        reach: what the node has of the world outside.
+        presence_age_s: wall seconds since somebody confirmed presence in this session; infinite where nobody has.
+        adverse_event_ids: those after which the patient is blocked, in any room (HZ-16).
+        no_session_today: an answer of today ruled out every session of the patient today.
+        given: to the patient, in other sessions.
     """
 
     now: datetime
@@ -144,6 +174,14 @@ class Facts(_Fact):
     known: tuple[Known, ...] = ()
     device: DeviceFacts = DeviceFacts()
     limits: Limits = Limits()
+    released: bool = False
+    elsewhere: tuple[OtherBooking, ...] = ()
+    other_treatments_that_day: int = 0
+    reach: Reach = Reach()
+    presence_age_s: float = float("inf")
+    adverse_event_ids: tuple[str, ...] = ()
+    no_session_today: bool = False
+    given: Given = Given()
 
     @property
     def today(self) -> date:
@@ -206,10 +244,10 @@ def check_standing(facts: Facts, kind: SessionKind, booked_version: int | None) 
     Raises:
         ConsentWithdrawn, IndicationMissing, OrderWithdrawn, OrderSuperseded, MeasurementOrderExpired: as they say.
     """
-    if facts.consent == "withdrawn":
-        raise ConsentWithdrawn("The patient withdrew the consent. Nothing more is delivered.")
-    if facts.indication == "not-indicated":
-        raise IndicationMissing("A clinician decided that treatment is not indicated. Nothing more is delivered.")
+    if facts.consent is not None:
+        check_consent(facts)
+    if facts.indication is not None:
+        check_indication(facts)
     order = facts.order
     if kind == "measurement":
         if order.measurement is not None and order.measurement.valid_on != facts.today:
@@ -226,38 +264,40 @@ def check_standing(facts: Facts, kind: SessionKind, booked_version: int | None) 
         )
 
 
-def check_knowledge(facts: Facts) -> None:
-    """Refuse to start on old knowledge of a service that a start needs.
+def check_signed(facts: Facts, booking: Booking) -> TreatmentOrder | MeasurementOrder:
+    """Return the signed order of a booking (ST-02).
 
     Raises:
-        StaleKnowledge: names the service, the age and the limit.
-    """
-    for service in NEEDED_SERVICES:
-        ages = [known.age_s for known in facts.known if known.source.split("/")[3:4] == [service]]
-        oldest_s = max(ages, default=float("inf"))
-        if oldest_s > facts.limits.max_knowledge_age_s:
-            age = f"{oldest_s:.0f} s old" if ages and oldest_s < 1e9 else "not there yet"  # noqa: PLR2004 - "never"
-            raise StaleKnowledge(
-                f"What this room knows of {service} is {age}; {facts.limits.max_knowledge_age_s:g} s is the limit for "
-                f"a start. Check the network and {service}, and try again.",
-                service=service,
-            )
-
-
-def check_complete(facts: Facts, booking: Booking) -> TreatmentOrder | MeasurementOrder:
-    """Return the signed order of a booking whose patient consents and is indicated (ST-02).
-
-    Raises:
-        OrderNotSigned, ConsentMissing, IndicationMissing: as they say.
+        OrderNotSigned: it has not arrived.
     """
     order = facts.order.treatment if booking.kind == "treatment" else facts.order.measurement
     if order is None:
         raise OrderNotSigned("No signed order of this booking has arrived here. Have it signed; it may still arrive.")
+    return order
+
+
+def check_consent(facts: Facts) -> None:
+    """Refuse without the patient's consent (ST-02).
+
+    Raises:
+        ConsentMissing, ConsentWithdrawn: as they say.
+    """
     if facts.consent is None:
         raise ConsentMissing("No consent of this case has arrived here. Record it; it may still arrive.")
+    if facts.consent == "withdrawn":
+        raise ConsentWithdrawn("The patient withdrew the consent. Nothing more is delivered.")
+
+
+def check_indication(facts: Facts) -> None:
+    """Refuse without a positive indication (ST-02).
+
+    Raises:
+        IndicationMissing: none has arrived, or it is negative.
+    """
     if facts.indication is None:
         raise IndicationMissing("No decision about the indication has arrived here. It may still arrive.")
-    return order
+    if facts.indication == "not-indicated":
+        raise IndicationMissing("A clinician decided that treatment is not indicated. Nothing more is delivered.")
 
 
 def role_to_run(by: Actor) -> Role:
@@ -292,7 +332,7 @@ def check_people(facts: Facts, by: Actor, supervisor_id: str | None) -> Role:
         check_role("run-session-supervised", by)
     if supervisor_id is None:
         raise SupervisionMissing(f"A {role} runs sessions under a supervisor. Name one on duty in 'supervisor_id'.")
-    if supervisor_id == by.person_id or not _supervises(facts, supervisor_id):
+    if supervisor_id == by.person_id or not supervises(facts, supervisor_id):
         raise SupervisionMissing(
             f"{supervisor_id} is not a registered supervisor on duty here now. Name another, or have them go on duty.",
             supervisor_id=supervisor_id,
@@ -300,7 +340,8 @@ def check_people(facts: Facts, by: Actor, supervisor_id: str | None) -> Role:
     return role
 
 
-def _supervises(facts: Facts, person_id: str) -> bool:
+def supervises(facts: Facts, person_id: str) -> bool:
+    """Tell whether somebody is a registered supervisor on duty."""
     registration = facts.registrations.get(person_id)
     if registration is None or (registration.valid_until is not None and registration.valid_until < facts.today):
         return False
@@ -309,8 +350,25 @@ def _supervises(facts: Facts, person_id: str) -> bool:
     return facts.roster.on_duty(person_id, facts.now)
 
 
+def check_grant_lasts(facts: Facts, until: datetime | None, *, revoked: bool) -> None:
+    """Refuse when the grant of a session has ended by itself or by a supervisor (INV-4).
+
+    Args:
+        facts: what is known.
+        until: its end; None for none.
+        revoked: a supervisor ended it.
+
+    Raises:
+        GrantEnded: it was revoked, or its time is over.
+    """
+    if revoked:
+        raise GrantEnded("A supervisor ended the grant of this session. Stop it; somebody else may open a new booking.")
+    if until is not None and facts.now >= until:
+        raise GrantEnded(f"The grant of this session ended at {until.isoformat()}. Stop it, and book a new one.")
+
+
 def check_grant(facts: Facts, operator: Actor) -> None:
-    """Refuse when the grant of a running session is known to have ended (INV-4).
+    """Refuse when what the grant of a running session rests on is known to have ended (INV-4).
 
     Raises:
         SupervisionMissing: the supervisor is off duty.
@@ -326,7 +384,7 @@ def check_device(facts: Facts, key: ThresholdKey, *, enabled: bool = False) -> N
     """Refuse a device that is away, silent, not armed where that is needed, or not the order's (INV-4, HZ-04).
 
     Raises:
-        DeviceNotAccepted, DeviceNotReady, ThresholdKeyMismatch: as they say.
+        DeviceNotAccepted, DeviceNotReady, StatusTooOld, ThresholdKeyMismatch, CoilTooHot: as they say.
     """
     device = facts.device
     if not device.accepted:
@@ -334,13 +392,47 @@ def check_device(facts: Facts, key: ThresholdKey, *, enabled: bool = False) -> N
     if not device.ready:
         raise DeviceNotReady(device.problem)
     if device.status_age_s > facts.limits.max_status_age_s:
-        raise DeviceNotReady(
+        raise StatusTooOld(
             f"The device's last status is {device.status_age_s:.1f} s old; {facts.limits.max_status_age_s:g} s is the "
             "limit. Look at the device and its cable."
         )
     _check_key({"stimulator_model": device.model, "coil_model": device.coil_model}, key, "In this room the device has")
+    _check_temperature(device)
     if enabled and not device.enabled:
         raise DeviceNotReady("The device is not armed. Arm the session first.")
+
+
+def max_coil_temperature_c(device: DeviceFacts) -> float:
+    """Return the highest temperature of a coil: the room's limit, or the device's own where that is lower."""
+    return min(rules().coil.max_temperature_c, device.max_coil_temperature_c or float("inf"))
+
+
+def is_too_hot(device: DeviceFacts) -> bool:
+    """Tell whether the coil is too hot; one that tells no temperature is not."""
+    return device.coil_temperature_c is not None and device.coil_temperature_c >= max_coil_temperature_c(device)
+
+
+def _check_temperature(device: DeviceFacts) -> None:
+    if is_too_hot(device):
+        raise CoilTooHot(
+            f"The coil is at {device.coil_temperature_c:g} °C; {max_coil_temperature_c(device):g} °C is the limit. "
+            "Take it from the head and let it cool.",
+            coil_temperature_c=device.coil_temperature_c,
+        )
+
+
+def check_presence(facts: Facts) -> None:
+    """Refuse where nobody showed lately that they are in the room and the patient is awake (HZ-17).
+
+    Raises:
+        PresenceMissing: as it says.
+    """
+    limit_s = facts.limits.max_presence_age_s
+    if facts.presence_age_s > limit_s:
+        raise PresenceMissing(
+            f"Nobody confirmed presence in this session in the last {limit_s:g} s. Look at the patient, and confirm "
+            "that you are there and that the patient is awake."
+        )
 
 
 def check_threshold_key(facts: Facts, order: TreatmentOrder | MeasurementOrder) -> None:

@@ -1,16 +1,20 @@
 """What a room does in a session by itself: authorise and record trains, interrupt, close. Pure."""
 
+from datetime import datetime
 from typing import TypedDict
 
 from spoel_common.events import EventData
 from spoel_stimulation import commands as asked
 from spoel_stimulation.domain import conditions
 from spoel_stimulation.domain.conditions import Facts
+from spoel_stimulation.domain.day import check_not_blocked, check_train_fits
 from spoel_stimulation.domain.refusals import DeviceNotReady, TrainUnderWay, TransitionNotAllowed
 from spoel_stimulation.domain.state import Act, Phase, SessionState
 from spoel_stimulation.domain.trains import NextTrain, check_percent_mso, device_pattern, next_train
 from spoel_stimulation.events import (
     CoilAwaited,
+    InterlockReason,
+    PatientState,
     SessionClosed,
     SessionOutcome,
     SessionPaused,
@@ -105,11 +109,16 @@ def await_coil(state: SessionState) -> list[EventData]:
     return [CoilAwaited(**ids_of(state), block=state.block_index + 1, site=block.site)]
 
 
-def interrupt(state: SessionState, command: asked.Interrupt) -> list[EventData]:
+def interrupt(state: SessionState, command: asked.Interrupt, now: datetime) -> list[EventData]:
     """Pause by an interlock that disarmed the device; nothing where the session is not armed."""
+    return pausing(state, command.reason, now)
+
+
+def pausing(state: SessionState, reason: InterlockReason, now: datetime) -> list[EventData]:
+    """Pause by an interlock; nothing where the session is not armed."""
     if not state.may(Act.INTERRUPT):
         return []
-    return [SessionPaused(**ids_of(state), by="interlock", reason=command.reason)]
+    return [SessionPaused(**ids_of(state), by="interlock", reason=reason, paused_at=now)]
 
 
 def close(state: SessionState, command: asked.Close) -> list[EventData]:
@@ -130,8 +139,10 @@ def check_running(state: SessionState, facts: Facts) -> None:
         raise TrainUnderWay("The last train has not ended yet.")
     opened = state.session
     conditions.check_standing(facts, opened.kind, opened.prescription_version)
-    conditions.check_grant(facts, state.operator)
+    check_not_blocked(facts)
+    check_grant(state, facts)
     conditions.check_room(facts)
+    conditions.check_presence(facts)
     conditions.check_device(facts, state.order, enabled=True)
 
 
@@ -145,7 +156,31 @@ def check_going_on(state: SessionState, facts: Facts) -> None:
         return
     opened = state.session
     conditions.check_standing(facts, opened.kind, opened.prescription_version)
+    check_not_blocked(facts)
+    check_grant(state, facts)
+
+
+def check_grant(state: SessionState, facts: Facts) -> None:
+    """Refuse when the grant under which the session is run has ended.
+
+    Raises:
+        RoomRefusal: with its ``interlock``.
+    """
+    check_grant_lasts(state, facts)
     conditions.check_grant(facts, state.operator)
+    if facts.device.ready:  # where it is not, the link tells why, and that is recorded
+        conditions.check_device(facts, state.order)
+    if state.phase is Phase.RUNNING:
+        conditions.check_presence(facts)
+
+
+def check_grant_lasts(state: SessionState, facts: Facts) -> None:
+    """Refuse when the grant was revoked or its time is over.
+
+    Raises:
+        GrantEnded: as it says.
+    """
+    conditions.check_grant_lasts(facts, state.session.grant_until, revoked=state.grant_revoked)
 
 
 def authorised(state: SessionState, train: NextTrain, train_id: str, facts: Facts) -> TrainAuthorised:
@@ -153,9 +188,11 @@ def authorised(state: SessionState, train: NextTrain, train_id: str, facts: Fact
 
     Raises:
         BeyondSignedBand: outside the signed limits.
+        DailyMaximumReached: more than the patient may be given today.
         DeviceNotReady: the device's counter is not known.
     """
     check_percent_mso(state.block or state.order, train.percent_mso)
+    check_train_fits(state, facts, train.pulses)
     counted = facts.device.total_pulses
     if counted is None and facts.device.has_counter:
         raise DeviceNotReady("The device's pulse counter could not be read. Look at the device and its cable.")
@@ -176,7 +213,7 @@ def authorised(state: SessionState, train: NextTrain, train_id: str, facts: Fact
     )
 
 
-def closing(state: SessionState, reason: str) -> list[EventData]:
+def closing(state: SessionState, reason: str, patient_state: PatientState | None = None) -> list[EventData]:
     """Close; a train that is still open by then counts as unknown."""
     events: list[EventData] = []
     unknown = state.pulses_unknown
@@ -192,6 +229,7 @@ def closing(state: SessionState, reason: str) -> list[EventData]:
             "pulses_delivered": state.pulses_delivered,
             "trains_delivered": state.trains_delivered,
             "pulses_unknown": unknown,
+            "patient_state": patient_state,
         }
     )
     return [*events, closed]

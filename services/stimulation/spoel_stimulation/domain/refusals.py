@@ -105,6 +105,7 @@ class ThresholdKeyMismatch(RoomRefusal):
 
     slug = "threshold-key-mismatch"
     title = "The threshold was measured with other equipment"
+    interlock = "coil-changed"
 
 
 # --- patient
@@ -170,12 +171,118 @@ class SiteMismatch(RoomRefusal):
     title = "Not the ordered side or protocol"
 
 
+class SiteConfirmationMissing(RoomRefusal):
+    """After a long pause, or where the coil may have moved, side or site is chosen again (HZ-03, HZ-19)."""
+
+    slug = "site-confirmation-missing"
+    status = 422
+    title = "Choose side or site again"
+
+
 class EarProtectionMissing(RoomRefusal):
     """Ear protection of everyone in the room was not confirmed (HZ-18)."""
 
     slug = "ear-protection-missing"
     status = 422
     title = "Ear protection first"
+
+
+class PatientBlocked(RoomRefusal):
+    """After a loss of consciousness, in any room, until a physician decides (HZ-16)."""
+
+    slug = "patient-blocked"
+    title = "The patient is blocked until a physician decides"
+    interlock = "patient-blocked"
+
+
+class PatientNotBlocked(RoomRefusal):
+    """There is nothing that a physician could release."""
+
+    slug = "patient-not-blocked"
+    title = "The patient is not blocked"
+
+
+class DailyMaximumReached(RoomRefusal):
+    """More pulses than a patient may be given in a local day, over all rooms (HZ-14)."""
+
+    slug = "daily-maximum-reached"
+    title = "Too much for one day"
+    interlock = "daily-maximum"
+
+
+class TooSoonAfterSession(RoomRefusal):
+    """The shortest pause since the patient's last session is not over (HZ-14)."""
+
+    slug = "too-soon-after-session"
+    title = "Too soon after the last session"
+
+
+class PatientStateKnown(RoomRefusal):
+    """How the patient was after a session is recorded once."""
+
+    slug = "patient-state-known"
+    title = "The patient's state is recorded already"
+
+
+# --- checks
+
+
+class ListMismatch(RoomRefusal):
+    """An answer to a list of checks lacks an item, or has one that the list does not have."""
+
+    slug = "list-mismatch"
+    status = 422
+    title = "Not the items of the list"
+
+
+class OpeningCheckMissing(RoomRefusal):
+    """The room was not checked today, or something is not in order (ST-02)."""
+
+    slug = "opening-check-missing"
+    title = "The room's opening check is missing or failed"
+
+
+class DailyCheckMissing(RoomRefusal):
+    """The patient was not asked the questions of the day."""
+
+    slug = "daily-check-missing"
+    title = "The patient's daily check is missing"
+
+
+class DailyCheckUndecided(RoomRefusal):
+    """An answer waits for the decision of the supervisor or a physician (HZ-15, HZ-20)."""
+
+    slug = "daily-check-undecided"
+    title = "An answer waits for a decision"
+
+
+class DailyCheckAnsweredAlready(RoomRefusal):
+    """The questions of the day are answered once a session; a mistake is for the supervisor to decide on."""
+
+    slug = "daily-check-answered"
+    title = "Answered already"
+
+
+class NothingToDecide(RoomRefusal):
+    """No decision is asked about this question."""
+
+    slug = "nothing-to-decide"
+    title = "No decision is asked about this"
+
+
+class NoSessionToday(RoomRefusal):
+    """An answer of today rules out every session of this patient today."""
+
+    slug = "no-session-today"
+    title = "No session for this patient today"
+
+
+class PresenceMissing(RoomRefusal):
+    """Nobody showed lately that a trained person is in the room and the patient is awake (ST-11)."""
+
+    slug = "presence-missing"
+    title = "Presence was not confirmed"
+    interlock = "presence-missed"
 
 
 # --- people
@@ -222,6 +329,15 @@ class OperatorRegistrationEnded(RoomRefusal):
     interlock = "registration-ended"
 
 
+class GrantEnded(RoomRefusal):
+    """The grant under which a session is run was revoked, or its time is over."""
+
+    slug = "grant-ended"
+    status = 403
+    title = "The session's grant ended"
+    interlock = "supervision-ended"
+
+
 # --- knowledge, room and device
 
 
@@ -230,6 +346,27 @@ class StaleKnowledge(RoomRefusal):
 
     slug = "stale-knowledge"
     title = "Knowledge of other services is too old"
+
+
+class AcceleratedDayOffline(RoomRefusal):
+    """Several treatments a day need the network: pauses and maxima hold over all rooms (HZ-14)."""
+
+    slug = "accelerated-day-offline"
+    title = "No accelerated day without network"
+
+
+class LeasedElsewhere(RoomRefusal):
+    """Another room holds the lease of a booking of this patient, and may be using it (HZ-02)."""
+
+    slug = "leased-elsewhere"
+    title = "Another room holds a lease on this patient"
+
+
+class LeaseReleasedHere(RoomRefusal):
+    """This room gave the booking back; another room may have taken the patient since (HZ-02)."""
+
+    slug = "lease-released"
+    title = "This room released the booking"
 
 
 class RoomLatchedRefusal(RoomRefusal):
@@ -252,7 +389,23 @@ class DeviceNotReady(RoomRefusal):
 
     slug = "device-not-ready"
     title = "The device is not ready"
-    interlock = "device-fault"
+    interlock: ClassVar[InterlockReason | None] = "device-fault"
+
+
+class StatusTooOld(DeviceNotReady):
+    """The device's last status is too old to act on (INV-4)."""
+
+    slug = "device-status-old"
+    title = "The device's status is too old"
+    interlock = "status-too-old"
+
+
+class CoilTooHot(RoomRefusal):
+    """The coil is too hot for the patient's head (HZ-19)."""
+
+    slug = "coil-too-hot"
+    title = "The coil is too hot"
+    interlock = "coil-temperature"
 
 
 class DeviceNotAccepted(RoomRefusal):

@@ -5,7 +5,7 @@ from pydantic import BaseModel, ConfigDict
 from spoel_common.events import EventData
 from spoel_stimulation.commands import ResetRoom
 from spoel_stimulation.domain.refusals import RoomLatchedRefusal, RoomNotLatched
-from spoel_stimulation.events import LatchReason, RoomLatched, RoomOpened, RoomReset
+from spoel_stimulation.events import LatchReason, RoomChecked, RoomLatched, RoomOpened, RoomReset
 
 
 class Latch(BaseModel):
@@ -24,12 +24,14 @@ class RoomState(BaseModel):
     Attributes:
         device: the device that last answered, with the room's key; None before the first did.
         latch: None where the room may be used.
+        checked: the last opening check; it holds for its local day.
     """
 
     model_config = ConfigDict(frozen=True)
 
     device: RoomOpened | None = None
     latch: Latch | None = None
+    checked: RoomChecked | None = None
 
 
 def evolve(state: RoomState, event: EventData) -> RoomState:
@@ -37,6 +39,8 @@ def evolve(state: RoomState, event: EventData) -> RoomState:
     match event:
         case RoomOpened():
             return state.model_copy(update={"device": event})
+        case RoomChecked():
+            return state.model_copy(update={"checked": event})
         case RoomLatched(reason=reason, detail=detail, session_id=session_id):
             return state.model_copy(update={"latch": Latch(reason=reason, detail=detail, session_id=session_id)})
         case RoomReset():

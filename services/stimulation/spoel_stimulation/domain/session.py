@@ -1,33 +1,32 @@
 """What a session answers to each command. Pure: ids, times and facts are handed in."""
 
+from datetime import datetime, timedelta
+
 from spoel_common.errors import NotAllowed
 from spoel_common.events import EventData
 from spoel_common.people import Actor, acts
 from spoel_stimulation import commands as asked
-from spoel_stimulation.domain import conditions
-from spoel_stimulation.domain.blinding import check_code, check_equipment
+from spoel_stimulation.domain import conditions, offline
+from spoel_stimulation.domain.blinding import check_code
 from spoel_stimulation.domain.conditions import Facts
 from spoel_stimulation.domain.conduct import authorised, check_running, closing, ids_of
-from spoel_stimulation.domain.envelope import check_dose, check_order_dose
+from spoel_stimulation.domain.envelope import check_dose
+from spoel_stimulation.domain.grant import grant_until
 from spoel_stimulation.domain.identity import IdentityStrip, check_identity, check_placed, check_site
+from spoel_stimulation.domain.lists import rules
+from spoel_stimulation.domain.parameters import check_parameter, in_force
 from spoel_stimulation.domain.refusals import (
     EarProtectionMissing,
     IdentityStripMissing,
-    NotTheOperator,
+    SiteConfirmationMissing,
     StimulusAlreadyAnswered,
     StimulusNotDelivered,
     TrainUnderWay,
     TransitionNotAllowed,
 )
+from spoel_stimulation.domain.start import Situation, Stage, blinding_of, check_operator, check_start, reach_of
 from spoel_stimulation.domain.state import Act, SessionState
-from spoel_stimulation.domain.trains import (
-    check_consistent,
-    check_percent_mso,
-    check_train_interval,
-    device_pattern,
-    next_stimulus,
-    percent_mso_for,
-)
+from spoel_stimulation.domain.trains import check_percent_mso, device_pattern, next_stimulus, percent_mso_for
 from spoel_stimulation.events import (
     CoilPlaced,
     IdentityConfirmed,
@@ -39,7 +38,7 @@ from spoel_stimulation.events import (
     SessionStarted,
     StimulusAnswered,
 )
-from spoel_stimulation.orders import Blinding, MeasurementOrder, TreatmentOrder
+from spoel_stimulation.orders import MeasurementOrder, TreatmentOrder
 
 MAY_HALT = ("run-session", "run-session-supervised", "supervise")
 
@@ -54,16 +53,11 @@ def open_session(state: SessionState, command: asked.OpenSession, by: Actor, fac
         SpoelError: a start condition does not hold.
     """
     state.require(Act.OPEN)
-    booking = conditions.check_booking(facts, command.session_id)
-    conditions.check_booked_for_today(facts, booking)
-    conditions.check_standing(facts, booking.kind, booking.prescription_version)
-    conditions.check_knowledge(facts)
-    order = conditions.check_complete(facts, booking)
+    its = Situation(state, command.session_id, by, command.supervisor_id, facts, command.consent_asked_again)
+    check_start(its, "open")
+    booking, order = its.booking, its.order
+    reach = reach_of(its)
     role = conditions.check_people(facts, by, command.supervisor_id)
-    conditions.check_room(facts)
-    conditions.check_free(facts)
-    conditions.check_device(facts, order)
-    _check_order(facts, order)
     treatment = order if isinstance(order, TreatmentOrder) else None
     measurement = order if isinstance(order, MeasurementOrder) else None
     return [
@@ -83,24 +77,11 @@ def open_session(state: SessionState, command: asked.OpenSession, by: Actor, fac
             prescription_version=booking.prescription_version if treatment else None,
             measurement_order_id=booking.measurement_order_id if measurement else None,
             known=conditions.ages_for_record(facts.known),
+            grant_until=grant_until(facts.now, facts.limits),
+            offline=reach.offline,
+            consent_asked_again=reach.consent_asked_again,
         )
     ]
-
-
-def _check_order(facts: Facts, order: TreatmentOrder | MeasurementOrder) -> None:
-    check_consistent(order)
-    check_equipment(_blinding_of(order), facts.device.model, facts.device.coil_model)
-    conditions.check_threshold_key(facts, order)
-    if not isinstance(order, TreatmentOrder):
-        return
-    for block in order.blocks:
-        check_percent_mso(block, block.percent_mso)
-        device_pattern(block, facts.limits.max_autonomous_s)
-    check_order_dose(order, facts.limits.cleared)
-
-
-def _blinding_of(order: TreatmentOrder | MeasurementOrder) -> Blinding | None:
-    return order.blinding if isinstance(order, TreatmentOrder) else None
 
 
 def confirm_identity(
@@ -112,7 +93,7 @@ def confirm_identity(
         IdentityMismatch, SiteMismatch, IdentityStripMissing: nothing is recorded of what was said.
     """
     state.require(Act.CONFIRM_IDENTITY)
-    _check_operator(state, by, facts)
+    check_operator(state, by, facts)
     if strip is None:
         raise IdentityStripMissing("The identity strip was not asked for in time. Try again.")
     check_identity(command, strip)
@@ -128,9 +109,8 @@ def check_arm(state: SessionState, command: asked.Arm, by: Actor, facts: Facts) 
     """
     state.require(Act.ARM)
     _check_ears(ear_protection=command.ear_protection)
-    _check_start(state, by, facts)
-    _check_order(facts, state.order)
-    check_code(_blinding_of(state.order), command.blind_code)
+    _check_start(state, by, facts, "arm", asked_again=command.consent_asked_again)
+    check_code(blinding_of(state.order), command.blind_code)
 
 
 def record_armed(state: SessionState, command: asked.RecordArmed) -> list[EventData]:
@@ -148,26 +128,29 @@ def record_armed(state: SessionState, command: asked.RecordArmed) -> list[EventD
             settings=command.settings,
             coil_model=command.coil_model,
             percent_mso=command.percent_mso,
+            consent_asked_again=command.consent_asked_again,
         )
     ]
 
 
-def start(state: SessionState, by: Actor, facts: Facts) -> list[EventData]:
+def start(state: SessionState, command: asked.Start, by: Actor, facts: Facts) -> list[EventData]:
     """Start an armed session.
 
     Raises:
         SpoelError: a start condition does not hold.
     """
     state.require(Act.START)
-    _check_start(state, by, facts, enabled=True)
-    return [SessionStarted(**ids_of(state))]
+    again = command.consent_asked_again
+    reach = _check_start(state, by, facts, "start", asked_again=again)
+    _check_site_again(state, command.side_or_site, facts)
+    return [SessionStarted(**ids_of(state), offline=reach.offline, consent_asked_again=again)]
 
 
-def pause(state: SessionState, command: asked.Pause, by: Actor) -> list[EventData]:
+def pause(state: SessionState, command: asked.Pause, by: Actor, now: datetime) -> list[EventData]:
     """No next train; the running one ends."""
     check_may_halt(by)
     state.require(Act.PAUSE)
-    return [SessionPaused(**ids_of(state), by="operator", reason=command.reason)]
+    return [SessionPaused(**ids_of(state), by="operator", reason=command.reason, paused_at=now)]
 
 
 def resume(state: SessionState, command: asked.Resume, by: Actor, facts: Facts) -> list[EventData]:
@@ -178,10 +161,14 @@ def resume(state: SessionState, command: asked.Resume, by: Actor, facts: Facts) 
     """
     state.require(Act.RESUME)
     _check_ears(ear_protection=command.ear_protection)
-    _check_start(state, by, facts, enabled=True)
+    again = command.consent_asked_again
+    _check_start(state, by, facts, "start", asked_again=again)
+    _check_site_again(state, command.side_or_site, facts)
     if state.open_train is not None:
         raise TrainUnderWay("The last train has not ended yet. Try again in a moment.")
-    return [SessionResumed(**ids_of(state), ear_protection=True)]
+    confirmed = command.side_or_site is not None
+    resumed = SessionResumed(**ids_of(state), ear_protection=True, site_confirmed=confirmed, consent_asked_again=again)
+    return [resumed]
 
 
 def place_coil(state: SessionState, command: asked.PlaceCoil, by: Actor, facts: Facts) -> list[EventData]:
@@ -192,7 +179,7 @@ def place_coil(state: SessionState, command: asked.PlaceCoil, by: Actor, facts: 
         EarProtectionMissing, NotTheOperator: as they say.
     """
     state.require(Act.PLACE_COIL)
-    _check_operator(state, by, facts)
+    check_operator(state, by, facts)
     block = state.block
     assert block is not None  # noqa: S101 - only a treatment waits for its coil
     check_placed(command.side_or_site, block.site)
@@ -204,7 +191,7 @@ def stop(state: SessionState, command: asked.Stop, by: Actor) -> list[EventData]
     """Close the session for a person; the device is disarmed already."""
     check_may_halt(by)
     state.require(Act.STOP)
-    return closing(state, command.reason)
+    return closing(state, command.reason, command.patient_state)
 
 
 def change_parameter(state: SessionState, command: asked.ChangeParameter, by: Actor, facts: Facts) -> list[EventData]:
@@ -215,7 +202,7 @@ def change_parameter(state: SessionState, command: asked.ChangeParameter, by: Ac
         BeyondHardLimits, NotOnClearedList: nobody may deliver it.
     """
     state.require(Act.CHANGE_PARAMETER)
-    _check_operator(state, by, facts)
+    check_operator(state, by, facts)
     block = state.block
     if block is None:
         raise TransitionNotAllowed("A measurement has no parameters to change: each stimulus names its intensity.")
@@ -223,26 +210,20 @@ def change_parameter(state: SessionState, command: asked.ChangeParameter, by: Ac
     changed = ParameterChanged(
         **ids_of(state),
         parameter=command.parameter,
-        from_value=_in_force(state, command),
+        from_value=in_force(state, command.parameter, pattern),
         to_value=command.value,
-        from_percent_mso=state.percent_mso,
-        to_percent_mso=state.percent_mso,
         reason=command.reason,
         from_train_index=len(state.trains),
     )
     if command.parameter == "percent_rmt":
         percent_mso = percent_mso_for(block, command.value)
         check_dose(block, percent_mso, state.train_interval_s or block.pattern.train_interval_s, facts.limits.cleared)
-        return [changed.model_copy(update={"to_percent_mso": percent_mso})]
-    check_train_interval(block, pattern, command.value)
-    check_dose(block, state.percent_mso, command.value, facts.limits.cleared)
-    return [changed.model_copy(update={"from_percent_mso": None, "to_percent_mso": None})]
-
-
-def _in_force(state: SessionState, command: asked.ChangeParameter) -> float:
-    value = state.percent_rmt if command.parameter == "percent_rmt" else state.train_interval_s
-    assert value is not None  # noqa: S101 - a treatment has both
-    return value
+        update = {"from_percent_mso": state.percent_mso, "to_percent_mso": percent_mso}
+        return [changed.model_copy(update=update)]
+    check_parameter(state, block, pattern, command)
+    if command.parameter == "train_interval_s":
+        check_dose(block, state.percent_mso, command.value, facts.limits.cleared)
+    return [changed]
 
 
 def stimulate(state: SessionState, command: asked.Stimulate, train_id: str, by: Actor, facts: Facts) -> list[EventData]:
@@ -254,7 +235,7 @@ def stimulate(state: SessionState, command: asked.Stimulate, train_id: str, by: 
     state.require(Act.STIMULATE)
     if state.session.kind != "measurement":
         raise TransitionNotAllowed("Single stimuli belong to a measurement; this session is a treatment.")
-    _check_operator(state, by, facts)
+    check_operator(state, by, facts)
     check_running(state, facts)
     train = next_stimulus(state, command.percent_mso, facts.order.stimuli_used, facts.now)
     return [authorised(state, train, train_id, facts)]
@@ -269,7 +250,7 @@ def answer_stimulus(
         StimulusNotDelivered, StimulusAlreadyAnswered: as they say.
     """
     state.require(Act.ANSWER)
-    _check_operator(state, by, facts)
+    check_operator(state, by, facts)
     train = state.train(train_id)
     order = state.order
     delivered = train is not None and train.outcome == "complete"
@@ -306,13 +287,6 @@ def check_may_halt(by: Actor) -> None:
         raise NotAllowed(f"Pausing and stopping asks for one of the roles {wanted}. In need: the emergency stop.")
 
 
-def _check_operator(state: SessionState, by: Actor, facts: Facts) -> None:
-    opened = state.session
-    if by.person_id != opened.operator_id:
-        raise NotTheOperator("Another person opened this session and runs it. Stop it, or ask them.")
-    conditions.check_people(facts, by, opened.supervisor_id)
-
-
 def _check_ears(*, ear_protection: bool) -> None:
     if not ear_protection:
         raise EarProtectionMissing(
@@ -320,12 +294,27 @@ def _check_ears(*, ear_protection: bool) -> None:
         )
 
 
-def _check_start(state: SessionState, by: Actor, facts: Facts, *, enabled: bool = False) -> None:
+def _check_start(state: SessionState, by: Actor, facts: Facts, stage: Stage, *, asked_again: bool) -> offline.Start:
     opened = state.session
-    booking = conditions.check_booking(facts, opened.session_id)
-    conditions.check_standing(facts, opened.kind, opened.prescription_version)
-    conditions.check_knowledge(facts)
-    conditions.check_complete(facts, booking)
-    _check_operator(state, by, facts)
-    conditions.check_room(facts)
-    conditions.check_device(facts, state.order, enabled=enabled)
+    its = Situation(state, opened.session_id, by, opened.supervisor_id, facts, asked_again)
+    check_start(its, stage)
+    return reach_of(its)
+
+
+def _check_site_again(state: SessionState, side_or_site: str | None, facts: Facts) -> None:
+    """Compare the chosen side with the order's; ask for one after a long pause or where the coil may have moved.
+
+    Raises:
+        SiteConfirmationMissing: none was chosen.
+        SiteMismatch: another one was.
+    """
+    if side_or_site is not None:
+        check_placed(side_or_site, (state.block or state.order).site)
+        return
+    long_s, paused_at = rules().pause.long_s, state.paused_at
+    waited = paused_at is not None and facts.now - paused_at >= timedelta(seconds=long_s)
+    if waited or state.site_unsure:
+        raise SiteConfirmationMissing(
+            f"The session was paused for {long_s / 60:g} minutes or more, or the coil may have moved. Look at ears, "
+            "coil and order, and choose side_or_site again."
+        )

@@ -14,11 +14,18 @@ from spoel_stimulation.domain.refusals import TransitionNotAllowed
 from spoel_stimulation.events import (
     CoilAwaited,
     CoilPlaced,
+    DailyCheckAnswered,
+    DailyCheckDecided,
+    DailyOutcome,
+    Decider,
     IdentityConfirmed,
     ParameterChanged,
+    PatientState,
+    PresenceConfirmed,
     Response,
     SessionArmed,
     SessionClosed,
+    SessionGrantRevoked,
     SessionOpened,
     SessionPaused,
     SessionResumed,
@@ -51,6 +58,9 @@ class Act(StrEnum):
 
     OPEN = "open"
     CONFIRM_IDENTITY = "confirm-identity"
+    CHECK_PATIENT = "daily-check"
+    DECIDE_CHECK = "daily-check/decision"
+    CONFIRM_PRESENCE = "presence"
     ARM = "arm"
     START = "start"
     PAUSE = "pause"
@@ -73,9 +83,21 @@ TRANSITIONS: Mapping[Phase, Mapping[Act, Phase]] = MappingProxyType(
     {
         Phase.NONE: {Act.OPEN: Phase.OPENED},
         Phase.OPENED: {Act.CONFIRM_IDENTITY: Phase.IDENTIFIED, **_ALWAYS_WHILE_OPEN},
-        Phase.IDENTIFIED: {Act.ARM: Phase.ARMED, **_ALWAYS_WHILE_OPEN},
-        Phase.ARMED: {Act.START: Phase.RUNNING, Act.INTERRUPT: Phase.IDENTIFIED, **_ALWAYS_WHILE_OPEN},
+        Phase.IDENTIFIED: {
+            Act.CHECK_PATIENT: Phase.IDENTIFIED,
+            Act.DECIDE_CHECK: Phase.IDENTIFIED,
+            Act.CONFIRM_PRESENCE: Phase.IDENTIFIED,
+            Act.ARM: Phase.ARMED,
+            **_ALWAYS_WHILE_OPEN,
+        },
+        Phase.ARMED: {
+            Act.CONFIRM_PRESENCE: Phase.ARMED,
+            Act.START: Phase.RUNNING,
+            Act.INTERRUPT: Phase.IDENTIFIED,
+            **_ALWAYS_WHILE_OPEN,
+        },
         Phase.RUNNING: {
+            Act.CONFIRM_PRESENCE: Phase.RUNNING,
             Act.PAUSE: Phase.PAUSED,
             Act.CHANGE_PARAMETER: Phase.RUNNING,
             Act.STIMULATE: Phase.RUNNING,
@@ -87,6 +109,7 @@ TRANSITIONS: Mapping[Phase, Mapping[Act, Phase]] = MappingProxyType(
             **_ALWAYS_WHILE_OPEN,
         },
         Phase.PAUSED: {
+            Act.CONFIRM_PRESENCE: Phase.PAUSED,
             Act.RESUME: Phase.RUNNING,
             Act.CHANGE_PARAMETER: Phase.PAUSED,
             Act.ANSWER: Phase.PAUSED,
@@ -94,8 +117,13 @@ TRANSITIONS: Mapping[Phase, Mapping[Act, Phase]] = MappingProxyType(
             Act.INTERRUPT: Phase.INTERRUPTED,
             **_ALWAYS_WHILE_OPEN,
         },
-        Phase.AWAITING_COIL: {Act.PLACE_COIL: Phase.INTERRUPTED, **_ALWAYS_WHILE_OPEN},
+        Phase.AWAITING_COIL: {
+            Act.CONFIRM_PRESENCE: Phase.AWAITING_COIL,
+            Act.PLACE_COIL: Phase.INTERRUPTED,
+            **_ALWAYS_WHILE_OPEN,
+        },
         Phase.INTERRUPTED: {
+            Act.CONFIRM_PRESENCE: Phase.INTERRUPTED,
             Act.ARM: Phase.PAUSED,
             Act.ANSWER: Phase.INTERRUPTED,
             Act.RECORD_TRAIN: Phase.INTERRUPTED,
@@ -148,6 +176,23 @@ class Train(BaseModel):
         return self.outcome != "none"
 
 
+class PatientChecked(BaseModel):
+    """What the patient's answers of the day led to.
+
+    Attributes:
+        undecided: question → whose decision its answer still waits for.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    outcome: DailyOutcome
+    undecided: dict[str, Decider]
+
+
+COIL_MAY_HAVE_MOVED = frozenset({"coil-changed", "unasked-change", "link-lost", "service-restart"})
+"""Interlocks after which nobody can say that the coil is where it was: side or site is chosen again (HZ-03)."""
+
+
 class SessionState(BaseModel):
     """What is recorded of a session.
 
@@ -156,9 +201,18 @@ class SessionState(BaseModel):
         percent_rmt: intensity in force, of the motor threshold; None in a measurement.
         percent_mso: intensity in force; in a measurement that of the last stimulus, 0 before the first.
         train_interval_s: onset to onset in force; None in a measurement.
+        most_trains: trains in force where the operator chose fewer than signed; None: as signed.
+        coil_shift_mm: of the coil from the target, as the operator set it.
+        coil_turn_deg: of the coil from the prescribed angle.
         trains: authorised trains in their order.
+        checked: the patient's answers of the day; None before they were asked.
+        paused_at: clock time since when it is paused or interrupted, if that is known.
+        site_unsure: the coil may have moved since side and site were chosen.
         block_index: which block of a treatment is given, or waited for.
         reason: of the last pause or of the end.
+        consent_asked_again: the patient was asked again in this session, the room being cut off.
+        grant_revoked: a supervisor ended the grant under which it is run.
+        patient_state: as it was said when the session was stopped.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -168,9 +222,18 @@ class SessionState(BaseModel):
     percent_rmt: float | None = None
     percent_mso: int = 0
     train_interval_s: float | None = None
+    most_trains: int | None = None
+    coil_shift_mm: float = 0.0
+    coil_turn_deg: float = 0.0
     trains: tuple[Train, ...] = ()
+    checked: PatientChecked | None = None
+    paused_at: datetime | None = None
+    site_unsure: bool = False
     block_index: int = 0
     reason: str | None = None
+    consent_asked_again: bool = False
+    grant_revoked: bool = False
+    patient_state: PatientState | None = None
 
     @property
     def session(self) -> SessionOpened:
@@ -297,15 +360,23 @@ def evolve(state: SessionState, event: EventData) -> SessionState:  # noqa: C901
             return _opened(state, event)
         case IdentityConfirmed():
             return _moved(state, Act.CONFIRM_IDENTITY)
+        case DailyCheckAnswered(outcome=outcome, undecided=undecided):
+            checked = PatientChecked(outcome=outcome, undecided=undecided)
+            return _moved(state, Act.CHECK_PATIENT).model_copy(update={"checked": checked})
+        case DailyCheckDecided():
+            return _decided(state, event)
+        case PresenceConfirmed():
+            return _moved(state, Act.CONFIRM_PRESENCE)
         case SessionArmed():
-            return _moved(state, Act.ARM)
+            return _asked_again(_moved(state, Act.ARM), event.consent_asked_again)
         case SessionStarted():
-            return _moved(state, Act.START)
-        case SessionPaused(by=by, reason=reason):
-            act = Act.PAUSE if by == "operator" else Act.INTERRUPT
-            return _moved(state, act).model_copy(update={"reason": reason})
+            return _asked_again(_going_on(state, Act.START), event.consent_asked_again)
+        case SessionPaused():
+            return _paused(state, event)
         case SessionResumed():
-            return _moved(state, Act.RESUME).model_copy(update={"reason": None})
+            return _asked_again(_going_on(state, Act.RESUME), event.consent_asked_again)
+        case SessionGrantRevoked():
+            return state.model_copy(update={"grant_revoked": True})
         case TrainAuthorised():
             return _authorised(state, event)
         case TrainDelivered():
@@ -317,13 +388,19 @@ def evolve(state: SessionState, event: EventData) -> SessionState:  # noqa: C901
         case StimulusAnswered():
             return _answered(state, event)
         case CoilAwaited(block=block):
-            return _in_force(_moved(state, Act.AWAIT_COIL).model_copy(update={"block_index": block}))
+            waiting = _moved(state, Act.AWAIT_COIL).model_copy(update={"block_index": block, "most_trains": None})
+            return _in_force(waiting)
         case CoilPlaced():
-            return _moved(state, Act.PLACE_COIL)
-        case SessionClosed(reason=reason):
-            return _moved(state, Act.CLOSE).model_copy(update={"reason": reason})
+            return _moved(state, Act.PLACE_COIL).model_copy(update={"site_unsure": False, "paused_at": None})
+        case SessionClosed(reason=reason, patient_state=patient_state):
+            ended = {"reason": reason, "patient_state": patient_state}
+            return _moved(state, Act.CLOSE).model_copy(update=ended)
         case _:
             return state
+
+
+def _asked_again(state: SessionState, asked: bool) -> SessionState:  # noqa: FBT001 - a fact of the event
+    return state.model_copy(update={"consent_asked_again": state.consent_asked_again or asked})
 
 
 def _moved(state: SessionState, act: Act) -> SessionState:
@@ -331,7 +408,8 @@ def _moved(state: SessionState, act: Act) -> SessionState:
 
 
 def _opened(state: SessionState, event: SessionOpened) -> SessionState:
-    return _in_force(_moved(state, Act.OPEN).model_copy(update={"opened": event}))
+    update = {"opened": event, "consent_asked_again": event.consent_asked_again}
+    return _in_force(_moved(state, Act.OPEN).model_copy(update=update))
 
 
 def _in_force(state: SessionState) -> SessionState:
@@ -345,6 +423,31 @@ def _in_force(state: SessionState) -> SessionState:
         "train_interval_s": block.pattern.train_interval_s,
     }
     return state.model_copy(update=signed)
+
+
+def _decided(state: SessionState, event: DailyCheckDecided) -> SessionState:
+    before = state.checked
+    assert before is not None  # noqa: S101 - nothing is decided before it was answered
+    left = {question: who for question, who in before.undecided.items() if question != event.question}
+    outcome = before.outcome if event.decision == "go" else event.decision
+    checked = PatientChecked(outcome=outcome, undecided=left)
+    return _moved(state, Act.DECIDE_CHECK).model_copy(update={"checked": checked})
+
+
+def _paused(state: SessionState, event: SessionPaused) -> SessionState:
+    """A pause within a pause keeps the first one's moment: the patient has waited since then."""
+    already = state.phase is Phase.PAUSED
+    update = {
+        "reason": event.reason,
+        "paused_at": state.paused_at if already else event.paused_at,
+        "site_unsure": state.site_unsure or event.reason in COIL_MAY_HAVE_MOVED,
+    }
+    act = Act.PAUSE if event.by == "operator" else Act.INTERRUPT
+    return _moved(state, act).model_copy(update=update)
+
+
+def _going_on(state: SessionState, act: Act) -> SessionState:
+    return _moved(state, act).model_copy(update={"reason": None, "paused_at": None, "site_unsure": False})
 
 
 def _authorised(state: SessionState, event: TrainAuthorised) -> SessionState:
@@ -376,8 +479,11 @@ def _with_last_train(state: SessionState, update: dict[str, object]) -> SessionS
 
 
 def _changed(state: SessionState, event: ParameterChanged) -> SessionState:
-    if event.parameter == "train_interval_s":
-        return state.model_copy(update={"train_interval_s": event.to_value})
+    match event.parameter:
+        case "train_interval_s" | "coil_shift_mm" | "coil_turn_deg":
+            return state.model_copy(update={event.parameter: event.to_value})
+        case "trains":
+            return state.model_copy(update={"most_trains": round(event.to_value)})
     return _at_percent_rmt(state, event.to_value)
 
 

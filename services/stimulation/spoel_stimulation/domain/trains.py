@@ -20,9 +20,6 @@ from spoel_stimulation.orders import Dose, MeasurementOrder, TreatmentOrder
 SINGLE_PULSE_INTERVAL_S = 1.0
 """What a device is told for a train of one pulse; it has no effect on it."""
 
-SLOWEST_TRAIN_INTERVAL_S = 300.0
-"""Longest pause that an operator may choose: with more, the session is stopped and booked again."""
-
 
 class NextTrain(BaseModel):
     """One train as it would leave the host now.
@@ -80,7 +77,7 @@ def next_train(state: SessionState, pattern: engine.Pattern) -> NextTrain | None
         pattern: of the block that is given, as the device runs it.
     """
     index = len(state.trains_of_block)
-    if index >= pattern.trains:
+    if index >= trains_in_force(state, pattern):
         return None
     return NextTrain(
         index=len(state.trains),
@@ -91,6 +88,11 @@ def next_train(state: SessionState, pattern: engine.Pattern) -> NextTrain | None
         pulse_interval_s=pattern.pulse_interval_s,
         due_at=_due_at(state, pattern),
     )
+
+
+def trains_in_force(state: SessionState, pattern: engine.Pattern) -> int:
+    """Return how many trains the block has: as signed, or the fewer that the operator chose."""
+    return pattern.trains if state.most_trains is None else min(pattern.trains, state.most_trains)
 
 
 def _percent_mso_of_train(state: SessionState, pattern: engine.Pattern, index: int) -> int:
@@ -194,22 +196,6 @@ def check_percent_mso(limits: Dose | MeasurementOrder, percent_mso: int) -> None
         raise BeyondSignedBand(
             f"{percent_mso} % of output is outside the signed {floor} to {limits.ceiling_percent_mso} %. "
             "Stay within, or have a new version signed."
-        )
-
-
-def check_train_interval(dose: Dose, pattern: engine.Pattern, interval_s: float) -> None:
-    """Refuse a pause that is shorter than signed, or one between trains that have none.
-
-    Raises:
-        BeyondSignedBand: not allowed.
-    """
-    if dose.pattern.trains == 1 or pattern.trains != dose.pattern.trains:
-        raise BeyondSignedBand("This order has no pause between trains that could be made longer. Pause the session.")
-    signed = dose.pattern.train_interval_s
-    if not signed <= interval_s <= SLOWEST_TRAIN_INTERVAL_S:
-        raise BeyondSignedBand(
-            f"train_interval_s {interval_s:g} is outside {signed:g} (signed) to {SLOWEST_TRAIN_INTERVAL_S:g}. "
-            "More pause is allowed, less is not."
         )
 
 

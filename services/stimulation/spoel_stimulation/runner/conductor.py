@@ -15,7 +15,7 @@ from spoel_common.errors import SpoelError
 from spoel_common.ids import new_id
 from spoel_stimulation import commands as asked
 from spoel_stimulation.devices.adapter import DeviceError
-from spoel_stimulation.domain.refusals import DeviceNotReady, ThresholdKeyMismatch, TransitionNotAllowed
+from spoel_stimulation.domain.refusals import DeviceNotReady, TransitionNotAllowed
 from spoel_stimulation.domain.state import Phase, SessionState
 from spoel_stimulation.domain.trains import device_pattern, next_train
 from spoel_stimulation.runner.delivery import RoomFault, UnaccountedPulses
@@ -91,7 +91,7 @@ class Conductor:
             await self._room.unaccounted(error)
         except RoomFault as error:
             await self._room.train_failed(error)
-        except (DeviceError, DeviceNotReady, ThresholdKeyMismatch) as error:
+        except (DeviceError, DeviceNotReady) as error:
             if self._room.holds:
                 return True  # whoever stops the room records why
             await self._room.suspect(RoomFault("device-fault", error.slug, error.detail))

@@ -14,6 +14,7 @@ from spoel_common.people import Actor, Role
 from spoel_common.work import Loaded, UnitsOfWork, Work
 from spoel_stimulation import commands as asked
 from spoel_stimulation import projections
+from spoel_stimulation.adverse import record_loss
 from spoel_stimulation.devices.adapter import DeviceIdentity
 from spoel_stimulation.domain import conduct, room
 from spoel_stimulation.domain.refusals import RoomRefusal
@@ -34,7 +35,17 @@ from spoel_stimulation.runner.recovery import Closed, close_gap
 FIRST_RETRY_S = 0.2
 LONGEST_RETRY_S = 5.0
 ENDS_A_SESSION: frozenset[InterlockReason] = frozenset(
-    {"consent-withdrawn", "indication-ended", "order-superseded", "order-withdrawn", "order-expired", "emergency-stop"}
+    {
+        "consent-withdrawn",
+        "indication-ended",
+        "order-superseded",
+        "order-withdrawn",
+        "order-expired",
+        "emergency-stop",
+        "loss-of-consciousness",
+        "patient-blocked",
+        "daily-maximum",
+    }
 )
 """Interlocks after which a session is closed: nothing that a person does in the room brings the condition back."""
 
@@ -165,13 +176,16 @@ class Journal:
             if session_id is not None:
                 await self._interlock(work, session_id, "unauthorised-pulse")
 
-    async def emergency(self, outcome: StopOutcome, person: str, told: Told | None = None) -> None:
+    async def emergency(
+        self, outcome: StopOutcome, person: str, told: Told | None = None, lost: str | None = None
+    ) -> None:
         """Record an emergency stop that was done, latch the room, and close its session (INV-8).
 
         Args:
             outcome: what became of it.
             person: who pressed it.
             told: what the room's guard told of it; recorded once, however often it is told.
+            lost: session whose patient lost consciousness; the patient is blocked then (HZ-16).
         """
         by = Actor(person_id=person, roles=frozenset())
         async with self._as(by, None) as work:
@@ -187,11 +201,15 @@ class Journal:
                 stopped_at=None if told is None else told.stopped_at,
                 source=None if told is None else told.by,
             )
-            detail = f"emergency stop, {outcome}"
+            detail = f"{'emergency stop' if lost is None else 'loss of consciousness'}, {outcome}"
             latched = room.latch(loaded.state, self._room_id, "emergency-stop", detail, session_id)
             await self._append_room(work, loaded, [stopped, *latched])
             if session_id is not None:
-                await self._interlock(work, session_id, "emergency-stop")
+                await self._interlock(
+                    work, session_id, "loss-of-consciousness" if session_id == lost else "emergency-stop"
+                )
+            if lost is not None and (await load_opened(work, lost)).state.session.room_id == self._room_id:
+                await record_loss(work, lost, person, outcome)
 
     async def guard_recorded_to(self) -> tuple[str, int]:
         """Return which file of the room's guard is recorded, and up to which line."""
@@ -290,7 +308,7 @@ class Journal:
         events = (
             conduct.close(loaded.state, asked.Close(reason=reason))
             if reason in ENDS_A_SESSION
-            else conduct.interrupt(loaded.state, asked.Interrupt(reason=reason))
+            else conduct.interrupt(loaded.state, asked.Interrupt(reason=reason), work.now)
         )
         await append(work, self._look(), session_id, loaded, events)
 

@@ -62,6 +62,7 @@ class DeviceLink:
         up: the device answered, what it said is recorded, and the link has not broken since.
         accepted: False where a device answered that may not be used here (HZ-25).
         counts: the device has a counter of its pulses.
+        max_coil_temperature_c: of the device's own record; None where that has none.
         problem: why the link is not up, and what to do.
     """
 
@@ -70,6 +71,7 @@ class DeviceLink:
         self.up = False
         self.accepted = True
         self.counts = True
+        self.max_coil_temperature_c: float | None = None
         self.problem = "The device has not answered yet. Look at its power and cable."
         self._room_id = room_id
 
@@ -122,6 +124,8 @@ class DeviceLink:
             coil_model=status.coil_model,
             simulated=identity.simulated,
             status_age_s=max(0.0, time.monotonic() - status.received_monotonic_s),
+            coil_temperature_c=status.coil_temperature_c,
+            max_coil_temperature_c=self.max_coil_temperature_c,
             enabled=status.enabled,
             has_counter=self.counts,
             total_pulses=total_pulses,
@@ -143,6 +147,7 @@ class DeviceLink:
             raise LinkLost("The device does not read back as disabled. Press its own stop, then look at its cable.")
         counters = await self.device.counters()
         self.counts = counters is not None
+        self.max_coil_temperature_c = self.device.capability.record.max_coil_temperature_c
         await listener.device_answered(identity, counters)
         self.up = self.accepted = True
         _log.info("link.up", room=self._room_id, serial=identity.serial, model=identity.model)

@@ -29,8 +29,9 @@ from spoel_stimulation.devices.adapter import (
     Unasked,
 )
 from spoel_stimulation.domain.conditions import Limits
-from spoel_stimulation.domain.refusals import BeyondDeviceCapability, RoomRefusal
-from spoel_stimulation.domain.room import check_not_latched
+from spoel_stimulation.domain.reach import Reach
+from spoel_stimulation.domain.refusals import BeyondDeviceCapability, RoomRefusal, StatusTooOld
+from spoel_stimulation.domain.room import RoomState, check_not_latched
 from spoel_stimulation.domain.state import Act, Phase, SessionState
 from spoel_stimulation.events import DeviceSettings, InterlockReason, Known, StopOutcome
 from spoel_stimulation.handlers import ROOM, SESSION, Surroundings, record_armed
@@ -39,6 +40,7 @@ from spoel_stimulation.runner.delivery import Accounted, Delivery, RoomFault, Un
 from spoel_stimulation.runner.guard import GuardClient, Told
 from spoel_stimulation.runner.journal import Journal, interlock_of
 from spoel_stimulation.runner.link import DeviceLink, RoomDevice
+from spoel_stimulation.runner.lookout import Lookout
 from spoel_stimulation.runner.settings import device_settings
 
 HALT_TIMEOUT_S = 5.0
@@ -90,6 +92,7 @@ class Room:
         units: units of work on the node's journal.
         clock: clock time.
         knowledge: returns how old the knowledge of each feed is.
+        reach: returns what the node has of the world outside.
         limits: limits of this node.
         key: the room's key for identity strips.
         guard: the guard's control socket, and the device's address as it is to hold it; None where it has no guard.
@@ -104,6 +107,7 @@ class Room:
         clock: Clock,
         *,
         knowledge: Callable[[], tuple[Known, ...]],
+        reach: Callable[[], Reach] = Reach,
         limits: Limits,
         key: KeyPair,
         guard: tuple[Path, str] | None = None,
@@ -117,8 +121,10 @@ class Room:
         self.guard = None if guard is None else GuardClient(room_id, *guard, self.journal.guard_recorded_to)
         release = None if self.guard is None else self.guard.release
         self.delivery = Delivery(device, self.journal, clock, release)
+        self.lookout = Lookout(self.link, self.delivery, limits)
         self._units = units
         self._knowledge = knowledge
+        self._reach = reach
         self._conductor = Conductor(self, clock)
         self._first_answer = True
         self._recheck = asyncio.Event()
@@ -126,7 +132,7 @@ class Room:
         self.arming: set[str] = set()
         self.failures: OrderedDict[str, Failure] = OrderedDict()
         self._holds = 0
-        self._persons: dict[str, Callable[[], Awaitable[str]]] = {}
+        self._persons: dict[str, tuple[Callable[[], Awaitable[str]] | None, str | None]] = {}
         self._recorded_stops: set[str] = set()
         self._stopped_by_guard = False
 
@@ -148,6 +154,7 @@ class Room:
             tasks.create_task(self.link.run(self), name=f"{self.room_id} link")
             tasks.create_task(self._conductor.run(), name=f"{self.room_id} conductor")
             tasks.create_task(self._watch_interlocks(), name=f"{self.room_id} interlocks")
+            tasks.create_task(self.lookout.run(self.look_again), name=f"{self.room_id} lookout")
 
     async def close(self) -> None:
         """Disarm and let go of the device; what is open is closed at the next start."""
@@ -158,6 +165,10 @@ class Room:
         for task in list(self._background):
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
+
+    async def state(self) -> RoomState:
+        """Return what is recorded of the room."""
+        return (await self._units.load(ROOM, self.room_id)).state
 
     def look(self) -> Surroundings:
         """Return the surroundings of a decision at this moment.
@@ -173,7 +184,8 @@ class Room:
         if self.holds and device.ready:
             problem = "The room is being stopped. Wait until that is recorded, and look at the room."
             device = device.model_copy(update={"ready": False, "problem": problem})
-        return Surroundings(self.site, self.room_id, device, self._knowledge(), self.limits)
+        presence, reach = self.lookout.presence, self._reach()
+        return Surroundings(self.site, self.room_id, device, self._knowledge(), self.limits, presence, reach)
 
     # --- asked by people, after the conditions were checked in a unit of work
 
@@ -188,7 +200,7 @@ class Room:
         except NotSupported as error:
             raise BeyondDeviceCapability(error.detail) from error
 
-    async def arm(self, state: SessionState, event_id: str, by: Actor, bars: int) -> None:
+    async def arm(self, state: SessionState, event_id: str, by: Actor, bars: int, *, asked_again: bool = False) -> None:
         """Stage and arm the device, then record it under the id that was promised; failures are remembered.
 
         Returns after ``ARM_WAIT_S`` also where it is still under way.
@@ -198,14 +210,23 @@ class Room:
             event_id: of the event to come.
             by: who asks.
             bars: those of ``delivery`` when it was asked for; after another one the device is not enabled (INV-8).
+            asked_again: the patient was asked for consent again, for the record.
         """
         self.arming.add(event_id)
-        await asyncio.wait({self._spawn(self._arm(state, event_id, by, bars), "arming")}, timeout=ARM_WAIT_S)
+        arming = self._arm(state, event_id, by, bars, asked_again)
+        await asyncio.wait({self._spawn(arming, "arming")}, timeout=ARM_WAIT_S)
 
-    async def _arm(self, state: SessionState, event_id: str, by: Actor, bars: int) -> None:
+    async def _arm(
+        self,
+        state: SessionState,
+        event_id: str,
+        by: Actor,
+        bars: int,
+        asked_again: bool,  # noqa: FBT001 - for the record
+    ) -> None:
         try:
             async with self.delivery.busy:
-                await self._stage_and_record(state, event_id, by, bars)
+                await self._stage_and_record(state, event_id, by, bars, asked_again)
         except DeviceError as error:
             self._failed(event_id, error.slug, error.detail)
             if bars == self.delivery.bars:
@@ -223,7 +244,14 @@ class Room:
         finally:
             self.arming.discard(event_id)
 
-    async def _stage_and_record(self, state: SessionState, event_id: str, by: Actor, bars: int) -> None:
+    async def _stage_and_record(
+        self,
+        state: SessionState,
+        event_id: str,
+        by: Actor,
+        bars: int,
+        asked_again: bool,  # noqa: FBT001 - for the record
+    ) -> None:
         session_id = state.session.session_id
         check_not_latched((await self._units.load(ROOM, self.room_id)).state, self.room_id)
         if not (await self._units.load(SESSION, session_id)).state.may(Act.ARM):
@@ -232,10 +260,12 @@ class Room:
         settings = device_settings(state, self.limits.max_autonomous_s)
         found = await self.delivery.stage_and_arm(settings, bars)
         self._stopped_by_guard = False
+        self.lookout.armed_coil = self.link.facts(None).coil_model
         command = asked.RecordArmed(
             settings=DeviceSettings.model_validate({"set": found.set_point, "read_back": found.read_back}),
             coil_model=self.look().device.coil_model,
             percent_mso=settings.percent_mso,
+            consent_asked_again=asked_again,
         )
         async with self._units.begin(by, session_id) as work:
             await record_armed(work, session_id, event_id, command, self.look)
@@ -298,25 +328,30 @@ class Room:
 
     # --- the emergency stop
 
-    async def emergency_stop(self, person: Callable[[], Awaitable[str]]) -> Stopped:
+    async def emergency_stop(self, person: Callable[[], Awaitable[str]], lost: str | None = None) -> Stopped:
         """Disarm first; then see whether it holds; the record follows in the background (INV-8).
 
         The room's guard is asked first, and its word counts; the adapter disarms beside it, and without it.
 
         Args:
             person: says who asked, if anybody signed in; awaited only after the device was disarmed.
+            lost: session whose patient lost consciousness, if that is why.
         """
         self._holds += 1
         self.delivery.bar()
         asked = None if self.guard is None else self.guard.ask_stop()
         if asked is not None:
-            self._persons[asked[0]] = person
+            self._persons[asked[0]] = (person, lost)
         told: asyncio.Future[Stopped] = asyncio.get_running_loop().create_future()
-        self._spawn(self._emergency(told, person, asked), "emergency stop")
+        self._spawn(self._emergency(told, person, lost, asked), "emergency stop")
         return await asyncio.shield(told)
 
     async def _emergency(
-        self, told: asyncio.Future[Stopped], person: Callable[[], Awaitable[str]], asked: AskedStop | None
+        self,
+        told: asyncio.Future[Stopped],
+        person: Callable[[], Awaitable[str]],
+        lost: str | None,
+        asked: AskedStop | None,
     ) -> None:
         """Stop, tell the outcome, and then record it; goes on also where nobody waits for the outcome any more."""
         stopped = Stopped("not-confirmed", "room")
@@ -333,7 +368,7 @@ class Room:
             name = await _name_of(person)
             await self.delivery.idle(HALT_TIMEOUT_S)
             await self._until_open_train_is_asked_for()
-            await self.journal.persist(lambda: self.journal.emergency(stopped.outcome, name))
+            await self.journal.persist(lambda: self.journal.emergency(stopped.outcome, name, lost=lost))
         finally:
             self._holds -= 1
             self.wake()
@@ -379,12 +414,12 @@ class Room:
             self._recorded_stops.discard(told.request)
             await self.journal.persist(lambda: self.journal.pass_over(told))
             return
-        person = self._persons.pop(told.request, None)
+        person, lost = self._persons.pop(told.request, (None, None))
         name = "unverified" if person is None else await _name_of(person)
         await self.delivery.idle(HALT_TIMEOUT_S)
         await self._until_open_train_is_asked_for()
         if told.reason == "emergency":
-            await self.journal.persist(lambda: self.journal.emergency(told.outcome, name, told))
+            await self.journal.persist(lambda: self.journal.emergency(told.outcome, name, told, lost))
         else:
             kind = f"guard-{told.reason}"
             await self.journal.persist(lambda: self.journal.fault("device-fault", kind, told.detail, told))
@@ -425,13 +460,18 @@ class Room:
     async def suspect(self, fault: RoomFault) -> None:
         """Disarm, and record a fault unless the link tells within a moment what it comes from."""
         await self.stop_device()
+        if not await self._explained():
+            await self.fault(fault)
+
+    async def _explained(self) -> bool:
+        """Wait a moment for somebody else to record why the room was stopped; False if nobody did."""
         give_up_at_s = time.monotonic() + EXPLANATION_S
         while time.monotonic() < give_up_at_s:
             state = await self.journal.persist(self.journal.open_session)
             if state is None or state.phase not in ARMED_PHASES:
-                return
+                return True
             await asyncio.sleep(EXPLANATION_STEP_S)
-        await self.fault(fault)
+        return False
 
     async def unaccounted(self, found: UnaccountedPulses) -> None:
         """Disarm, then record pulses that no train accounts for, latch the room and interrupt its session.
@@ -520,7 +560,8 @@ class Room:
             await self.journal.check_going_on(state)
         except SpoelError as refusal:
             async with self.halted():
-                await self.interlock(state, refusal)
+                if not isinstance(refusal, StatusTooOld) or not await self._explained():
+                    await self.interlock(state, refusal)
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=f"{self.room_id} {name}")

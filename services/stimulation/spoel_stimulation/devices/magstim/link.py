@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from spoel_stimulation.devices.adapter import BadChecksum, LinkLost, NotReady, RefusedByDevice
-from spoel_stimulation.devices.guarding import Line
 from spoel_stimulation.devices.magstim.codec import BAUDRATE, FrameCutter, Version, answer_lengths
 from spoel_stimulation.devices.magstim.messages import DISARM, Message, NotUnderstood, Refused, decode_answer
 from spoel_stimulation.devices.transport import Transport
@@ -57,7 +56,7 @@ class MagstimLink:
 
     def __init__(self, address: str, listener: Listener, answer_timeout_s: float = ANSWER_TIMEOUT_S) -> None:
         self.written_s = 0.0
-        self._transport = Transport(address, Line(BAUDRATE))
+        self._transport = Transport(address, BAUDRATE)
         self._listener = listener
         self._answer_timeout_s = answer_timeout_s
         self._cutter = FrameCutter(answer_lengths())

@@ -1,0 +1,149 @@
+"""What a patient was given, and what blocks, over all rooms: kept of this node's own events and of other nodes'.
+
+Own events are kept in the transaction of their append; those of other nodes as they arrive. The two lie in tables of
+their own, because the second kind can be rebuilt from the streams; questions are asked of both.
+"""
+
+from datetime import date
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from spoel_common.events import EventData, ForeignEvent
+from spoel_common.store import upsert
+from spoel_stimulation import events as own
+from spoel_stimulation import foreign_events as others
+from spoel_stimulation.domain.conditions import Given, local_day
+from spoel_stimulation.projections import table
+
+
+class Book(NamedTuple):
+    """Four tables: trains of treatment, adverse events, releases, and days without a session."""
+
+    given: sa.Table
+    adverse_events: sa.Table
+    releases: sa.Table
+    refused_days: sa.Table
+
+
+def _book(prefix: str) -> Book:
+    return Book(
+        table(f"{prefix}given", "train_id", "session_id", "patient_id", "day:date", "pulses:int", "last_at:moment"),
+        table(f"{prefix}adverse_events", "adverse_event_id", "patient_id"),
+        table(f"{prefix}releases", "adverse_event_id", "patient_id"),
+        table(f"{prefix}refused_days", "session_id", "patient_id", "day:date"),
+    )
+
+
+OWN, KNOWN = _book(""), _book("known_")
+known_measurements = table("known_measurements", "session_id")
+KNOWN_TABLES = (*KNOWN, known_measurements)
+
+
+async def keep(conn: AsyncConnection, book: Book, event: EventData | ForeignEvent | None, today: date) -> None:
+    """Keep what an event of a session, an adverse event or a release means for the patient's day.
+
+    Args:
+        conn: a write transaction.
+        book: own or known.
+        event: of this node or of another; trains of treatment only, never stimuli of a measurement.
+        today: the local day on which it happened.
+    """
+    match event:
+        case own.TrainAuthorised() | others.TrainAuthorised():
+            last_at = event.planned_onset_at
+            row = event.model_dump(include={"train_id", "session_id", "patient_id", "pulses"})
+            await upsert(conn, book.given, [row | {"day": local_day(last_at), "last_at": last_at}])
+        case own.TrainDelivered() | others.TrainDelivered():
+            await _delivered(conn, book.given, event)
+        case own.DailyCheckAnswered(outcome="no-session-today") | others.DailyCheckAnswered(outcome="no-session-today"):
+            await _refuse_day(conn, book, event.session_id, event.patient_id, event.day)
+        case own.DailyCheckDecided(decision="no-session-today") | others.DailyCheckDecided(decision="no-session-today"):
+            await _refuse_day(conn, book, event.session_id, event.patient_id, today)
+        case own.AdverseEventReported() | others.AdverseEventReported():
+            row = event.model_dump(include={"adverse_event_id", "patient_id"})
+            await upsert(conn, book.adverse_events, [row])
+        case own.PatientReleased() | others.PatientReleased():
+            released = [{"adverse_event_id": each, "patient_id": event.patient_id} for each in event.adverse_event_ids]
+            await upsert(conn, book.releases, released)
+        case _:
+            pass
+
+
+async def keep_known(conn: AsyncConnection, event: EventData | ForeignEvent | None, today: date) -> None:
+    """Keep an event of another node; the trains of a measurement do not count against the maxima of treatment."""
+    if isinstance(event, others.SessionOpened) and event.kind == "measurement":
+        await upsert(conn, known_measurements, [{"session_id": event.session_id}])
+    if isinstance(event, others.TrainAuthorised):
+        its = known_measurements.c.session_id == event.session_id
+        if (await conn.execute(sa.select(known_measurements).where(its))).one_or_none() is not None:
+            return
+    await keep(conn, KNOWN, event, today)
+
+
+async def _delivered(conn: AsyncConnection, given: sa.Table, event: own.TrainDelivered | others.TrainDelivered) -> None:
+    its = given.c.train_id == event.train_id
+    if event.pulses:
+        await conn.execute(sa.update(given).where(its).values(pulses=event.pulses, last_at=event.ended_at))
+    else:
+        await conn.execute(sa.delete(given).where(its))
+
+
+async def _refuse_day(conn: AsyncConnection, book: Book, session_id: str, patient_id: str, day: date) -> None:
+    await upsert(conn, book.refused_days, [{"session_id": session_id, "patient_id": patient_id, "day": day}])
+
+
+# --- questions, made once: a train waits for the answers
+
+_BOTH = (OWN, KNOWN)
+_PATIENT: sa.BindParameter[str] = sa.bindparam("patient_id", type_=sa.String())
+_SESSION: sa.BindParameter[str] = sa.bindparam("session_id", type_=sa.String())
+_TODAY: sa.BindParameter[date] = sa.bindparam("today", type_=sa.Date())
+
+
+def _given() -> sa.Select[Any]:
+    trains = sa.union_all(*(sa.select(book.given).where(book.given.c.patient_id == _PATIENT) for book in _BOTH))
+    both = trains.subquery()
+    of_today = sa.func.coalesce(sa.func.sum(sa.case((both.c.day == _TODAY, both.c.pulses), else_=0)), 0)
+    totals = sa.select(of_today.label("pulses"), sa.func.max(both.c.last_at).label("last_at"))
+    return totals.where(both.c.session_id != _SESSION)
+
+
+def _blocking() -> sa.Select[Any]:
+    happened = sa.union(
+        *(
+            sa.select(book.adverse_events.c.adverse_event_id).where(book.adverse_events.c.patient_id == _PATIENT)
+            for book in _BOTH
+        )
+    ).subquery()
+    released = sa.union(*(sa.select(book.releases.c.adverse_event_id) for book in _BOTH))
+    unreleased = sa.select(happened.c.adverse_event_id).where(happened.c.adverse_event_id.not_in(released))
+    return unreleased.order_by(happened.c.adverse_event_id)
+
+
+def _refused() -> sa.CompoundSelect[Any]:
+    days = [book.refused_days.c for book in _BOTH]
+    return sa.union_all(
+        *(sa.select(its.session_id).where(its.patient_id == _PATIENT, its.day == _TODAY) for its in days)
+    )
+
+
+_GIVEN, _BLOCKING, _REFUSED = _given(), _blocking(), _refused()
+
+
+async def given_to(conn: AsyncConnection, patient_id: str, session_id: str, today: date) -> Given:
+    """Return what a patient was given in other sessions than this one."""
+    values = {"patient_id": patient_id, "session_id": session_id, "today": today}
+    row = (await conn.execute(_GIVEN, values)).one()
+    return Given(pulses_today=row.pulses, last_at=row.last_at)
+
+
+async def blocking(conn: AsyncConnection, patient_id: str) -> tuple[str, ...]:
+    """Return the adverse events, of any room, that no physician has decided on yet."""
+    return tuple((await conn.execute(_BLOCKING, {"patient_id": patient_id})).scalars())
+
+
+async def refused_on(conn: AsyncConnection, patient_id: str, today: date) -> bool:
+    """Tell whether an answer of the day ruled out every session of a patient."""
+    return (await conn.execute(_REFUSED, {"patient_id": patient_id, "today": today})).first() is not None

@@ -1,0 +1,166 @@
+"""What happens to a patient in one room holds in all others: of this node, and of nodes that tell it over NATS."""
+
+import pytest
+from tests.stimulation.clinic import fast_clock, simulated
+from tests.stimulation.story import PATTERN_10HZ, PATTERN_ITBS, PHYSICIAN, treatment_order
+
+from spoel_common.clock import utc_now
+from spoel_common.events import Envelope
+from spoel_common.ids import new_id
+from spoel_stimulation import foreign_events as told
+from spoel_stimulation import patient_days
+from spoel_stimulation.domain.conditions import local_day
+
+UNLIMITED = {"max_pulses_per_day": 100_000, "min_pause_between_sessions_s": 0.0}
+SHORT = PATTERN_ITBS.model_copy(update={"trains": 3})
+
+
+def slug(answer):
+    return answer.json()["type"].rpartition(":")[2]
+
+
+async def in_a_train(clinic):
+    session_id = await clinic.started(await clinic.prepare(treatment_order(PATTERN_10HZ, **UNLIMITED)))
+    await clinic.until(lambda: clinic.simulator.running, "a train under way")
+    return session_id
+
+
+async def hear(clinic, *events, source="/spoel/local/stimulation/node-2"):
+    """Have events of another node arrive, as its projection takes them."""
+    now = utc_now(clinic.clock)
+    projection = clinic.node.projection_of_rooms()
+    envelopes = [
+        Envelope(
+            id=new_id(),
+            source=source,
+            type=f"spoel.stimulation.{event.event_name}.v{event.event_version}",
+            subject="x",
+            time=now,
+            aggregatetype="x",
+            aggregateversion=1,
+            correlationid="test",
+            actorid="test",
+            site="local",
+            data=event.model_dump(mode="json"),
+        )
+        for event in events
+    ]
+    async with clinic.runtime.database.write() as conn:
+        for envelope, event in zip(envelopes, events, strict=True):
+            await projection.apply(conn, envelope, event, b"")
+    await projection.after_commit(envelopes)
+
+
+def lost(adverse_event_id="adverse-2"):
+    return told.AdverseEventReported(patient_id="patient-1", adverse_event_id=adverse_event_id)
+
+
+@pytest.mark.hazard("HZ-16")
+async def test_a_loss_in_another_room_stops_this_one_and_a_release_there_frees_it(slow_clinic):
+    clinic = slow_clinic
+    session_id = await in_a_train(clinic)
+    await hear(clinic, lost())
+    session = await clinic.until_state(session_id, "closed")
+    assert session["reason"] == "patient-blocked"
+    assert not clinic.simulator.enabled
+    next_id = await clinic.book()
+    assert slug(await clinic.open(next_id)) == "patient-blocked"
+    await hear(clinic, told.PatientReleased(patient_id="patient-1", adverse_event_ids=("adverse-2",)))
+    assert (await clinic.open(next_id)).status_code == 201
+
+
+@pytest.mark.hazard("HZ-16")
+async def test_a_release_that_arrives_before_its_loss_frees_all_the_same(clinic):
+    session_id = await clinic.prepare(treatment_order(SHORT))
+    await hear(clinic, told.PatientReleased(patient_id="patient-1", adverse_event_ids=("adverse-2",)), lost())
+    assert (await clinic.open(session_id)).status_code == 201
+
+
+async def given_elsewhere(clinic, pulses, kind="treatment", delivered=None):
+    now = utc_now(clinic.clock)
+    ids = {"session_id": "elsewhere", "patient_id": "patient-1"}
+    await hear(
+        clinic,
+        told.SessionOpened(**ids, kind=kind),
+        told.TrainAuthorised(**ids, train_id="train-9", pulses=pulses, planned_onset_at=now),
+    )
+    if delivered is not None:
+        await hear(clinic, told.TrainDelivered(**ids, train_id="train-9", pulses=delivered, ended_at=now))
+
+
+@pytest.mark.hazard("HZ-14")
+@pytest.mark.requirement("ST-12")
+async def test_what_another_room_gave_today_counts_here_and_an_unknown_end_counts_as_all(clinic):
+    session_id = await clinic.prepare(treatment_order(SHORT, min_pause_between_sessions_s=0.0))
+    await given_elsewhere(clinic, 2_911)
+    refused = await clinic.open(session_id)
+    assert (slug(refused), refused.json()["pulses_today"]) == ("daily-maximum-reached", 2_911)
+    await given_elsewhere(clinic, 2_911, delivered=2_910)
+    assert (await clinic.open(session_id)).status_code == 201
+
+
+@pytest.mark.hazard("HZ-14")
+@pytest.mark.parametrize(("kind", "delivered"), [("measurement", 1), ("treatment", 0)])
+async def test_stimuli_of_a_measurement_and_trains_of_which_nothing_was_given_do_not_count(clinic, kind, delivered):
+    session_id = await clinic.prepare(treatment_order(SHORT))
+    await given_elsewhere(clinic, 3_000, kind, delivered)
+    assert (await clinic.open(session_id)).status_code == 201
+
+
+@pytest.mark.hazard("HZ-14")
+async def test_two_rooms_of_one_node_share_the_patients_day(two_rooms):
+    clinic = two_rooms
+    session_id = await clinic.started(await clinic.prepare(treatment_order(SHORT)))
+    await clinic.until_state(session_id, "closed")
+    other = await clinic.book(room_id="room-2")
+    assert slug(await clinic.open(other, room_id="room-2")) == "too-soon-after-session"
+    today = local_day(utc_now(clinic.clock))
+    async with clinic.runtime.database.read() as conn:
+        given = await patient_days.given_to(conn, "patient-1", other, today)
+    assert given.pulses_today == 90
+
+
+@pytest.mark.hazard("HZ-14")
+async def test_its_own_events_that_come_back_over_the_network_do_not_count_twice(clinic):
+    session_id = await clinic.prepare(treatment_order(SHORT))
+    now = utc_now(clinic.clock)
+    own = told.TrainAuthorised(session_id="x", patient_id="patient-1", train_id="t", pulses=3_000, planned_onset_at=now)
+    await hear(clinic, own, source=clinic.runtime.store.name.source)
+    assert (await clinic.open(session_id)).status_code == 201
+
+
+@pytest.mark.hazard("HZ-16")
+@pytest.mark.requirement("ST-03")
+async def test_a_loss_in_room_a_stops_room_b_and_a_room_that_was_offline_hears_of_it_at_sync(
+    tmp_path, site, nats_server, eventually
+):
+    settings = {"site": site, "nats_url": nats_server.url, "nats_monitor_url": nats_server.monitor_url}
+    folders = [tmp_path / name for name in ("a", "b", "c")]
+    for folder in folders:
+        folder.mkdir()
+    clock = fast_clock(8)
+
+    def node(place):
+        return simulated(folders[place], clock, store=f"node-{place}", **settings)
+
+    async with node(0) as a, a.opened():
+        await a.ready()
+        lost = await in_a_train(a)
+        async with node(1) as b, b.opened():
+            await b.ready()
+            here = await in_a_train(b)
+            await a.client.post(f"/sessions/{lost}/loss-of-consciousness")
+            assert (await b.until_state(here, "closed"))["reason"] == "patient-blocked"
+            assert not b.simulator.enabled
+        async with node(2) as c, c.opened():  # it starts only now, and hears what happened while it was away
+            await c.ready()
+            await c.prepare(treatment_order(SHORT, **UNLIMITED))
+
+            async def answers(status, of_kind=None):
+                answer = await c.open(await c.book())
+                return answer.status_code == status and (of_kind is None or slug(answer) == of_kind)
+
+            await eventually(lambda: answers(409, "patient-blocked"), 30.0)
+            released = await a.post("/patients/patient-1/release", {"reason": "seizure-excluded"}, PHYSICIAN)
+            assert released.status_code == 201
+            await eventually(lambda: answers(201), 30.0)
