@@ -5,9 +5,9 @@ A part can be run alone: ``spoel bench stimulation.engine``.
 
 from spoel_local.bench import Result
 
-from . import engine, latency, rooms
+from . import engine, latency, rooms, stop
 
-PARTS = (engine, latency, rooms)
+PARTS = (engine, latency, rooms, stop)
 
 
 def run() -> list[Result]:

@@ -60,7 +60,7 @@ async def test_an_arming_that_waits_when_the_emergency_stop_comes_never_enables_
 async def test_nothing_is_armed_between_an_emergency_stop_and_its_record(clinic):
     session_id = await identified(clinic)
     person = Person(asyncio.Event())
-    assert await clinic.room.emergency_stop(person) == "confirmed"
+    assert (await clinic.room.emergency_stop(person)).outcome == "confirmed"
     refused = await clinic.arm(session_id)
     assert refused.json()["type"].endswith("device-not-ready"), refused.text
     assert ENABLE not in frames_in(clinic.folder)
@@ -86,7 +86,7 @@ async def test_an_emergency_stop_is_recorded_whatever_goes_wrong_in_asking_who_p
     async def broken():
         raise RuntimeError("the issuer's keys are of a kind that nobody thought of")
 
-    assert await clinic.room.emergency_stop(broken) == "confirmed"
+    assert (await clinic.room.emergency_stop(broken)).outcome == "confirmed"
     (stopped,) = await clinic.until_event("emergency-stopped")
     assert stopped["person"] == "unverified"
     await clinic.until_latched("emergency-stop")

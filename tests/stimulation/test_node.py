@@ -1,8 +1,12 @@
 """What a node refuses to start or to work with: settings, keys, simulators and fast clocks where they do not belong."""
 
+import asyncio
+from contextlib import asynccontextmanager
+
 import pytest
 from pydantic import ValidationError
 from tests.stimulation.clinic import simulated
+from tests.stimulation.guard.parts import Guard
 from tests.stimulation.story import PATTERN_ITBS, treatment_order
 
 from spoel_common.clock import ScaledClock
@@ -16,10 +20,31 @@ from spoel_stimulation.strips import Strips, room_key
 ROOM = {"room_id": "room-1", "address": "socket://127.0.0.1:4001"}
 
 
+@asynccontextmanager
+async def guard_process(folder, clinic):
+    """The guard of a clinic's rooms."""
+    addresses = {room.room_id: room.address for room in clinic.settings.rooms}
+    guard = await asyncio.to_thread(Guard, folder, addresses)
+    try:
+        yield guard
+    finally:
+        await asyncio.to_thread(guard.end)
+
+
+@pytest.mark.invariant("INV-11")
+def test_a_clinical_site_has_a_guard_for_its_rooms():
+    with pytest.raises(ValidationError, match="SPOEL_GUARD_DIR"):
+        StimulationSettings(clinical=True, rooms=[ROOM])
+
+
 @pytest.mark.hazard("HZ-25")
 async def test_a_clinical_site_takes_no_simulator(tmp_path):
     clock = ScaledClock.starting_now(1.0)
-    async with simulated(tmp_path, clock, clinical=True) as clinic, clinic.opened():
+    async with (
+        simulated(tmp_path, clock, clinical=True, guard_dir=tmp_path / "guard") as clinic,
+        guard_process(tmp_path, clinic),
+        clinic.opened(),
+    ):
         await clinic.until(lambda: not clinic.room.link.accepted, "the refusal")
         view = await clinic.room_view()
         assert view["device"]["ready"] is False

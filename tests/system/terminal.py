@@ -15,7 +15,7 @@ from spoel_local.instance import free_ports
 
 SPOEL = Path(sys.executable).with_name("spoel")
 SERVICES = ("intake", "planning", "stimulation", "audit")
-PORTS = ("IDENTITY", "INTAKE", "PLANNING", "STIMULATION", "AUDIT", "NATS", "NATS_MONITOR")
+PORTS = ("IDENTITY", "INTAKE", "PLANNING", "STIMULATION", "AUDIT", "GUARD", "NATS", "NATS_MONITOR")
 
 
 def spoel(*arguments, timeout_s=60, **environment):

@@ -1,5 +1,6 @@
 """The commands of ``spoel`` on a running instance, as a person types them."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -90,7 +91,7 @@ def test_an_unknown_role_is_refused_with_those_that_exist(up):
 
 def test_status_names_every_process_with_pid_and_address_simulators_too(up, status):
     by_name = {process["name"]: process for process in status["processes"]}
-    assert set(by_name) == {"spoel", "nats", "identity", "simulator-1", "simulator-2", *SERVICES}
+    assert set(by_name) == {"spoel", "nats", "identity", "simulator-1", "simulator-2", "guard", *SERVICES}
     assert all(process["running"] for process in by_name.values())
     assert by_name["intake"]["address"] == f"http://127.0.0.1:{up.ports['INTAKE']}"
     assert by_name["simulator-1"]["address"].startswith("socket://127.0.0.1:")
@@ -224,6 +225,28 @@ def test_what_cannot_be_rebuilt_is_refused_in_words(up, service, name, why):
     told = spoel("projections", "rebuild", name, "--service", service, "--data-dir", up.data_dir)
     assert told.returncode == 1
     assert why in told.stderr
+
+
+@pytest.mark.invariant("INV-11")
+@pytest.mark.timeout(60)
+def test_a_guard_that_is_killed_is_started_again_and_stops_the_rooms_as_before(up):
+    def guard():
+        return next(process for process in up.instance()["processes"] if process["name"] == "guard")
+
+    def stop():
+        return httpx.post(up.instance()["rooms"][0]["estop"], timeout=5, trust_env=False).json()["outcome"]
+
+    before = guard()["pid"]
+    os.kill(before, signal.SIGKILL)
+    until_s = time.monotonic() + 30
+    while guard()["pid"] == before or not start_ticks(guard()["pid"]):
+        assert time.monotonic() < until_s
+        time.sleep(0.1)
+    outcome = None
+    while outcome != "confirmed":
+        assert time.monotonic() < until_s
+        with contextlib.suppress(httpx.HTTPError):
+            outcome = stop()
 
 
 @pytest.mark.timeout(60)

@@ -28,7 +28,10 @@ def test_when_a_process_dies_up_says_so_and_stops_the_others(tmp_path, monkeypat
             yield Program(name, short if name == "planning" else long, waiting_for=started.append)
 
     monkeypatch.setattr(Launcher, "programs", stand_ins)
-    ports = [f"--{name.lower().replace('_', '-')}-port={port}" for name, port in zip(PORTS, free_ports(7), strict=True)]
+    ports = [
+        f"--{name.lower().replace('_', '-')}-port={port}"
+        for name, port in zip(PORTS, free_ports(len(PORTS)), strict=True)
+    ]
     told = typed("up", "--data-dir", tmp_path / "data", *ports)
     assert told.exit_code == 1
     assert re.search(r"planning \(process \d+\) ended with status 0", told.stderr)
@@ -150,7 +153,10 @@ def test_an_impossible_option_is_refused_by_name(tmp_path, option, value):
 
 @pytest.mark.parametrize("url", ["mysql://somewhere/x", "postgresql:///no-host", "/a/path"])
 def test_a_database_url_of_another_kind_is_refused(tmp_path, url):
-    ports = [f"--{name.lower().replace('_', '-')}-port={port}" for name, port in zip(PORTS, free_ports(7), strict=True)]
+    ports = [
+        f"--{name.lower().replace('_', '-')}-port={port}"
+        for name, port in zip(PORTS, free_ports(len(PORTS)), strict=True)
+    ]
     told = typed("up", "--database-url", url, "--data-dir", tmp_path / "data", *ports)
     assert told.exit_code == 1
     assert "--database-url names a PostgreSQL server" in told.stderr

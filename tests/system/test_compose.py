@@ -43,6 +43,7 @@ LOOPBACK = "127.0.0.1"
 WORDS = frozenset(
     {
         *("python", "-m", "spoel_intake", "spoel_planning", "spoel_stimulation", "spoel_audit", "--config"),
+        "spoel_stimulation.guard",
         *("spoel", "simulator", "magpro-x100", "--bind", "--tcp", "--log", "spoel_local.probe", "--listens"),
         *("local", "node-1", "room-1", "postgres", "--auth=scram-sha-256", "", "always"),
         *(f"_INBOX_{service}" for service in SERVICES),
@@ -144,7 +145,7 @@ class Composed:
         self.clock = morning_clock(120)
         self.postgres = PostgresServer()
         self.supervisor = Supervisor(place / "logs")
-        ports = free_ports(8, besides={self.postgres.port})
+        ports = free_ports(9, besides={self.postgres.port})
         self.identity_port = ports.pop()
         self.issuer = f"http://{LOOPBACK}:{self.identity_port}"
         lines = self.installation.compose_environment.read_text().splitlines()
@@ -159,6 +160,7 @@ class Composed:
             ("nats", 4222),
             ("nats", 8222),
             ("simulator", 5001),
+            ("guard", 8113),
             *((name, 8101 + n) for n, name in enumerate(SERVICES)),
         ]
         self.machine = Machine(
@@ -285,7 +287,11 @@ class Composed:
             stores.append(StoreLocation(service=name, store=store, url=url, password_file=password))
         simulator = self.command("simulator")
         room = Room(
-            room_id="room-1", simulator="simulator", address="-", log=Path(simulator[simulator.index("--log") + 1])
+            room_id="room-1",
+            simulator="simulator",
+            address="-",
+            log=Path(simulator[simulator.index("--log") + 1]),
+            estop=f"http://{LOOPBACK}:{self.machine.ports['guard', 8113]}/estop/room-1",
         )
         ports = self.machine.ports
         instance = Instance(

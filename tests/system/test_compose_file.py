@@ -103,6 +103,18 @@ def test_neither_the_database_nor_the_broker_is_reachable_from_outside(compose):
     assert "ports" not in compose["services"]["nats"]
 
 
+@pytest.mark.invariant("INV-11")
+def test_the_room_has_its_guard_which_is_told_of_the_same_rooms_and_started_again(compose):
+    guard, room = compose["services"]["guard"], compose["services"]["stimulation"]
+    for setting in ("SPOEL_ROOMS", "SPOEL_GUARD_DIR"):
+        assert guard["environment"][setting] == room["environment"][setting]
+    assert guard["environment"]["SPOEL_GUARD_DIR"] in {volume.split(":")[1] for volume in guard["volumes"]}
+    assert set(guard["volumes"]) <= set(room["volumes"])
+    assert guard["restart"] == "unless-stopped"
+    assert guard["ports"] == ["${SPOEL_PUBLISH:-127.0.0.1}:8113:8113"]
+    assert "secrets" not in guard
+
+
 def test_no_secret_stands_in_an_argument_or_in_the_environment(compose):
     for service in compose["services"].values():
         for variable, value in service.get("environment", {}).items():

@@ -81,7 +81,7 @@ def test_free_ports_are_different_and_not_those_that_are_spoken_for():
 
 
 def test_a_set_of_ports_has_one_for_each_purpose():
-    assert len(set(vars(Ports.any_free()).values())) == 7
+    assert len(set(vars(Ports.any_free()).values())) == 8
 
 
 def test_a_port_at_which_somebody_listens_is_refused_with_the_option_that_sets_another():

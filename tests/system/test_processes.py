@@ -57,6 +57,21 @@ def test_a_child_is_ready_when_its_check_says_so_and_ends_on_stop(supervisor):
     assert child.exit_status == -signal.SIGTERM
 
 
+def test_a_child_on_which_safety_depends_is_started_again_and_one_that_ends_at_once_is_not(supervisor, monkeypatch):
+    program = Program("sleeper", SLEEPER, restarts=True, waiting_for=says("awake"))
+    first = supervisor.start(program)
+    supervisor.wait_ready(10)
+    assert supervisor.check() is False
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait(5)
+    with pytest.raises(ProcessDied):
+        supervisor.check()
+    monkeypatch.setattr("spoel_local.processes.RESTARTS_AFTER_S", 0.0)
+    assert supervisor.check() is True
+    assert supervisor["sleeper"].pid != first.pid
+    supervisor.wait_ready(10)
+
+
 def test_a_child_that_dies_is_reported_with_the_end_of_its_log(supervisor):
     dying = (sys.executable, "-I", "-S", "-c", "import sys; print('no disk left'); sys.exit(3)")
     supervisor.start(Program("dying", dying, waiting_for=says("never")))

@@ -86,14 +86,25 @@ def up(  # noqa: PLR0913 - one parameter an option
     planning_port: Annotated[int, _port("--planning-port", "planning")] = _PORTS.planning,
     stimulation_port: Annotated[int, _port("--stimulation-port", "stimulation")] = _PORTS.stimulation,
     audit_port: Annotated[int, _port("--audit-port", "audit")] = _PORTS.audit,
+    guard_port: Annotated[int, _port("--guard-port", "the emergency stop")] = _PORTS.guard,
     nats_port: Annotated[int, _port("--nats-port", "NATS")] = _PORTS.nats,
     nats_monitor_port: Annotated[int, _port("--nats-monitor-port", "NATS's monitor")] = _PORTS.nats_monitor,
 ) -> None:
     """Start everything on this machine, in the foreground; Ctrl-C stops it.
 
-    Should one process end by itself, the others are stopped too, and the exit status is 1.
+    Should one process end by itself, the others are stopped too, and the exit status is 1; the rooms' guard is started
+    again.
     """
-    ports = Ports(identity_port, intake_port, planning_port, stimulation_port, audit_port, nats_port, nats_monitor_port)
+    ports = Ports(
+        identity=identity_port,
+        intake=intake_port,
+        planning=planning_port,
+        stimulation=stimulation_port,
+        audit=audit_port,
+        guard=guard_port,
+        nats=nats_port,
+        nats_monitor=nats_monitor_port,
+    )
     options = Options(
         data_dir=data_dir,
         site=site,
@@ -126,7 +137,8 @@ def _up(console: Console, options: Options) -> None:
 
 def _watch(launcher: Launcher) -> NoReturn:
     while True:
-        launcher.supervisor.check()
+        if launcher.supervisor.check():
+            launcher.describe().write()
         time.sleep(_WATCH_S)
 
 
@@ -143,7 +155,7 @@ def _greet(console: Console, instance: Instance) -> None:
     console.print(f"  {'identity':<12} {instance.issuer}  (development only: invented people)")
     console.print(f"  {'NATS':<12} {instance.nats_url}, monitor {instance.nats_monitor_url}")
     for room in instance.rooms:
-        console.print(f"  {room.room_id:<12} {room.address}  (simulated MagPro X100)")
+        console.print(f"  {room.room_id:<12} {room.address}  (simulated MagPro X100), emergency stop {room.estop}")
     token = f"{spoel} token --role supervisor{option}"
     protocols = f"{instance.services['planning']}/protocols"
     console.print(f"\nA token:      {token}", soft_wrap=True)

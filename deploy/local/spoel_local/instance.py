@@ -20,7 +20,7 @@ from spoel_local.processes import LauncherError, still_runs
 FILE_NAME = "instance.json"
 LOCK_NAME = "instance.lock"
 
-Kind = Literal["nats", "identity", "service", "simulator", "launcher"]
+Kind = Literal["nats", "identity", "service", "simulator", "guard", "launcher"]
 
 
 class NoInstance(LauncherError):
@@ -58,7 +58,11 @@ class Described(BaseModel):
 
 
 class Room(BaseModel):
-    """A treatment room of the instance and its simulated stimulator."""
+    """A treatment room of the instance and its simulated stimulator.
+
+    Attributes:
+        estop: address at which the room's guard takes an emergency stop: POST, without anything else.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -66,6 +70,7 @@ class Room(BaseModel):
     simulator: str
     address: str
     log: Path
+    estop: str
 
 
 class StoreLocation(BaseModel):

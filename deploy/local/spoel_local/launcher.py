@@ -55,13 +55,14 @@ class Ports:
     planning: int = 8102
     stimulation: int = 8103
     audit: int = 8104
+    guard: int = 8113
     nats: int = 14222
     nats_monitor: int = 18222
 
     @classmethod
     def any_free(cls) -> "Ports":
         """Return ports at which nobody listens now."""
-        return cls(*free_ports(7))
+        return cls(*free_ports(8))
 
     def of(self, service: str) -> int:
         """Return a service's port."""
@@ -77,7 +78,7 @@ class Options:
         rooms: treatment rooms, each with a simulated stimulator of its own.
         clock: None for real time.
         database_url: a PostgreSQL server for intake, planning and audit; SQLite files if None.
-        bind: address at which the services listen; identity and the simulators stay on loopback.
+        bind: address at which the services and the emergency stop listen; identity and the simulators stay on loopback.
         otlp_endpoint: where the services send traces; None for none.
     """
 
@@ -142,6 +143,7 @@ class Launcher:
         yield self._identity()
         for number, port in enumerate(self._simulator_ports, start=1):
             yield self._simulator(number, port)
+        yield self._guard()
         for service in SERVICES:
             yield self._service(service)
 
@@ -166,6 +168,7 @@ class Launcher:
                     simulator=f"simulator-{number}",
                     address=f"socket://127.0.0.1:{port}",
                     log=self._simulator_log(number),
+                    estop=f"{self._guard_url}/room-{number}",
                 )
                 for number, port in enumerate(self._simulator_ports, start=1)
             ],
@@ -177,9 +180,16 @@ class Launcher:
     def _issuer(self) -> str:
         return f"http://127.0.0.1:{self.options.ports.identity}"
 
+    @property
+    def _host(self) -> str:
+        return "127.0.0.1" if self.options.bind == "0.0.0.0" else self.options.bind  # noqa: S104 - asked, not bound
+
     def _url(self, service: str) -> str:
-        host = "127.0.0.1" if self.options.bind == "0.0.0.0" else self.options.bind  # noqa: S104 - asked, not bound
-        return f"http://{host}:{self.options.ports.of(service)}"
+        return f"http://{self._host}:{self.options.ports.of(service)}"
+
+    @property
+    def _guard_url(self) -> str:
+        return f"http://{self._host}:{self.options.ports.guard}/estop"
 
     def _simulator_log(self, number: int) -> Path:
         return self.data_dir / "simulators" / f"room-{number}.jsonl"
@@ -189,6 +199,7 @@ class Launcher:
         check_port_free("127.0.0.1", ports.nats, "NATS", "--nats-port")
         check_port_free("127.0.0.1", ports.nats_monitor, "NATS's monitor", "--nats-monitor-port")
         check_port_free("127.0.0.1", ports.identity, "the identity provider", "--identity-port")
+        check_port_free(bind, ports.guard, "the emergency stop", "--guard-port")
         for service in SERVICES:
             check_port_free(bind, ports.of(service), service, f"--{service}-port")
 
@@ -245,6 +256,27 @@ class Launcher:
             waiting_for=lambda child: None if _first_object(child) else "it has not said its address",
         )
 
+    def _guard(self) -> Program:
+        return Program(
+            name="guard",
+            command=(sys.executable, "-m", "spoel_stimulation.guard"),
+            environment=self._clock_setting
+            | self._rooms_setting
+            | {"SPOEL_GUARD_BIND": self.options.bind, "SPOEL_GUARD_PORT": str(self.options.ports.guard)},
+            stage=_INFRASTRUCTURE,
+            restarts=True,
+            waiting_for=lambda _: self._no_success(self._guard_url),
+        )
+
+    @property
+    def _rooms_setting(self) -> dict[str, str]:
+        """The rooms, as their guard and their service are told of them."""
+        rooms = [
+            {"room_id": f"room-{number}", "address": f"socket://127.0.0.1:{port}"}
+            for number, port in enumerate(self._simulator_ports, start=1)
+        ]
+        return {"SPOEL_ROOMS": json.dumps(rooms), "SPOEL_GUARD_DIR": str(self.data_dir / "guard")}
+
     def _service(self, service: str) -> Program:
         ports, own_dir = self.options.ports, self.data_dir / service
         own_dir.mkdir(mode=0o700, exist_ok=True)
@@ -269,12 +301,7 @@ class Launcher:
         if service == "intake":
             environment["SPOEL_KEK_FILE"] = str(self.installation.key_encryption_key)
         if service == "stimulation":
-            environment["SPOEL_ROOMS"] = json.dumps(
-                [
-                    {"room_id": f"room-{number}", "address": f"socket://127.0.0.1:{port}"}
-                    for number, port in enumerate(self._simulator_ports, start=1)
-                ]
-            )
+            environment |= self._rooms_setting
         return Program(
             name=service,
             command=(sys.executable, "-m", f"spoel_{service}"),
@@ -310,7 +337,12 @@ class Launcher:
         if name.startswith("simulator-"):
             port = self._simulator_ports[int(name.removeprefix("simulator-")) - 1]
             return f"socket://127.0.0.1:{port}"
-        return {"nats": f"nats://127.0.0.1:{self.options.ports.nats}", "identity": self._issuer}[name]
+        addresses = {
+            "nats": f"nats://127.0.0.1:{self.options.ports.nats}",
+            "identity": self._issuer,
+            "guard": self._guard_url,
+        }
+        return addresses[name]
 
 
 @contextmanager
@@ -365,7 +397,8 @@ def _kind(name: str) -> Kind:
         return "service"
     if name.startswith("simulator-"):
         return "simulator"
-    return "nats" if name == "nats" else "identity"
+    kinds: dict[str, Kind] = {"nats": "nats", "guard": "guard"}
+    return kinds.get(name, "identity")
 
 
 def _first_object(child: Child) -> bool:

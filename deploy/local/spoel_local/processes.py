@@ -23,6 +23,10 @@ STOP_TIMEOUT_S = 10.0
 """How long a child may take to end after SIGTERM before it is killed."""
 
 
+RESTARTS_AFTER_S = 2.0
+"""How long a child must have run to be started again where it ends by itself."""
+
+
 class LauncherError(Exception):
     """Something that the person at the terminal must know; shown without a traceback."""
 
@@ -44,6 +48,7 @@ class Program:
         command: program and arguments; never a secret, since every user of the machine can read them.
         environment: what is added to the launcher's own environment, of which no ``SPOEL_`` variable is passed on.
         stage: when stopping, every process of a higher stage ends before one of a lower stage is asked to.
+        restarts: started again where it ends by itself, since others depend on it for safety.
         waiting_for: returns None once the process is ready, or else in a few words what is still missing.
     """
 
@@ -51,6 +56,7 @@ class Program:
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     stage: int = 0
+    restarts: bool = False
     waiting_for: Callable[["Child"], str | None] = lambda _: None
 
 
@@ -61,6 +67,7 @@ class Child:
         self.program = program
         self.log_path = log_path
         self.stopping = False
+        self.started_s = time.monotonic()
         self.log_starts_at = log_path.stat().st_size if log_path.exists() else 0
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("SPOEL_")}
         with log_path.open("ab") as log:
@@ -190,15 +197,21 @@ class Supervisor:
                 raise NotReady(f"Not ready after {timeout_s:.0f} s: {listed}. See {logs}.")
             time.sleep(_POLL_S)
 
-    def check(self) -> None:
-        """Refuse to go on where a child ended though nobody asked it to.
+    def check(self) -> bool:
+        """Start what restarts again, and refuse to go on where another child ended though nobody asked it to.
+
+        Returns whether one was started again. One that ends as soon as it is started would only end again.
 
         Raises:
             ProcessDied: with how it ended and the end of its log.
         """
-        for child in self._children.values():
-            if not child.stopping and child.exit_status is not None:
+        ended = [child for child in self.children if not child.stopping and child.exit_status is not None]
+        for child in ended:
+            if not child.program.restarts or time.monotonic() - child.started_s < RESTARTS_AFTER_S:
                 raise ProcessDied(child.describe_end())
+        for child in ended:
+            self.start(child.program)
+        return bool(ended)
 
     def stop(self, name: str, number: signal.Signals = signal.SIGTERM, timeout_s: float = STOP_TIMEOUT_S) -> None:
         """End one child and wait until it is gone; kill it when the time is over."""

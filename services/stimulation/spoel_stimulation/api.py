@@ -4,7 +4,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel
@@ -23,6 +23,7 @@ from spoel_stimulation.domain.session import check_may_halt
 from spoel_stimulation.domain.state import Act, SessionState
 from spoel_stimulation.dose_view import DoseView, dose_view
 from spoel_stimulation.events import StopOutcome
+from spoel_stimulation.guard.stops import INSTRUCTIONS
 from spoel_stimulation.handlers import DutyAnswer, Look, RoomAnswer, SessionAnswer
 from spoel_stimulation.notes import NoteAnswer, NotesView, read_notes, write_note
 from spoel_stimulation.runner import Room
@@ -36,30 +37,21 @@ EMERGENCY_STOP_PATHS = r"/rooms/[^/]+/emergency-stop|/sessions/[^/]+/loss-of-con
 STIMULUS_WAIT_S = 1.5
 TOKEN_TIMEOUT_S = 2.0
 
-INSTRUCTIONS: dict[StopOutcome, dict[str, str]] = {
-    "confirmed": {
-        "nl": "Gestopt: het apparaat is uitgeschakeld en geeft geen pulsen. Zorg voor de patiënt.",
-        "en": "Stopped: the device is disabled and gives no pulses. Look after the patient.",
-    },
-    "sent": {
-        "nl": "Stop verstuurd, niet bevestigd. Til de spoel op en druk op de stopknop van het apparaat.",
-        "en": "Stop sent, not confirmed. Lift the coil and press the device's own stop.",
-    },
-    "not-confirmed": {
-        "nl": "NIET GESTOPT volgens het apparaat. Til de spoel op en druk op de stopknop van het apparaat.",
-        "en": "NOT STOPPED as far as the device says. Lift the coil and press the device's own stop.",
-    },
-}
-
 router = APIRouter()
 
 
 class EmergencyStopAnswer(BaseModel):
-    """What the emergency stop did: ``confirmed`` is disabled, read back, and no pulse for half a second."""
+    """What the emergency stop did.
+
+    Attributes:
+        outcome: ``confirmed`` is disabled, read back, and no pulse for half a second.
+        through: ``guard``, or ``room`` where the room has no guard or that does not answer.
+    """
 
     room_id: str
     outcome: StopOutcome
     instruction: dict[str, str]
+    through: Literal["guard", "room"]
 
 
 class StopAnswer(SessionAnswer):
@@ -159,10 +151,11 @@ async def post_device_shown(room_id: PathId, command: asked.ConfirmDevice, call:
 
 @router.post("/rooms/{room_id}/emergency-stop", tags=["rooms"])
 async def post_emergency_stop(room_id: PathId, request: Request, node: NodeDep) -> EmergencyStopAnswer:
-    """Disarm now. Needs no token, no body and no key; served by this process until the room has its guard."""
+    """Disarm now. Needs no token, no body and no key. The room's guard answers the same at a port of its own."""
     room = node.room(room_id)
-    outcome = await room.emergency_stop(lambda: person_of(request))
-    return EmergencyStopAnswer(room_id=room_id, outcome=outcome, instruction=INSTRUCTIONS[outcome])
+    outcome, through = await room.emergency_stop(lambda: person_of(request))
+    instruction = INSTRUCTIONS[outcome]
+    return EmergencyStopAnswer(room_id=room_id, outcome=outcome, instruction=instruction, through=through)
 
 
 async def person_of(request: Request) -> str:

@@ -22,7 +22,7 @@ from spoel_common.work import Work
 from spoel_stimulation import adverse, checks, handlers, views
 from spoel_stimulation import commands as asked
 from spoel_stimulation.adverse import PatientStateAnswer, ReleaseAnswer, SideEffectAnswer
-from spoel_stimulation.api import INSTRUCTIONS, EmergencyStopAnswer, SessionCall, SessionDep, person_of
+from spoel_stimulation.api import EmergencyStopAnswer, SessionCall, SessionDep, person_of
 from spoel_stimulation.checks import DailyCheckAnswer, RoomCheckAnswer
 from spoel_stimulation.dependencies import NodeDep, PathId
 from spoel_stimulation.domain import conditions, lists
@@ -30,6 +30,7 @@ from spoel_stimulation.domain.adverse import pauses
 from spoel_stimulation.domain.start import STAGES, Situation, Stage, missing
 from spoel_stimulation.domain.state import Act
 from spoel_stimulation.events import InterlockReason, RoomChecked, StopOutcome
+from spoel_stimulation.guard.stops import INSTRUCTIONS
 from spoel_stimulation.handlers import SESSION, SessionAnswer
 from spoel_stimulation.node import Node
 from spoel_stimulation.runner import Room
@@ -244,12 +245,16 @@ async def post_loss_of_consciousness(
 ) -> LossAnswer:
     """Disarm now: the patient lost consciousness, or may have a seizure. Needs no token, no body and no key."""
     rooms = await _rooms_to_stop(node, runtime, session_id)
-    outcomes = await asyncio.gather(
+    stopped = await asyncio.gather(
         *(room.emergency_stop(lambda: person_of(request), lost=session_id) for room in rooms)
     )
-    outcome = next(each for each in WORST_FIRST if each in outcomes)
+    outcome, through = min(stopped, key=lambda each: WORST_FIRST.index(each.outcome))
     return LossAnswer(
-        room_id=rooms[0].room_id, outcome=outcome, instruction=INSTRUCTIONS[outcome], first_aid=lists.first_aid()
+        room_id=rooms[0].room_id,
+        outcome=outcome,
+        instruction=INSTRUCTIONS[outcome],
+        through=through,
+        first_aid=lists.first_aid(),
     )
 
 

@@ -238,7 +238,12 @@ class UnauthorisedPulseObserved(StimulationEvent):
 
 
 class EmergencyStopped(StimulationEvent):
-    """The emergency stop was pressed; ``person`` is ``unverified`` when nobody had signed in (INV-8)."""
+    """The emergency stop was pressed; ``person`` is ``unverified`` when nobody had signed in (INV-8).
+
+    Attributes:
+        stopped_at: clock time of the stop, where the room's guard did it and told of it later.
+        source: network address from which the guard was asked; ``room`` where the room's own process asked it.
+    """
 
     event_name: ClassVar[str] = "emergency-stopped"
 
@@ -246,6 +251,8 @@ class EmergencyStopped(StimulationEvent):
     session_id: str | None = None
     outcome: StopOutcome
     person: str
+    stopped_at: UtcTime | None = None
+    source: str | None = None
 
 
 # --- aggregate session, id = session_id

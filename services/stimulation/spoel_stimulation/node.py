@@ -5,6 +5,7 @@ import hashlib
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -20,10 +21,12 @@ from spoel_stimulation import foreign_events, patient_days, projections, site
 from spoel_stimulation.devices.duomag.adapter import DuoMagAdapter
 from spoel_stimulation.devices.magpro.adapter import MagProAdapter
 from spoel_stimulation.devices.manual.adapter import ManualAdapter
+from spoel_stimulation.devices.transport import through_guard
 from spoel_stimulation.domain.conditions import NEEDED_SERVICES, Limits, local_day
 from spoel_stimulation.domain.lists import rules
 from spoel_stimulation.domain.reach import Reach
 from spoel_stimulation.events import ErasureCompleted, Known
+from spoel_stimulation.guard.settings import control_socket, data_socket
 from spoel_stimulation.handlers import SESSION
 from spoel_stimulation.heart.recorder import HeartRecorder
 from spoel_stimulation.heart.rules import heart_rules
@@ -257,7 +260,7 @@ class Node:
         return {"identity-strips": found}
 
     def _room(self, runtime: Runtime, setting: RoomSetting) -> Room:
-        settings = self.settings
+        settings, room_id, guarded = self.settings, setting.room_id, self._guard_of(setting)
         limits = Limits(
             max_knowledge_age_s=settings.max_knowledge_age_s,
             max_offline_age_s=settings.max_offline_age_s,
@@ -278,15 +281,24 @@ class Node:
             limits=limits,
             key=self._keys[setting.room_id],
             heart=RoomHeart(self._belt(runtime, setting), heart_rules()),
+            guard=None if guarded is None else (control_socket(guarded, room_id), setting.address),
         )
 
     def _device(self, runtime: Runtime, setting: RoomSetting) -> RoomDevice:
-        clinical = self.settings.clinical
+        clinical, clock = self.settings.clinical, runtime.clock
         if setting.device == "manual":
-            return ManualAdapter(
-                setting.address, runtime.clock, clinical=clinical, model=setting.model, serial=setting.serial
-            )
-        return _ADAPTERS[setting.device](setting.address, runtime.clock, clinical=clinical)
+            return ManualAdapter(setting.address, clock, clinical=clinical, model=setting.model, serial=setting.serial)
+        guarded = self._guard_of(setting)
+        address = (
+            setting.address
+            if guarded is None
+            else through_guard(data_socket(guarded, setting.room_id), setting.address)
+        )
+        return _ADAPTERS[setting.device](address, clock, clinical=clinical)
+
+    def _guard_of(self, setting: RoomSetting) -> Path | None:
+        """Return the directory of a room's guard; a device that is set by hand has none."""
+        return None if setting.device == "manual" else self.settings.guard_dir
 
     def _belt(self, runtime: Runtime, setting: RoomSetting) -> HeartRecorder | None:
         if setting.heart_address is None:

@@ -94,6 +94,7 @@ open_sessions = table("open_sessions", "room_id", "session_id", "case_id", "pati
 notes = table("notes", "note_id", "event_id", "session_id", "patient_id", "sealed", "written_at:moment", "written_by")
 stimuli = table("stimuli", "train_id", "order_id")
 counters = table("counters", "room_id", "serial", "total_pulses:int", "uncertain_pulses:int")
+guard_files = table("guard_files", "room_id", "file_id", "recorded_to:int")
 
 
 async def _put(conn: AsyncConnection, table: sa.Table, **values: object) -> None:
@@ -199,6 +200,15 @@ async def keep_counter(conn: AsyncConnection, room_id: str, serial: str, total_p
     await _put(conn, counters, room_id=room_id, serial=serial, total_pulses=total_pulses, uncertain_pulses=0)
 
 
+async def keep_guard_line(conn: AsyncConnection, room_id: str, file_id: str, number: int) -> bool:
+    """Keep up to where a guard's file is recorded; False where this line already was: then nothing is to be done."""
+    known_file, recorded_to = await guard_lines_of(conn, room_id)
+    if file_id == known_file and number <= recorded_to:
+        return False
+    await _put(conn, guard_files, room_id=room_id, file_id=file_id, recorded_to=number)
+    return True
+
+
 async def keep_note(conn: AsyncConnection, event_id: str, event: NoteWritten, at: datetime, by: str) -> None:
     """Keep a sealed remark where its session is read."""
     row = event.model_dump(include={"note_id", "session_id", "patient_id"})
@@ -226,6 +236,12 @@ async def counter_of(conn: AsyncConnection, room_id: str, serial: str) -> int | 
     highest = counters.c.total_pulses + counters.c.uncertain_pulses
     query = sa.select(highest).where(counters.c.room_id == room_id, counters.c.serial == serial)
     return (await conn.execute(query)).scalar_one_or_none()
+
+
+async def guard_lines_of(conn: AsyncConnection, room_id: str) -> tuple[str, int]:
+    """Return which file of a room's guard is being recorded, and up to which line."""
+    row = (await conn.execute(sa.select(guard_files).where(guard_files.c.room_id == room_id))).one_or_none()
+    return ("", 0) if row is None else (row.file_id, row.recorded_to)
 
 
 async def booking_of(conn: AsyncConnection, session_id: str) -> Booking | None:

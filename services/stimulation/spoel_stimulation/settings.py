@@ -1,9 +1,9 @@
 """Settings of a room node."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from spoel_common.settings import CannotStart, Name, Settings
 from spoel_stimulation.engine.limits import ClearedRow, example_cleared_list, read_cleared_list
@@ -38,6 +38,7 @@ class StimulationSettings(Settings):
 
     Attributes:
         rooms: its rooms, as a JSON list.
+        guard_dir: the directory of the guard that holds the rooms' devices; None where this process opens them itself.
         max_knowledge_age_s: oldest knowledge of intake and planning on which a session may start, in wall seconds.
         max_offline_age_s: oldest knowledge on which a session may start while the room is cut off, in wall seconds.
         grant_s: how long a session's grant lasts from its opening, in seconds of clock time.
@@ -55,6 +56,7 @@ class StimulationSettings(Settings):
     port: int = Field(default=8103, ge=0, le=65_535)
     database_url: str = "sqlite:///.spoel/stimulation.db"
     rooms: tuple[RoomSetting, ...] = ()
+    guard_dir: Path | None = None
     max_knowledge_age_s: float = Field(default=60.0, gt=0, le=3_600)
     max_offline_age_s: float = Field(default=3_600.0, gt=0, le=14_400)
     grant_s: float = Field(default=14_400.0, gt=0, le=43_200)
@@ -71,6 +73,15 @@ class StimulationSettings(Settings):
         if not url.startswith("sqlite"):
             raise ValueError("a room node's journal is SQLite, next to the device: give sqlite:///path")
         return url
+
+    @model_validator(mode="after")
+    def _guarded_where_people_are_treated(self) -> Self:
+        if self.clinical and self.guard_dir is None and any(room.device != "manual" for room in self.rooms):
+            raise ValueError(
+                "SPOEL_CLINICAL is true and SPOEL_GUARD_DIR is not set: a room that treats people has its guard. Start "
+                "python -m spoel_stimulation.guard with the same SPOEL_ROOMS and SPOEL_GUARD_DIR"
+            )
+        return self
 
     @field_validator("rooms")
     @classmethod

@@ -5,7 +5,7 @@ device is staged and armed anew.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -74,6 +74,7 @@ class Delivery:
         device: the adapter.
         journal: where trains are recorded.
         clock: clock time.
+        release: has the room's guard let firing frames pass; raises ``NotReady`` where it does not.
 
     Attributes:
         busy: held by whoever talks to the device about trains; never needed to disarm.
@@ -82,8 +83,11 @@ class Delivery:
             since.
     """
 
-    def __init__(self, device: Stimulator, journal: Journal, clock: Clock) -> None:
+    def __init__(
+        self, device: Stimulator, journal: Journal, clock: Clock, release: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
         self.device = device
+        self._release = release
         self.busy = asyncio.Lock()
         self.accounted = Accounted("", 0)
         self.counted: int | None = None
@@ -145,6 +149,9 @@ class Delivery:
         self._refuse_if_barred_since(bars)
         read_back = await self.device.stage(settings)
         self._refuse_if_barred_since(bars)
+        if self._release is not None:
+            await self._release()
+            self._refuse_if_barred_since(bars)
         await self.device.arm()
         self._refuse_if_barred_since(bars)
         self._percent_mso = settings.percent_mso

@@ -29,6 +29,7 @@ from spoel_stimulation.events import (
     UnauthorisedPulseObserved,
 )
 from spoel_stimulation.handlers import ROOM, SESSION, Look, append, gather, load_opened
+from spoel_stimulation.runner.guard import Told
 from spoel_stimulation.runner.recovery import Closed, close_gap
 
 FIRST_RETRY_S = 0.2
@@ -161,9 +162,11 @@ class Journal:
 
     # --- the room
 
-    async def fault(self, reason: LatchReason, kind: str, detail: str) -> None:
-        """Record a fault, latch the room, and interrupt its session."""
+    async def fault(self, reason: LatchReason, kind: str, detail: str, told: Told | None = None) -> None:
+        """Record a fault, latch the room, and interrupt its session; what the guard told once only."""
         async with self._as(self.actor, None) as work:
+            if told is not None and not await self._is_new(work, told):
+                return
             session_id = await projections.open_session_of(work.conn, self._room_id)
             loaded = await work.load(ROOM, self._room_id)
             fault = DeviceFault(room_id=self._room_id, session_id=session_id, kind=kind, detail=detail)
@@ -180,19 +183,31 @@ class Journal:
             if session_id is not None:
                 await self._interlock(work, session_id, "unauthorised-pulse")
 
-    async def emergency(self, outcome: StopOutcome, person: str, lost: str | None = None) -> None:
+    async def emergency(
+        self, outcome: StopOutcome, person: str, told: Told | None = None, lost: str | None = None
+    ) -> None:
         """Record an emergency stop that was done, latch the room, and close its session (INV-8).
 
         Args:
-            outcome: of the stop.
+            outcome: what became of it.
             person: who pressed it.
+            told: what the room's guard told of it; recorded once, however often it is told.
             lost: session whose patient lost consciousness; the patient is blocked then (HZ-16).
         """
         by = Actor(person_id=person, roles=frozenset())
         async with self._as(by, None) as work:
+            if told is not None and not await self._is_new(work, told):
+                return
             session_id = await projections.open_session_of(work.conn, self._room_id)
             loaded = await work.load(ROOM, self._room_id)
-            stopped = EmergencyStopped(room_id=self._room_id, session_id=session_id, outcome=outcome, person=person)
+            stopped = EmergencyStopped(
+                room_id=self._room_id,
+                session_id=session_id,
+                outcome=outcome,
+                person=person,
+                stopped_at=None if told is None else told.stopped_at,
+                source=None if told is None else told.by,
+            )
             detail = f"{'emergency stop' if lost is None else 'loss of consciousness'}, {outcome}"
             latched = room.latch(loaded.state, self._room_id, "emergency-stop", detail, session_id)
             await self._append_room(work, loaded, [stopped, *latched])
@@ -202,6 +217,19 @@ class Journal:
                 )
             if lost is not None and (await load_opened(work, lost)).state.session.room_id == self._room_id:
                 await record_loss(work, lost, person, outcome)
+
+    async def guard_recorded_to(self) -> tuple[str, int]:
+        """Return which file of the room's guard is recorded, and up to which line."""
+        async with self._units.database.read() as conn:
+            return await projections.guard_lines_of(conn, self._room_id)
+
+    async def pass_over(self, told: Told) -> None:
+        """Take a line of the guard's file as recorded: what it tells was recorded otherwise."""
+        async with self._as(self.actor, None) as work:
+            await self._is_new(work, told)
+
+    async def _is_new(self, work: Work, told: Told) -> bool:
+        return await projections.keep_guard_line(work.conn, self._room_id, told.file_id, told.number)
 
     async def connected(
         self, identity: DeviceIdentity, strip_public_key: str, total_pulses: int | None, *, first: bool

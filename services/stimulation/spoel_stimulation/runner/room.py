@@ -9,7 +9,8 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -36,6 +37,7 @@ from spoel_stimulation.events import DeviceSettings, InterlockReason, Known, Sto
 from spoel_stimulation.handlers import ROOM, SESSION, Surroundings, record_armed
 from spoel_stimulation.runner.conductor import Conductor
 from spoel_stimulation.runner.delivery import Accounted, Delivery, RoomFault, UnaccountedPulses
+from spoel_stimulation.runner.guard import GuardClient, Told
 from spoel_stimulation.runner.heart import RoomHeart
 from spoel_stimulation.runner.journal import Journal, interlock_of
 from spoel_stimulation.runner.link import DeviceLink, RoomDevice
@@ -47,6 +49,8 @@ ARM_WAIT_S = 15.0
 COUNT_TIMEOUT_S = 5.0
 QUIET_S = 0.5
 RECHECK_PAUSE_S = 0.5
+GUARD_ANSWER_S = 3.0
+OPEN_TRAIN_WAIT_S = 10.0
 CLOSE_TIMEOUT_S = 1.0
 EXPLANATION_S = 1.5
 EXPLANATION_STEP_S = 0.05
@@ -64,6 +68,21 @@ class Failure(NamedTuple):
     detail: str
 
 
+class Stopped(NamedTuple):
+    """What an emergency stop did.
+
+    Attributes:
+        through: who did it: the room's guard, or the room's own process where the guard does not answer or is not
+            there.
+    """
+
+    outcome: StopOutcome
+    through: Literal["guard", "room"]
+
+
+AskedStop = tuple[str, asyncio.Future[StopOutcome | None]]
+
+
 class Room:
     """One treatment room of this node.
 
@@ -78,6 +97,7 @@ class Room:
         limits: limits of this node.
         key: the room's key for identity strips.
         heart: its belt, and how the heart is looked at.
+        guard: the guard's control socket, and the device's address as it is to hold it; None where it has no guard.
     """
 
     def __init__(  # noqa: PLR0913 - the parts of a room, the rest by name
@@ -93,6 +113,7 @@ class Room:
         limits: Limits,
         key: KeyPair,
         heart: RoomHeart,
+        guard: tuple[Path, str] | None = None,
     ) -> None:
         self.room_id = room_id
         self.site = site
@@ -101,7 +122,9 @@ class Room:
         self.limits = limits
         self.link = DeviceLink(room_id, device)
         self.journal = Journal(units, room_id, self.look)
-        self.delivery = Delivery(device, self.journal, clock)
+        self.guard = None if guard is None else GuardClient(room_id, *guard, self.journal.guard_recorded_to)
+        release = None if self.guard is None else self.guard.release
+        self.delivery = Delivery(device, self.journal, clock, release)
         self.lookout = Lookout(self.link, self.delivery, limits)
         self._units = units
         self._knowledge = knowledge
@@ -109,10 +132,18 @@ class Room:
         self._conductor = Conductor(self, clock)
         self._first_answer = True
         self._recheck = asyncio.Event()
-        self._background: set[asyncio.Task[None]] = set()
+        self._background: set[asyncio.Task[Any]] = set()
         self.arming: set[str] = set()
         self.failures: OrderedDict[str, Failure] = OrderedDict()
-        self.holds = 0
+        self._holds = 0
+        self._persons: dict[str, tuple[Callable[[], Awaitable[str]] | None, str | None]] = {}
+        self._recorded_stops: set[str] = set()
+        self._stopped_by_guard = False
+
+    @property
+    def holds(self) -> int:
+        """How many stops are under way, or not recorded yet: nothing may begin meanwhile."""
+        return self._holds + (0 if self.guard is None else len(self.guard.stopping))
 
     @property
     def device(self) -> RoomDevice:
@@ -122,6 +153,8 @@ class Room:
     async def run(self) -> None:
         """Keep the link, conduct sessions and watch the interlocks, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
+            if self.guard is not None:
+                tasks.create_task(self.guard.run(self), name=f"{self.room_id} guard")
             tasks.create_task(self.link.run(self), name=f"{self.room_id} link")
             tasks.create_task(self._conductor.run(), name=f"{self.room_id} conductor")
             tasks.create_task(self._watch_interlocks(), name=f"{self.room_id} interlocks")
@@ -150,6 +183,8 @@ class Room:
         nothing begins between a stop and its record (INV-8).
         """
         device = self.link.facts(self.delivery.counted)
+        if self.guard is not None and not self.guard.up:
+            device = device.model_copy(update={"ready": False, "problem": self.guard.problem})
         if self.delivery.barred:
             device = device.model_copy(update={"enabled": False})
         if self.holds and device.ready:
@@ -230,6 +265,7 @@ class Room:
             return
         settings = device_settings(state, self.limits.max_autonomous_s)
         found = await self.delivery.stage_and_arm(settings, bars)
+        self._stopped_by_guard = False
         self.lookout.armed_coil = self.link.facts(None).coil_model
         command = asked.RecordArmed(
             settings=DeviceSettings.model_validate({"set": found.set_point, "read_back": found.read_back}),
@@ -282,13 +318,13 @@ class Room:
     @asynccontextmanager
     async def halted(self) -> AsyncIterator[bool]:
         """Raise the bar, disarm, and wait for the running train's record; yields whether the device is disarmed."""
-        self.holds += 1
+        self._holds += 1
         try:
             disarmed = await self.stop_device()
             await self.delivery.idle(HALT_TIMEOUT_S)
             yield disarmed
         finally:
-            self.holds -= 1
+            self._holds -= 1
             self.wake()
 
     async def stop_device(self) -> bool:
@@ -298,37 +334,66 @@ class Room:
 
     # --- the emergency stop
 
-    async def emergency_stop(self, person: Callable[[], Awaitable[str]], lost: str | None = None) -> StopOutcome:
+    async def emergency_stop(self, person: Callable[[], Awaitable[str]], lost: str | None = None) -> Stopped:
         """Disarm first; then see whether it holds; the record follows in the background (INV-8).
+
+        The room's guard is asked first, and its word counts; the adapter disarms beside it, and without it.
 
         Args:
             person: says who asked, if anybody signed in; awaited only after the device was disarmed.
             lost: session whose patient lost consciousness, if that is why.
         """
-        self.holds += 1
+        self._holds += 1
         self.delivery.bar()
-        told: asyncio.Future[StopOutcome] = asyncio.get_running_loop().create_future()
-        self._spawn(self._emergency(told, person, lost), "emergency stop")
+        asked = None if self.guard is None else self.guard.ask_stop()
+        if asked is not None:
+            self._persons[asked[0]] = (person, lost)
+        told: asyncio.Future[Stopped] = asyncio.get_running_loop().create_future()
+        self._spawn(self._emergency(told, person, lost, asked), "emergency stop")
         return await asyncio.shield(told)
 
     async def _emergency(
-        self, told: asyncio.Future[StopOutcome], person: Callable[[], Awaitable[str]], lost: str | None
+        self,
+        told: asyncio.Future[Stopped],
+        person: Callable[[], Awaitable[str]],
+        lost: str | None,
+        asked: AskedStop | None,
     ) -> None:
         """Stop, tell the outcome, and then record it; goes on also where nobody waits for the outcome any more."""
-        outcome: StopOutcome = "not-confirmed"
+        stopped = Stopped("not-confirmed", "room")
         try:
             try:
-                outcome = await self._stop_and_see()
+                stopped = await self._stop_and_see(asked)
             finally:
-                told.set_result(outcome)
+                told.set_result(stopped)
+            if stopped.through == "guard":
+                return  # it is told, and recorded with the person's name, by way of the guard's file
+            if asked is not None:
+                self._persons.pop(asked[0], None)
+                self._recorded_stops.add(asked[0])
             name = await _name_of(person)
             await self.delivery.idle(HALT_TIMEOUT_S)
-            await self.journal.persist(lambda: self.journal.emergency(outcome, name, lost))
+            await self._until_open_train_is_asked_for()
+            await self.journal.persist(lambda: self.journal.emergency(stopped.outcome, name, lost=lost))
         finally:
-            self.holds -= 1
+            self._holds -= 1
             self.wake()
 
-    async def _stop_and_see(self) -> StopOutcome:
+    async def _stop_and_see(self, asked: AskedStop | None) -> Stopped:
+        """Return what the guard saw; what the adapter saw, where there is no guard or it does not say."""
+        own = asyncio.create_task(self._disarm_and_see(), name=f"{self.room_id} disarm")
+        self._background.add(own)
+        own.add_done_callback(self._forget)
+        if asked is not None and self.guard is not None:
+            request, to_come = asked
+            await asyncio.wait({to_come}, timeout=GUARD_ANSWER_S)
+            self.guard.give_up_stop(request)
+            outcome = to_come.result() if to_come.done() else None
+            if outcome is not None:
+                return Stopped(outcome, "guard")
+        return Stopped(await own, "room")
+
+    async def _disarm_and_see(self) -> StopOutcome:
         """Confirmed: read back as disabled and no pulse for half a second of wall time."""
         if not await self.stop_device():
             return "not-confirmed"
@@ -340,6 +405,48 @@ class Room:
         if status.enabled or (last_s is not None and last_s > disarmed_at_s):
             return "not-confirmed"
         return "confirmed"
+
+    # --- what the guard tells
+
+    def guard_stopped(self) -> None:
+        """Let no train leave, and void what is staged: the guard stops the device."""
+        self._stopped_by_guard = True
+        self.delivery.bar()
+        self._spawn(self._void(), "stopped by its guard")
+
+    async def guard_told(self, told: Told) -> None:
+        """Record a stop that the guard did, once, with the session as it ended."""
+        if told.request in self._recorded_stops:
+            self._recorded_stops.discard(told.request)
+            await self.journal.persist(lambda: self.journal.pass_over(told))
+            return
+        person, lost = self._persons.pop(told.request, (None, None))
+        name = "unverified" if person is None else await _name_of(person)
+        await self.delivery.idle(HALT_TIMEOUT_S)
+        await self._until_open_train_is_asked_for()
+        if told.reason == "emergency":
+            await self.journal.persist(lambda: self.journal.emergency(told.outcome, name, told, lost))
+        else:
+            kind = f"guard-{told.reason}"
+            await self.journal.persist(lambda: self.journal.fault("device-fault", kind, told.detail, told))
+        self.wake()
+
+    def guard_lost(self, detail: str) -> None:
+        """Nothing may go on without a guard."""
+        self.delivery.bar()
+        self.link.give_up(detail)
+
+    async def _void(self) -> None:
+        await self.device.disarm()
+
+    async def _until_open_train_is_asked_for(self) -> None:
+        """Wait a moment for the device to say how a train ended that a killed process left open."""
+        give_up_at_s = time.monotonic() + OPEN_TRAIN_WAIT_S
+        while time.monotonic() < give_up_at_s:
+            state = await self.journal.persist(self.journal.open_session)
+            if state is None or state.open_train is None:
+                return
+            await asyncio.sleep(EXPLANATION_STEP_S)
 
     # --- what goes wrong
 
@@ -405,6 +512,8 @@ class Room:
 
     async def device_did(self, unasked: Unasked) -> None:
         """Bar and disarm at once; record when the running train, if there is one, is recorded (HZ-08)."""
+        if unasked.kind == "change" and self._stopped_by_guard:
+            return  # nobody has armed it since: this is the guard's own disarm, which it tells of
         self.delivery.bar()
         self._spawn(self._deal_with(unasked), f"unasked {unasked.kind}")
 
@@ -466,7 +575,7 @@ class Room:
         task.add_done_callback(self._forget)
         return task
 
-    def _forget(self, task: asyncio.Task[None]) -> None:
+    def _forget(self, task: asyncio.Task[Any]) -> None:
         self._background.discard(task)
         if not task.cancelled() and task.exception() is not None:
             _log.error("room.task-failed", room=self.room_id, task=task.get_name(), exc_info=task.exception())

@@ -12,8 +12,7 @@ from spoel_stimulation.devices.magpro.commands import (
     Unreadable,
     decode_command,
 )
-from spoel_stimulation.devices.magpro.reports import Stimulus, decode_report
-from spoel_stimulation.devices.magpro.view import status_byte
+from spoel_stimulation.devices.magpro.reports import Stimulus, decode_report, status_byte
 
 BAUDRATE = 38_400
 _HEAD, _TAIL = 2, -2

@@ -385,3 +385,8 @@ def decode_report(body: bytes) -> Report | Unreadable:
         return decoder(body)
     except ValueError:
         return Unreadable(body)
+
+
+def status_byte(report: Report) -> StatusByte | None:
+    """Return the status byte of a report, if its kind has one."""
+    return getattr(report, "status", None)

@@ -15,6 +15,7 @@ from spoel_stimulation.devices.magpro.reports import (
     ShortStatus,
     StatusByte,
     Stimulus,
+    status_byte,
 )
 from spoel_stimulation.devices.magpro.values import Mode, Page, Wave, page_name
 
@@ -67,11 +68,6 @@ def _second_percent(report: Report) -> int | None:
     if isinstance(report, Amplitude):
         return report.b
     return report.amplitude_b if isinstance(report, ShortStatus) else None
-
-
-def status_byte(report: Report) -> StatusByte | None:
-    """Return the status byte of a report, if its kind has one."""
-    return getattr(report, "status", None)
 
 
 @dataclass
