@@ -187,7 +187,7 @@ def test_every_sample_in_every_variant_is_read_by_its_owner_and_by_everybody_who
     assert variants
     for data in variants:
         for owner in owners:
-            assert owner.decode(_envelope(event_type, data)) is not None
+            assert _reads(owner, event_type, data)
         for reader in readers:
             assert _reads(reader, event_type, {**data, "field_of_tomorrow": True})
 
@@ -216,7 +216,7 @@ def test_a_reader_that_does_not_know_all_that_may_be_sent_is_found(reader):
     assert not all(_reads(catalogue, event_type, data) for data in _variants(event_type))
 
 
-def _reads(catalogue: Catalogue[ForeignEvent], event_type: str, data: dict[str, Any]) -> bool:
+def _reads(catalogue: Catalogue[Any], event_type: str, data: dict[str, Any]) -> bool:
     """Tell whether a reader can read the data, but for a rule between fields: those its owner's domain keeps."""
     try:
         return catalogue.decode(_envelope(event_type, data)) is not None
@@ -225,7 +225,10 @@ def _reads(catalogue: Catalogue[ForeignEvent], event_type: str, data: dict[str, 
 
 
 def _variants(event_type: str) -> list[dict[str, Any]]:
-    """Return the sample, and it with each null, each choice and each absence that the model allows."""
+    """Return the sample, and it with each null, each choice and each absence that the model allows.
+
+    Of an older version there is no model any more that could say which of them its rules between fields forbade.
+    """
     contract = KEPT[event_type]
     found = [contract["sample"]]
     for path, schema in _fields(contract["schema"], contract["schema"].get("$defs", {})):

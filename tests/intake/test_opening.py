@@ -12,6 +12,7 @@ from spoel_common.ids import new_id
 from spoel_common.messaging import NobodyAnswers, ask, ask_subject
 from spoel_common.opening import OpeningRefused, OpeningTimedOut, SealedText, open_text
 from spoel_common.runtime import Runtime, Unavailable
+from spoel_common.sealing import seal
 from spoel_common.settings import Settings
 
 QUESTION = "Somber sinds de zomervakantie; graag beoordeling."
@@ -62,6 +63,16 @@ async def sealed_of(service, **changes):
     raise AssertionError
 
 
+async def public_key_of(service, patient_id):
+    events = [json.loads(row["raw"]) for row in await service.rows("events")]
+    (key,) = [
+        event["data"]["public_key"]
+        for event in events
+        if event["subject"] == patient_id and "public_key" in event["data"]
+    ]
+    return key
+
+
 async def access_log(service):
     return (await service.access_log())[1:]  # behind the line of the fixture's own request
 
@@ -98,6 +109,19 @@ async def test_who_may_not_read_is_refused_and_the_refusal_is_logged(service, as
         "role-not-allowed",
         text.patient_id,
     )
+
+
+@pytest.mark.requirement("ST-09")
+@pytest.mark.hazard("HZ-23")
+@pytest.mark.parametrize("name", ["allocation-recorded", "train-delivered", "session-armed", "train-authorised"])
+async def test_a_blinded_trials_texts_open_for_a_physician_alone(service, asker, name):
+    text = await sealed_of(service)
+    event_id, event_type = new_id(), f"spoel.planning.{name}.v1"
+    sealed = seal("sham", await public_key_of(service, text.patient_id), event_id, event_type)
+    blinded = SealedText(text.patient_id, event_id, event_type, sealed)
+    with pytest.raises(NotAllowed):
+        await open_text(asker, "nurse", blinded, "incident")
+    assert await open_text(asker, "physician", blinded, "incident") == "sham"
 
 
 @pytest.mark.invariant("INV-5", "INV-6")

@@ -7,7 +7,7 @@ import httpx
 from tests.planning.story import DEVICE, KEY, NOW, deliver
 
 from spoel_common.clock import ScaledClock
-from spoel_common.events import Envelope
+from spoel_common.events import Envelope, parse_event_type
 from spoel_common.identity import TokenInvalid
 from spoel_common.ids import new_id
 from spoel_common.people import Actor, Profession, Role
@@ -39,6 +39,7 @@ PEOPLE = {
         big_number="19000000130",
         profession=Profession.VERPLEEGKUNDIGE,
     ),
+    "trial": Actor(person_id="trial", roles=frozenset({Role.RANDOMISER})),
     "aud": Actor(person_id="aud", roles=frozenset({Role.AUDITOR})),
     "nobody": Actor(person_id="nobody", roles=frozenset()),
 }
@@ -223,4 +224,4 @@ async def event_names(clinic: Clinic, aggregate: str = "plan", subject: str = "c
     """What happened to an aggregate, in order."""
     async with clinic.runtime.database.read() as conn:
         events = await clinic.runtime.store.load(conn, AggregateRef(aggregate, subject))
-    return [event.type.removeprefix("spoel.planning.").removesuffix(".v1") for event in events]
+    return [parse_event_type(event.type).name for event in events]

@@ -72,12 +72,13 @@ async def test_the_plan_shows_everything_and_what_is_known_of_the_case(ready_cli
 async def test_the_catalogue_says_what_is_cleared_and_where_it_comes_from(quiet_clinic):
     protocols = (await quiet_clinic.get("/protocols", by="clin")).json()["protocols"]
     assert {each["id"]: each["cleared"] for each in protocols} == {
+        "bilateral-1hz-right-10hz-left": True,
         "hf-left-dlpfc-10hz-standard": True,
         "itbs-600-left-dlpfc": True,
         "lf-right-dlpfc-1hz": True,
     }
     assert all(each["source"] and each["verified"] is False for each in protocols)
-    assert protocols[0]["pattern"]["bursts_per_train"] == 40
+    assert protocols[1]["pattern"]["bursts_per_train"] == 40
 
 
 async def test_rooms_are_those_whose_device_answered(quiet_clinic):

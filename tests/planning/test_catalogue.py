@@ -3,15 +3,18 @@
 import pytest
 from tests.planning.story import RULES
 
-from spoel_planning.domain.catalogue import Dose, cleared_row, find_protocol, protocol_dose
+from spoel_planning.domain.catalogue import Dose, cleared_row, find_protocol, protocol_doses
 from spoel_planning.domain.pattern import check_possible, pulses_per_session
 from spoel_planning.domain.refusals import ProtocolUnknown
 
 HF, ITBS, LF = "hf-left-dlpfc-10hz-standard", "itbs-600-left-dlpfc", "lf-right-dlpfc-1hz"
+BILATERAL = "bilateral-1hz-right-10hz-left"
 
 
 def numbers_of(value: object, path: str = "") -> list[str]:
     """The paths of all numbers in a protocol."""
+    if isinstance(value, list | tuple):
+        return [found for each in value for found in numbers_of(each, path)]
     if isinstance(value, dict):
         return [found for name, each in value.items() for found in numbers_of(each, f"{path}.{name}".lstrip("."))]
     return [path] if isinstance(value, int | float) and not isinstance(value, bool) else []
@@ -26,16 +29,19 @@ def test_every_number_of_a_protocol_names_its_source(protocol):
 
 
 def dose_of(protocol_id: str) -> Dose:
-    return protocol_dose(find_protocol(RULES.protocols, protocol_id))
+    (dose,) = protocol_doses(find_protocol(RULES.protocols, protocol_id))
+    return dose
 
 
 @pytest.mark.requirement("PL-04")
-def test_the_catalogue_holds_the_three_protocols_with_their_sources():
-    assert {each.id for each in RULES.protocols} == {HF, ITBS, LF}
+def test_the_catalogue_holds_its_protocols_with_their_sources():
+    assert {each.id for each in RULES.protocols} == {HF, ITBS, LF, BILATERAL}
     for protocol in RULES.protocols:
-        check_possible(protocol.pattern)
-        assert pulses_per_session(protocol.pattern) == protocol.pulses_per_session
-        assert protocol.floor_percent_rmt <= protocol.percent_rmt <= protocol.ceiling_percent_rmt
+        blocks = (protocol, *protocol.further_block)
+        assert sum(pulses_per_session(block.pattern) for block in blocks) == protocol.pulses_per_session
+        for block in blocks:
+            check_possible(block.pattern)
+            assert block.floor_percent_rmt <= block.percent_rmt <= block.ceiling_percent_rmt
         assert protocol.source
         assert protocol.verified is all(each.verified for each in protocol.evidence)
 
@@ -60,11 +66,12 @@ def test_an_unknown_protocol_is_refused_with_what_there_is(protocol_id, version)
 
 
 @pytest.mark.requirement("PL-07")
-@pytest.mark.parametrize("protocol_id", [HF, ITBS, LF])
+@pytest.mark.parametrize("protocol_id", [HF, ITBS, LF, BILATERAL])
 def test_each_protocol_is_cleared_as_its_file_has_it(protocol_id):
-    row = cleared_row(dose_of(protocol_id), RULES.cleared)
-    assert row is not None
-    assert row.verified is False
+    for dose in protocol_doses(find_protocol(RULES.protocols, protocol_id)):
+        row = cleared_row(dose, RULES.cleared)
+        assert row is not None
+        assert row.verified is False
 
 
 ONE_STEP_OVER = [

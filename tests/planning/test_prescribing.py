@@ -105,7 +105,7 @@ def test_what_is_set_is_never_above_percent_times_threshold(percent_mso, one, ot
     low, high = sorted((one, other))
     command = prescribe(floor_percent_rmt=low, percent_rmt=high, ceiling_percent_rmt=high)
     try:
-        order = treatment_order(RULES.protocols[0], command, threshold_of_value(percent_mso), RULES)
+        order = treatment_order(find_protocol(RULES.protocols, HF), command, threshold_of_value(percent_mso), RULES)
     except BeyondDevice:
         assert high * percent_mso >= 101 * 100 - 1e-6
         return

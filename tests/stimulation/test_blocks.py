@@ -164,8 +164,8 @@ def test_every_blocks_threshold_is_compared_with_its_own_muscle():
     assert session.open_session(
         story.state, command, OPERATOR, story.facts(order=signed.model_copy(update={"threshold_keys": right_hand}))
     )
+    around = story.facts(order=signed.model_copy(update={"threshold_keys": left_hand}))
     with pytest.raises(refusals.ThresholdKeyMismatch, match="left-dlpfc"):
-        around = story.facts(order=signed.model_copy(update={"threshold_keys": left_hand}))
         session.open_session(story.state, command, OPERATOR, around)
 
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from spoel_common.errors import PatientErased, SealedTextChanged, SpoelError
+from spoel_common.events import parse_event_type
 from spoel_common.ids import new_id
 from spoel_common.messaging import answer, ask_subject
 from spoel_common.opening import OPENING, OpeningAnswer, OpeningRequest, Problem
@@ -31,7 +32,17 @@ _NOT_UNDERSTOOD = Problem(slug="opening-request-invalid", detail="Intake does no
 _AWAY = Problem(slug="unavailable", detail="Intake cannot open texts at the moment. Try again shortly.")
 _CONNECTED_LOOK_S = 0.2
 
+_BLINDED = frozenset(
+    {"allocation-recorded", "session-armed", "train-authorised", "train-delivered", "parameter-changed"}
+)
+"""Events of others whose sealed text says something of a blinded trial's condition (ST-09)."""
+
 _log = structlog.get_logger(__name__)
+
+
+def _act_of(event_type: str) -> str:
+    """Return the act that reading a text of this event is."""
+    return "unblind" if parse_event_type(event_type).name in _BLINDED else "open-sealed-text"
 
 
 class Openings:
@@ -74,7 +85,7 @@ class Openings:
         asker = UNVERIFIED
         try:
             asker = await runtime.verifier.verify(request.token.get_secret_value())
-            check_role("open-sealed-text", asker)
+            check_role(_act_of(request.event_type), asker)
             return OpeningAnswer(text=await self._open_for(runtime, asker, request))
         except SpoelError as refusal:
             problem = Problem(slug=refusal.slug, detail=refusal.detail)

@@ -142,6 +142,21 @@ class ThresholdAnswer(BaseModel):
     margin_note: str
 
 
+class AllocatedAnswer(BaseModel):
+    """A condition was allocated; the answer does not repeat which."""
+
+    case_id: str
+    trial_id: str
+
+
+class UnblindedAnswer(BaseModel):
+    """Which condition a patient has, opened by intake for this answer alone."""
+
+    case_id: str
+    trial_id: str
+    allocation: Literal["active", "sham"]
+
+
 class PrescriptionAnswer(BaseModel):
     """A drafted version of a prescription.
 

@@ -1,14 +1,15 @@
 """HTTP of planning: translate, authorise, call a handler or a read model."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
-from spoel_common.opening import Reason
+from spoel_common.opening import Reason, SealedText, open_text
 from spoel_common.people import check_role
 from spoel_common.web import ActorDep, CommandDep, RuntimeDep, TokenDep
 from spoel_planning import handlers, queries
 from spoel_planning.answers import (
+    AllocatedAnswer,
     BookingAnswer,
     CancelledAnswer,
     CaseAnswer,
@@ -25,8 +26,10 @@ from spoel_planning.answers import (
     TargetsAnswer,
     ThresholdAnswer,
     ThresholdStateAnswer,
+    UnblindedAnswer,
 )
 from spoel_planning.commands import (
+    Allocate,
     Book,
     CancelBooking,
     EstimateThreshold,
@@ -35,12 +38,15 @@ from spoel_planning.commands import (
     Prescribe,
     SignMeasurementOrder,
     SignPrescription,
+    Unblind,
     WithdrawPrescription,
 )
-from spoel_planning.domain.catalogue import cleared_row, protocol_dose
+from spoel_planning.domain.blinding import allocation_of
+from spoel_planning.domain.catalogue import cleared_row, protocol_doses
 from spoel_planning.domain.known import known_case
 from spoel_planning.domain.measuring import not_found_text, session_order, threshold_step
 from spoel_planning.domain.staircase import Finished, Next, NotFound
+from spoel_planning.events import AllocationRecorded
 from spoel_planning.handlers import PLAN, Clinic
 from spoel_planning.patients import read_notes
 
@@ -65,7 +71,9 @@ async def get_protocols(actor: ActorDep, clinic: ClinicDep) -> ProtocolsAnswer:
     rules = clinic.rules
     return ProtocolsAnswer(
         protocols=[
-            ProtocolAnswer(**dict(each), cleared=cleared_row(protocol_dose(each), rules.cleared) is not None)
+            ProtocolAnswer(
+                **dict(each), cleared=all(cleared_row(dose, rules.cleared) is not None for dose in protocol_doses(each))
+            )
             for each in rules.protocols
         ]
     )
@@ -184,6 +192,36 @@ async def post_threshold(case_id: PathId, command: EstimateThreshold, call: Comm
     return await call.under(command.supervisor_id).run(
         lambda work: handlers.estimate_threshold(work, clinic, case_id, command)
     )
+
+
+@router.post("/cases/{case_id}/allocation", status_code=201, response_model=AllocatedAnswer, tags=["blinding"])
+async def post_allocation(case_id: PathId, command: Allocate, call: CommandDep, clinic: ClinicDep) -> Response:
+    """Allocate a condition of a blinded trial; asked by its randomisation, and sealed before it is stored."""
+    return await call.run(lambda work: handlers.allocate(work, clinic, case_id, command))
+
+
+@router.post("/cases/{case_id}/unblind", response_model=UnblindedAnswer, tags=["blinding"])
+async def post_unblind(
+    case_id: PathId, command: Unblind, token: TokenDep, call: CommandDep, clinic: ClinicDep
+) -> Response:
+    """Tell a physician, in an emergency, which condition a patient has; that it was asked is recorded first.
+
+    Where intake does not answer, repeat the request with the same key: it asks again and records nothing twice.
+    """
+
+    async def told(body: dict[str, Any]) -> dict[str, Any]:
+        allocation = allocation_of((await call.runtime.units.load(PLAN, case_id)).state)
+        sealed = SealedText(
+            allocation.patient_id,
+            allocation.allocation_event_id,
+            AllocationRecorded.event_type(),
+            allocation.sealed_allocation,
+        )
+        return body | {"allocation": await open_text(call.runtime, token, sealed, "incident")}
+
+    response = await call.run(lambda work: handlers.unblind(work, clinic, case_id, command), 200, told)
+    response.headers["Cache-Control"] = "no-store"
+    return response
 
 
 @router.post(

@@ -1,9 +1,9 @@
 """What can be asked of planning. The case, order or prescription that is meant stands in the path."""
 
 from datetime import date
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import AwareDatetime, ConfigDict, Field, model_validator
 
 from spoel_common.events import Command
 from spoel_planning.events import (
@@ -15,6 +15,7 @@ from spoel_planning.events import (
     OverrideReason,
     Pattern,
     SessionKind,
+    UnblindingReason,
     Waveform,
     WithdrawalReason,
 )
@@ -78,6 +79,30 @@ class Prescribe(Command):
     sessions: int | None = Field(default=None, ge=1, le=100)
     per_week: int | None = Field(default=None, ge=1, le=70)
     override: OverrideLimits | None = None
+
+
+class Allocate(Command):
+    """Tell which condition of a blinded trial a patient gets; asked by the trial's randomisation alone.
+
+    Attributes:
+        method: how the condition is to be delivered unseen; ``amplitude-zero`` and ``tilted-coil`` are refused.
+        blind_code: the patient's own code for the stimulator.
+        nonce: random text of the asker's, so that the kept hash of this request cannot be guessed.
+    """
+
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    trial_id: Id
+    allocation: Annotated[Literal["active", "sham"], Field(repr=False)]
+    method: Literal["device-code", "amplitude-zero", "tilted-coil"] = "device-code"
+    blind_code: Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[A-Za-z0-9-]+$")]
+    nonce: Annotated[str, Field(min_length=16, max_length=100, repr=False)]
+
+
+class Unblind(Command):
+    """Ask, in an emergency, which condition a patient has."""
+
+    reason_code: UnblindingReason
 
 
 class SignPrescription(Command):

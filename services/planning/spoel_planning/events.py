@@ -29,6 +29,10 @@ CancellationReason = Literal[
 ]
 OverrideReason = Literal["earlier-course-tolerated", "benefit-outweighs-risk", "no-response-within-limits"]
 
+BlindingMethod = Literal["device-code"]
+"""How a condition is delivered unseen: the device takes the patient's code and chooses. Nothing weaker is blinding."""
+UnblindingReason = Literal["medical-emergency", "adverse-event", "pregnancy", "patient-asked", "trial-ended"]
+
 Percent = Annotated[int, Field(ge=0, le=100)]
 Id = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*$")]
 
@@ -71,18 +75,28 @@ class ThresholdKey(Value):
     muscle: Muscle
 
 
-class TreatmentOrder(ThresholdKey):
-    """What a signature allows: one protocol, one pattern, one intensity and the band around it.
+class RampUp(Value):
+    """The first trains are weaker: in equal steps from a lower intensity to the prescribed one.
+
+    Attributes:
+        trains: how many; the first has ``from_percent_rmt``.
+        from_percent_rmt: of the first train, percent of the resting motor threshold.
+    """
+
+    trains: int = Field(ge=1)
+    from_percent_rmt: float = Field(gt=0)
+
+
+class OrderedDose(Value):
+    """What is given at one site: one pattern, one intensity and the band around it.
 
     Attributes:
         percent_mso: the intensity to set: ``percent_rmt`` of the threshold, rounded down (HZ-05).
         floor_percent_mso: lowest intensity that the operator may set.
         ceiling_percent_mso: highest intensity that the operator may set.
-        pulses: pulses in a session.
+        ramp_up: None where every train has the same intensity.
     """
 
-    protocol_id: str
-    protocol_version: int
     site: Site
     pattern: Pattern
     percent_rmt: float
@@ -93,7 +107,50 @@ class TreatmentOrder(ThresholdKey):
     percent_mso: Percent
     floor_percent_mso: Percent
     ceiling_percent_mso: Percent
+    ramp_up: RampUp | None = None
+
+
+class OrderedBlock(OrderedDose):
+    """One of several doses of a session, each at another site than the one before.
+
+    Attributes:
+        muscle: on which the block's threshold was measured.
+    """
+
+    muscle: Muscle
+
+
+class Blinding(Value):
+    """That a course belongs to a blinded trial: which condition runs is not in the order (ST-09).
+
+    Attributes:
+        method: the stimulator, or its coil, chooses the condition by the code; its signs are equal in both.
+        blind_code: the patient's own code, which the operator enters at the stimulator; says nothing by itself.
+    """
+
+    trial_id: str
+    method: BlindingMethod
+    blind_code: str
+
+
+class TreatmentOrder(ThresholdKey, OrderedDose):
+    """What a signature allows: one protocol, of one block or of several at different sites.
+
+    Attributes:
+        pulses: pulses in a session, all blocks.
+        further_blocks: what follows the order's own dose, in this order.
+        max_pulses_per_day: most pulses of the patient in a local day.
+        min_pause_between_sessions_s: from the end of a session to the start of the next.
+        blinding: None outside blinded trials.
+    """
+
+    protocol_id: str
+    protocol_version: int
     pulses: int = Field(ge=1)
+    further_blocks: tuple[OrderedBlock, ...] = ()
+    max_pulses_per_day: int | None = None
+    min_pause_between_sessions_s: float | None = None
+    blinding: Blinding | None = None
 
 
 class MeasurementOrder(ThresholdKey):
@@ -236,6 +293,7 @@ class PrescriptionDrafted(CaseEvent):
     """A version of a prescription was drafted; it allows nothing until it is signed."""
 
     event_name: ClassVar[str] = "prescription-drafted"
+    event_version: ClassVar[int] = 2
 
     prescription_id: str
     version: int = Field(ge=1)
@@ -252,6 +310,7 @@ class PrescriptionSigned(CaseEvent):
     """Exactly this version was signed (PL-10)."""
 
     event_name: ClassVar[str] = "prescription-signed"
+    event_version: ClassVar[int] = 2
 
     prescription_id: str
     version: int = Field(ge=1)
@@ -273,6 +332,34 @@ class PrescriptionWithdrawn(CaseEvent):
     prescription_id: str
     version: int = Field(ge=1)
     reason_code: WithdrawalReason
+
+
+class AllocationRecorded(CaseEvent):
+    """A trial's randomisation allocated a condition to the patient; nobody here can read which (ST-09).
+
+    Attributes:
+        allocation_event_id: this event's own id, with which the sealed text opens.
+        sealed_allocation: the condition, sealed to the patient's key; intake opens it for a physician who unblinds.
+    """
+
+    event_name: ClassVar[str] = "allocation-recorded"
+
+    trial_id: str
+    method: BlindingMethod
+    blind_code: str
+    allocation_event_id: str
+    sealed_allocation: str
+
+
+class AllocationUnblinded(CaseEvent):
+    """A physician asked which condition a patient has, and was told (HZ-23)."""
+
+    event_name: ClassVar[str] = "allocation-unblinded"
+
+    trial_id: str
+    physician_id: str
+    big_number: str
+    reason_code: UnblindingReason
 
 
 class SessionBooked(CaseEvent):
@@ -347,9 +434,12 @@ PLAN_EVENTS: Catalogue[EventData] = Catalogue(
         PrescriptionDrafted,
         PrescriptionSigned,
         PrescriptionWithdrawn,
+        AllocationRecorded,
+        AllocationUnblinded,
         SessionBooked,
         SessionBookingCancelled,
-    ]
+    ],
+    {("planning", "prescription-drafted", 1): dict, ("planning", "prescription-signed", 1): dict},
 )
 """Events of the aggregate ``plan``, one for each case."""
 

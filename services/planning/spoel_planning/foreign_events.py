@@ -140,6 +140,7 @@ class SessionOpened(StimulationEvent):
     """A room has taken up a booked session."""
 
     event_name: ClassVar[str] = "session-opened"
+    event_version: ClassVar[int] = 2
 
     session_id: str
 
@@ -168,7 +169,8 @@ FOREIGN_EVENTS: Catalogue[ForeignEvent] = Catalogue(
         StimulusAnswered,
         SessionOpened,
         SessionClosed,
-    ]
+    ],
+    {("stimulation", "session-opened", 1): dict},
 )
 """Every foreign event from which planning knows cases, staff, rooms and sessions."""
 

@@ -10,6 +10,7 @@ from spoel_common.people import Role, acts, check_act
 from spoel_common.work import Aggregate, Loaded, Snapshots, Work
 from spoel_planning import queries
 from spoel_planning.answers import (
+    AllocatedAnswer,
     BookingAnswer,
     CancelledAnswer,
     MeasurementOrderAnswer,
@@ -21,6 +22,7 @@ from spoel_planning.answers import (
     ThresholdAnswer,
 )
 from spoel_planning.commands import (
+    Allocate,
     Book,
     CancelBooking,
     EstimateThreshold,
@@ -28,9 +30,10 @@ from spoel_planning.commands import (
     OrderMeasurement,
     Prescribe,
     SignPrescription,
+    Unblind,
     WithdrawPrescription,
 )
-from spoel_planning.domain import booking, calendar, measuring, plan, prescribing
+from spoel_planning.domain import blinding, booking, calendar, measuring, plan, prescribing
 from spoel_planning.domain.calendar import Calendar, WantedSlot
 from spoel_planning.domain.known import Occasion, known_case, known_room, local_day
 from spoel_planning.domain.plan import Plan
@@ -39,6 +42,7 @@ from spoel_planning.domain.rules import Rules
 from spoel_planning.events import (
     CALENDAR_EVENTS,
     PLAN_EVENTS,
+    AllocationRecorded,
     MeasurementOrder,
     MeasurementOrdered,
     MeasurementOrderSigned,
@@ -48,6 +52,7 @@ from spoel_planning.events import (
     TargetCalculated,
     ThresholdEstimated,
 )
+from spoel_planning.patients import seal_for
 
 PLAN = Aggregate("plan", Plan, plan.evolve, PLAN_EVENTS)
 CALENDAR = Aggregate("calendar", Calendar, calendar.evolve, CALENDAR_EVENTS, Snapshots(Calendar, form=1))
@@ -111,6 +116,28 @@ async def estimate_threshold(work: Work, clinic: Clinic, case_id: str, command: 
         stimuli=len(event.stimuli),
         margin_note=event.margin_note,
     )
+
+
+async def allocate(work: Work, clinic: Clinic, case_id: str, command: Allocate) -> AllocatedAnswer:
+    """Seal and record the condition that a trial's randomisation allocated."""
+    on = await _occasion(work, clinic, "allocate", case_id)
+    blinding.check_method(command.method)
+    loaded = await work.load(PLAN, case_id)
+    event_id = work.new_event_id()
+    sealed = await seal_for(
+        work.conn, on.case.patient_id, command.allocation, event_id, AllocationRecorded.event_type()
+    )
+    decided = blinding.allocate(loaded.state, on, command, event_id, sealed)
+    await work.append(PLAN, case_id, loaded, decided, event_ids=[event_id])
+    return AllocatedAnswer(case_id=case_id, trial_id=command.trial_id)
+
+
+async def unblind(work: Work, clinic: Clinic, case_id: str, command: Unblind) -> AllocatedAnswer:
+    """Record that a physician asks for the condition."""
+    on = await _occasion(work, clinic, "unblind", case_id)
+    loaded = await work.load(PLAN, case_id)
+    await work.append(PLAN, case_id, loaded, blinding.unblind(loaded.state, on, command))
+    return AllocatedAnswer(case_id=case_id, trial_id=blinding.allocation_of(loaded.state).trial_id)
 
 
 async def draft_prescription(work: Work, clinic: Clinic, case_id: str, command: Prescribe) -> PrescriptionAnswer:

@@ -300,21 +300,22 @@ async def post_stimulus(command: asked.Stimulate, its: SessionDep) -> Response:
     await its.room.freshen()
     await its.room.count()
     train_id = new_id()
+    authorised = its.state
 
-    async def fire(body: dict[str, Any]) -> None:
-        await asyncio.wait({its.room.fire(its.session_id, body["train_id"])}, timeout=STIMULUS_WAIT_S)
+    async def authorise(work: Work) -> handlers.StimulusIntention:
+        nonlocal authorised
+        authorised = await handlers.intend_stimulus(work, its.session_id, command, train_id, its.look)
+        return handlers.StimulusIntention(session_id=its.session_id, train_id=train_id)
+
+    async def fire(_body: dict[str, Any]) -> None:
+        await asyncio.wait({its.room.fire(authorised)}, timeout=STIMULUS_WAIT_S)
 
     async def current(body: dict[str, Any]) -> dict[str, Any]:
         state = await views.load_session(its.call.runtime, its.session_id)
         return body | {"outcome": views.train_view(state, body["train_id"]).outcome}
 
     with its.room.delivery.under_way():
-        return await its.call.run(
-            lambda work: handlers.intend_stimulus(work, its.session_id, command, train_id, its.look),
-            202,
-            current,
-            effect=fire,
-        )
+        return await its.call.run(authorise, 202, current, effect=fire)
 
 
 @router.post(

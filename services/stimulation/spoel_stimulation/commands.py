@@ -61,9 +61,11 @@ class Arm(Command):
 
     Attributes:
         ear_protection: everyone in the room, patient and operator, wears ear protection.
+        blind_code: in a blinded trial the patient's code, as the operator entered it at the stimulator.
     """
 
     ear_protection: Annotated[bool, Field(strict=True)] = False
+    blind_code: Annotated[str, Field(max_length=40)] | None = None
 
 
 class Start(Command):

@@ -212,6 +212,7 @@ class SessionOpened(SessionEvent):
     """
 
     event_name: ClassVar[str] = "session-opened"
+    event_version: ClassVar[int] = 2
 
     kind: SessionKind
     operator_id: str
@@ -241,14 +242,22 @@ class IdentityConfirmed(SessionEvent):
 
 
 class SessionArmed(SessionEvent):
-    """Every setting was written and read back, and the device is enabled."""
+    """Every setting was written and read back, and the device is enabled.
+
+    Attributes:
+        settings: empty in a blinded session.
+        percent_mso: None in a blinded session.
+        sealed_output: in a blinded session what could tell the condition, sealed to the patient (ST-09).
+    """
 
     event_name: ClassVar[str] = "session-armed"
+    event_version: ClassVar[int] = 2
 
     ear_protection: Literal[True]
     settings: DeviceSettings
     coil_model: str
-    percent_mso: int
+    percent_mso: int | None
+    sealed_output: str | None = None
 
 
 class SessionStarted(SessionEvent):
@@ -283,6 +292,8 @@ class TrainAuthorised(SessionEvent):
         planned_onset_at: clock time at which the train was due.
         device_total_pulses_before: the device's counter, to close the gap with after a crash; None on a device without.
         block: which block of the order, from 0.
+        percent_mso: None in a blinded session.
+        sealed_output: in a blinded session what could tell the condition, sealed to the patient (ST-09).
     """
 
     event_name: ClassVar[str] = "train-authorised"
@@ -291,7 +302,7 @@ class TrainAuthorised(SessionEvent):
     train_id: str
     train_index: int = Field(ge=0)
     pulses: int = Field(ge=1)
-    percent_mso: int = Field(ge=0, le=100)
+    percent_mso: int | None = Field(ge=0, le=100)
     bursts: int = Field(ge=1)
     pulses_per_burst: int = Field(ge=1)
     burst_interval_s: float
@@ -300,6 +311,7 @@ class TrainAuthorised(SessionEvent):
     device_total_pulses_before: int | None = Field(ge=0)
     known: tuple[Known, ...]
     block: int = Field(default=0, ge=0)
+    sealed_output: str | None = None
 
 
 class TrainDelivered(SessionEvent):
@@ -307,11 +319,12 @@ class TrainDelivered(SessionEvent):
 
     Attributes:
         pulses: pulses that were delivered.
-        percent_mso: the set point, which was read back before the start.
+        percent_mso: the set point, which was read back before the start; None in a blinded session.
         device_total_pulses_after: the device's counter; None on a device without one.
         evidence: from the device's frames and counter, from the counter alone, or from what its status said.
         first_onset_at: clock time of the first pulse; None if there was none or it was not seen.
-        realised: what the device says that it gave; None where it does not tell.
+        realised: what the device says that it gave; None where it does not tell, and in a blinded session.
+        sealed_output: in a blinded session what could tell the condition, sealed to the patient (ST-09).
     """
 
     event_name: ClassVar[str] = "train-delivered"
@@ -321,12 +334,13 @@ class TrainDelivered(SessionEvent):
     train_index: int
     outcome: TrainOutcome
     pulses: int = Field(ge=0)
-    percent_mso: int
+    percent_mso: int | None
     device_total_pulses_after: int | None
     evidence: Evidence
     first_onset_at: UtcTime | None = None
     ended_at: UtcTime
     realised: Realised | None = None
+    sealed_output: str | None = None
 
 
 class TrainOutcomeUnknown(SessionEvent):
@@ -341,7 +355,12 @@ class TrainOutcomeUnknown(SessionEvent):
 
 
 class ParameterChanged(SessionEvent):
-    """The operator changed a parameter within the signed band (ST-05)."""
+    """The operator changed a parameter within the signed band (ST-05).
+
+    Attributes:
+        from_percent_mso: for an intensity, the output before; ``to_percent_mso`` after. None in a blinded session.
+        sealed_output: in a blinded session what could tell the condition, sealed to the patient (ST-09).
+    """
 
     event_name: ClassVar[str] = "parameter-changed"
 
@@ -352,6 +371,7 @@ class ParameterChanged(SessionEvent):
     to_percent_mso: int | None = None
     reason: ChangeReason
     from_train_index: int
+    sealed_output: str | None = None
 
 
 class CoilAwaited(SessionEvent):
@@ -475,7 +495,12 @@ SESSION_EVENTS: Catalogue[EventData] = Catalogue(
         StimulusAnswered,
         SessionClosed,
     ],
-    {("stimulation", "train-authorised", 1): dict, ("stimulation", "train-delivered", 1): dict},
+    {
+        ("stimulation", "session-opened", 1): dict,
+        ("stimulation", "session-armed", 1): dict,
+        ("stimulation", "train-authorised", 1): dict,
+        ("stimulation", "train-delivered", 1): dict,
+    },
 )
 ROSTER_EVENTS: Catalogue[EventData] = Catalogue([SupervisionStarted, SupervisionEnded])
 NOTE_EVENTS: Catalogue[EventData] = Catalogue([NoteWritten])

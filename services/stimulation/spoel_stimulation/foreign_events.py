@@ -8,7 +8,7 @@ from pydantic import ConfigDict
 from spoel_common.events import Catalogue, ForeignEvent, UtcTime
 from spoel_common.people import Profession
 from spoel_stimulation.events import SessionKind
-from spoel_stimulation.orders import Block, MeasurementOrder, Pattern, RampUp, ThresholdKey, TreatmentOrder
+from spoel_stimulation.orders import Blinding, Block, MeasurementOrder, Pattern, RampUp, ThresholdKey, TreatmentOrder
 
 
 class SignedPattern(Pattern):
@@ -32,6 +32,12 @@ class SignedBlock(Block):
     ramp_up: SignedRampUp | None = None
 
 
+class SignedBlinding(Blinding):
+    """A blinding as planning wrote it."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
 class SignedTreatmentOrder(TreatmentOrder):
     """A treatment order as planning wrote it."""
 
@@ -40,6 +46,7 @@ class SignedTreatmentOrder(TreatmentOrder):
     pattern: SignedPattern
     ramp_up: SignedRampUp | None = None
     further_blocks: tuple[SignedBlock, ...] = ()
+    blinding: SignedBlinding | None = None
 
 
 class SignedMeasurementOrder(MeasurementOrder):
@@ -155,6 +162,7 @@ class PrescriptionSigned(PlanningEvent):
     """A version of a prescription holds; it supersedes every lower one."""
 
     event_name: ClassVar[str] = "prescription-signed"
+    event_version: ClassVar[int] = 2
 
     prescription_id: str
     version: int
@@ -212,6 +220,7 @@ CATALOGUE: Catalogue[ForeignEvent] = Catalogue(
         PrescriptionWithdrawn,
         SessionBooked,
         SessionBookingCancelled,
-    ]
+    ],
+    {("planning", "prescription-signed", 1): dict},
 )
 """Every event of others that a room reads, in the newest version that it knows."""

@@ -8,10 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from spoel_common.errors import NotFound
 from spoel_common.events import EventData
 from spoel_common.people import check_act
+from spoel_common.sealing import seal
 from spoel_common.work import Aggregate, Loaded, Snapshots, Work
 from spoel_stimulation import commands as asked
 from spoel_stimulation import projections
-from spoel_stimulation.domain import conditions, conduct, room, roster, session
+from spoel_stimulation.domain import blinding, conditions, conduct, room, roster, session
 from spoel_stimulation.domain.conditions import DeviceFacts, Facts, Limits
 from spoel_stimulation.domain.identity import IdentityStrip
 from spoel_stimulation.domain.refusals import RoomBusy
@@ -209,6 +210,11 @@ async def append_as(
     """Append a session's events under ids that were promised before."""
     simulated = around.device.simulated or None
     room_id = around.room_id
+    opened = loaded.state.opened
+    if opened is not None and loaded.state.blinded:
+        event_ids = event_ids or [work.new_event_id() for _ in events]
+        key = await projections.key_of(work.conn, opened.patient_id)
+        events = [_veiled(event, event_id, key) for event, event_id in zip(events, event_ids, strict=True)]
     after = await work.append(
         SESSION, session_id, loaded, events, event_ids=event_ids, room=room_id, simulated=simulated
     )
@@ -217,6 +223,18 @@ async def append_as(
         if isinstance(event, TrainAuthorised) and isinstance(after.state.order, MeasurementOrder):
             await projections.keep_stimulus(work.conn, event.train_id, after.state.order.order_id)
     return after
+
+
+def _veiled(event: EventData, event_id: str, patient_key: str | None) -> EventData:
+    """Return an event of a blinded session with what could tell the condition sealed to the patient (ST-09).
+
+    Of a patient who was erased there is no key any more: then it is left out, and pulses are counted all the same.
+    """
+    fields = blinding.revealing(event)
+    if not fields:
+        return event
+    sealed = None if patient_key is None else seal(blinding.text_of(fields), patient_key, event_id, event.event_type())
+    return blinding.veiled(event, sealed)
 
 
 # --- people's commands
@@ -329,14 +347,13 @@ async def change_parameter(
 
 async def intend_stimulus(
     work: Work, session_id: str, command: asked.Stimulate, train_id: str, look: Look
-) -> StimulusIntention:
-    """Authorise one stimulus of a measurement; it is delivered after the commit."""
+) -> SessionState:
+    """Authorise one stimulus of a measurement; it is delivered after the commit, from the state that this returns."""
     around = look()
     loaded = await load_opened(work, session_id)
     facts = await gather(work, around, session_id, loaded.state)
     events = session.stimulate(loaded.state, command, train_id, work.actor, facts)
-    await append(work, around, session_id, loaded, events)
-    return StimulusIntention(session_id=session_id, train_id=train_id)
+    return (await append(work, around, session_id, loaded, events)).state
 
 
 async def answer_stimulus(

@@ -108,6 +108,19 @@ class Block(Dose):
     muscle: str
 
 
+class Blinding(Part):
+    """That a session belongs to a blinded trial: which condition runs is not in the order (ST-09).
+
+    Attributes:
+        method: the stimulator, or its coil, chooses the condition by the code; its signs are equal in both.
+        blind_code: the patient's own code, which the operator enters at the stimulator; says nothing by itself.
+    """
+
+    trial_id: str
+    method: Literal["device-code"]
+    blind_code: str
+
+
 class TreatmentOrder(ThresholdKey, Dose):
     """A signed prescription, as far as a room needs it; its own dose is that of the first block.
 
@@ -115,8 +128,8 @@ class TreatmentOrder(ThresholdKey, Dose):
         pulses: pulses of one whole session, all blocks.
         further_blocks: what follows at other sites, in this order.
         max_pulses_per_day: most pulses of the patient in a local day; None where only the clinic's own limits hold.
-        max_sessions_per_day: most sessions of the patient in a local day.
         min_pause_between_sessions_s: from the end of one session to the start of the next.
+        blinding: None outside blinded trials.
     """
 
     protocol_id: str
@@ -124,8 +137,8 @@ class TreatmentOrder(ThresholdKey, Dose):
     pulses: int = Field(ge=1)
     further_blocks: tuple[Block, ...] = ()
     max_pulses_per_day: int | None = None
-    max_sessions_per_day: int | None = None
     min_pause_between_sessions_s: float | None = None
+    blinding: Blinding | None = None
 
     @property
     def blocks(self) -> tuple[Block, ...]:

@@ -72,7 +72,11 @@ class SessionView(SessionAnswer):
 
 
 class TrainView(_View):
-    """One train, and what is known of it: ``accepted`` while it is under way."""
+    """One train, and what is known of it: ``accepted`` while it is under way.
+
+    Attributes:
+        percent_mso: None in a blinded session.
+    """
 
     train_id: str
     session_id: str
@@ -80,7 +84,7 @@ class TrainView(_View):
     outcome: Outcome
     pulses: int
     pulses_delivered: int
-    percent_mso: int
+    percent_mso: int | None
     response: Response | None
 
 
@@ -114,7 +118,7 @@ async def room_view(runtime: Runtime, room: Room) -> RoomView:
     session = await room.journal.open_session()
     return RoomView(
         room_id=room.room_id,
-        device=_device_view(room),
+        device=_device_view(room, blinded=session is not None and session.blinded),
         latch=state.latch,
         session_id=None if session is None else session.session.session_id,
         session_state=None if session is None else session.phase,
@@ -122,7 +126,8 @@ async def room_view(runtime: Runtime, room: Room) -> RoomView:
     )
 
 
-def _device_view(room: Room) -> DeviceView:
+def _device_view(room: Room, *, blinded: bool) -> DeviceView:
+    """Return the device; while a blinded session is open, without its output (ST-09)."""
     facts, identity, status = room.look().device, room.device.identity, room.device.status
     if not facts.ready or identity is None or status is None:
         return DeviceView.model_validate(
@@ -137,7 +142,7 @@ def _device_view(room: Room) -> DeviceView:
         simulated=identity.simulated,
         status_age_s=round(facts.status_age_s, 3),
         enabled=status.enabled,
-        percent_mso=status.percent_mso,
+        percent_mso=None if blinded else status.percent_mso,
         coil_temperature_c=status.coil_temperature_c,
     )
 

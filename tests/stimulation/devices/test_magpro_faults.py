@@ -82,8 +82,8 @@ async def test_a_train_that_a_fault_ends_is_partial_and_its_pulses_are_counted(
 async def test_pulses_warm_the_coil_until_the_unit_cuts_out(open_room, monkeypatch, ten_hz):
     async with open_room(speed=600.0) as room:
         await room.adapter.connect()
-        room.simulator._heat.excess_c = 20.99
-        room.simulator._heat.at_ns = room.clock.monotonic_ns()
+        room.simulator._heat.excess = 20.99
+        room.simulator._heat.since_ns = room.clock.monotonic_ns()
         hot = ten_hz.model_copy(update={"percent_mso": 100, "rate_hz": 50.0, "stimuli": 500})
         await room.arm(hot)
         result = await room.adapter.run_train(hot)

@@ -29,6 +29,7 @@ class Role(StrEnum):
     PHYSICIAN = "physician"
     AUDITOR = "auditor"
     ROOM = "room"
+    RANDOMISER = "randomiser"
 
 
 class Profession(StrEnum):

@@ -9,6 +9,7 @@ from spoel_common.events import EventData
 from spoel_planning.commands import Book, CancelBooking
 from spoel_planning.domain.calendar import overlap
 from spoel_planning.domain.catalogue import find_protocol
+from spoel_planning.domain.dose import blocks_of
 from spoel_planning.domain.known import (
     KnownRoom,
     Occasion,
@@ -36,7 +37,7 @@ from spoel_planning.domain.refusals import (
     StartNotBookable,
 )
 from spoel_planning.domain.rules import BookingRules, Rules
-from spoel_planning.events import SessionBooked, SessionBookingCancelled, ThresholdKey
+from spoel_planning.events import SessionBooked, SessionBookingCancelled, ThresholdKey, TreatmentOrder
 
 
 class Surroundings(NamedTuple):
@@ -184,7 +185,7 @@ def _treatment(
     protocol = find_protocol(rules.protocols, order.protocol_id, order.protocol_version)
     return _Wanted(
         key=order,
-        duration_s=rules.booking.treatment_set_up_s + session_s(order.pattern),
+        duration_s=_session_s(order, rules.booking),
         pulses=order.pulses,
         min_pause_s=protocol.min_pause_between_sessions_s,
         day_maximum=protocol.max_pulses_per_day,
@@ -194,6 +195,12 @@ def _treatment(
             course_id=prescription.course_id,
         ),
     )
+
+
+def _session_s(order: TreatmentOrder, times: BookingRules) -> float:
+    blocks = blocks_of(order)
+    moves_s = (len(blocks) - 1) * times.coil_move_s
+    return times.treatment_set_up_s + moves_s + sum(session_s(block.pattern) for block in blocks)
 
 
 def _check_sessions_left(plan: Plan, prescription: Prescription, slots: Sequence[PatientSlot]) -> None:

@@ -53,7 +53,7 @@ def check_variant(pattern: Pattern, protocol: Protocol) -> None:
             f"give burst_interval_s {own.burst_interval_s:g}.",
             field="burst_interval_s",
         )
-    pulses = pulses_per_session(pattern)
+    pulses = pulses_per_session(pattern) + sum(pulses_per_session(block.pattern) for block in protocol.further_block)
     if pulses > protocol.max_pulses_per_day:
         raise OutsideProtocol(
             f"A session would have {pulses} pulses; {protocol.id} allows {protocol.max_pulses_per_day} in a day. Give "
@@ -62,9 +62,10 @@ def check_variant(pattern: Pattern, protocol: Protocol) -> None:
         )
 
 
-def protocol_dose(protocol: Protocol) -> Dose:
-    """Return the dose of a protocol as its file has it, at the top of its band."""
-    return Dose(protocol, protocol.site, protocol.pattern, protocol.ceiling_percent_rmt)
+def protocol_doses(protocol: Protocol) -> list[Dose]:
+    """Return the doses of a protocol's blocks as its file has them, each at the top of its band."""
+    blocks = (protocol, *protocol.further_block)
+    return [Dose(protocol, block.site, block.pattern, block.ceiling_percent_rmt) for block in blocks]
 
 
 def cleared_row(dose: Dose, rows: Iterable[ClearedRow]) -> ClearedRow | None:

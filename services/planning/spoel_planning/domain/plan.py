@@ -13,6 +13,8 @@ from spoel_planning.domain.refusals import (
     PrescriptionUnknown,
 )
 from spoel_planning.events import (
+    AllocationRecorded,
+    AllocationUnblinded,
     CancellationReason,
     Finding,
     Grade,
@@ -95,6 +97,8 @@ class Plan(State):
     thresholds: tuple[ThresholdEstimated, ...] = ()
     prescriptions: dict[str, Prescription] = {}
     bookings: dict[str, Booking] = {}
+    allocation: AllocationRecorded | None = None
+    unblinded: tuple[AllocationUnblinded, ...] = ()
 
     def measurement_order(self, order_id: str) -> OrderedMeasurement:
         """Return a measurement order.
@@ -196,6 +200,14 @@ def _with_prescription(plan: Plan, prescription: Prescription) -> Plan:
     return plan.model_copy(update={"prescriptions": {**plan.prescriptions, prescription.prescription_id: prescription}})
 
 
+def _allocated(plan: Plan, event: AllocationRecorded) -> Plan:
+    return plan.model_copy(update={"allocation": event})
+
+
+def _unblinded(plan: Plan, event: AllocationUnblinded) -> Plan:
+    return plan.model_copy(update={"unblinded": (*plan.unblinded, event)})
+
+
 def _booked(plan: Plan, event: SessionBooked) -> Plan:
     return plan.model_copy(update={"bookings": {**plan.bookings, event.session_id: Booking(booked=event)}})
 
@@ -214,6 +226,8 @@ _EVOLVE: dict[type[EventData], Callable[[Plan, Any], Plan]] = {
     PrescriptionDrafted: _drafted,
     PrescriptionSigned: _signed,
     PrescriptionWithdrawn: _withdrawn,
+    AllocationRecorded: _allocated,
+    AllocationUnblinded: _unblinded,
     SessionBooked: _booked,
     SessionBookingCancelled: _cancelled,
 }

@@ -6,8 +6,9 @@ from typing import NamedTuple
 from spoel_common.events import EventData
 from spoel_common.people import Actor
 from spoel_planning.commands import OverrideLimits, Prescribe, SignPrescription, WithdrawPrescription
+from spoel_planning.domain.blinding import blinded
 from spoel_planning.domain.catalogue import find_protocol
-from spoel_planning.domain.dose import Graded, grade_order, treatment_order
+from spoel_planning.domain.dose import Graded, blocks_of, grade_order, treatment_order
 from spoel_planning.domain.grading import course_findings
 from spoel_planning.domain.known import KnownCase, Occasion, check_indicated
 from spoel_planning.domain.measuring import big_number_of
@@ -82,6 +83,7 @@ def draft_version(plan: Plan, on: Occasion, command: Prescribe, rules: Rules, pr
         TargetMissing, ThresholdMissing, ThresholdOfOtherSide, ThresholdOutdated: a measure is missing or old.
         DeviceUnknown, BeyondDevice: the device cannot do it.
         AboveHighestPercent, AboveHighestFrequency, PauseTooShort: nobody may prescribe it.
+        NotABlinding, ShamNotPossible: not in a blinded trial's course.
         LimitsExceeded: beyond *within*, not cleared and not overridden.
     """
     version = plan.open_prescription(prescription_id).current.version + 1
@@ -157,12 +159,13 @@ def check_threshold_current(plan: Plan, order: TreatmentOrder, validity: Validit
     Raises:
         ThresholdOutdated: a newer one of the same side exists, or it is older than the clinic allows.
     """
-    newest = plan.newest_threshold(_MOTOR_SITE[order.site])
-    if newest is None or newest.threshold_id != order.threshold_id:
-        raise ThresholdOutdated(
-            "The motor threshold was measured anew since this prescription was drafted. Draft a new version on it."
-        )
-    _check_age(newest, validity, at)
+    for block in blocks_of(order):
+        newest = plan.newest_threshold(_MOTOR_SITE[block.site])
+        if newest is None or newest.threshold_id != block.threshold_id:
+            raise ThresholdOutdated(
+                "The motor threshold was measured anew since this prescription was drafted. Draft a new version on it."
+            )
+        _check_age(newest, validity, at)
 
 
 def _draft(plan: Plan, on: Occasion, command: Prescribe, rules: Rules, number: Numbered) -> list[EventData]:
@@ -173,7 +176,10 @@ def _draft(plan: Plan, on: Occasion, command: Prescribe, rules: Rules, number: N
     per_week = _within("per_week", command.per_week, protocol.per_week)
     threshold = _threshold_for(plan, protocol.site, command.threshold_id)
     _check_age(threshold, rules.threshold.validity, on.now)
-    order = treatment_order(protocol, command, threshold, rules)
+    further = [_threshold_for(plan, block.site, None) for block in protocol.further_block]
+    for each in further:
+        _check_age(each, rules.threshold.validity, on.now)
+    order = blinded(plan, treatment_order(protocol, command, threshold, rules, further), rules.sham)
     graded = grade_order(order, protocol, rules)
     course = course_findings(order.pattern, sessions, per_week, rules.limits.course)
     return [
@@ -200,8 +206,9 @@ def _check_for_case(protocol: Protocol, plan: Plan, case: KnownCase) -> None:
             "Choose a protocol of that indication.",
             field="protocol_id",
         )
-    if protocol.site not in plan.targets:
-        raise TargetMissing(f"The target {protocol.site} was not calculated. Measure the head first.")
+    missing = [each.site for each in (protocol, *protocol.further_block) if each.site not in plan.targets]
+    if missing:
+        raise TargetMissing(f"The target {missing[0]} was not calculated. Measure the head first.")
 
 
 def _within(name: str, wanted: int | None, allowed: Range) -> int:
@@ -238,7 +245,7 @@ def _check_age(threshold: ThresholdEstimated, validity: Validity, at: datetime) 
 def _accept(graded: Graded, override: OverrideLimits | None, by: Actor) -> Override | None:
     if override is not None:
         return Override(by=by.person_id, big_number=big_number_of(by), reason_code=override.reason_code)
-    if graded.grade != "within" and graded.cleared_by is None:
+    if graded.grade != "within" and not graded.cleared:
         raise LimitsExceeded(
             f"This dose is graded '{graded.grade}', and is not on the clinic's cleared list. Change it, or have a "
             "psychiatrist or psychologist with the role supervisor prescribe it with an override and its reason.",

@@ -203,6 +203,46 @@ class ThresholdOfOtherSide(SpoelError):
     title = "The threshold is of the other side"
 
 
+class NotABlinding(SpoelError):
+    """The operator, or the patient, would know the condition by how it is delivered (ST-09)."""
+
+    slug = "not-a-blinding"
+    status = 422
+    title = "This does not hide the condition"
+
+
+class AlreadyAllocated(SpoelError):
+    """A condition is allocated once, and before the first prescription."""
+
+    slug = "already-allocated"
+    status = 409
+    title = "The condition is allocated already"
+
+
+class NotAllocated(SpoelError):
+    """The case belongs to no blinded trial."""
+
+    slug = "not-allocated"
+    status = 409
+    title = "No condition was allocated"
+
+
+class ShamNotPossible(SpoelError):
+    """The threshold's stimulator and coil cannot deliver a sham condition whose signs are those of the active one."""
+
+    slug = "sham-not-possible"
+    status = 422
+    title = "No blinded sham with this equipment"
+
+
+class ThresholdOfOtherEquipment(SpoelError):
+    """The blocks of a session are given with one stimulator and coil, and their thresholds were not measured so."""
+
+    slug = "threshold-of-other-equipment"
+    status = 409
+    title = "The thresholds are of different equipment"
+
+
 class ThresholdOutdated(SpoelError):
     """The threshold is older than the clinic allows, or a newer one exists."""
 

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from spoel_planning.events import Pattern, Site, Waveform
+from spoel_planning.events import BlindingMethod, Pattern, RampUp, Site, ThresholdKey, Waveform
 
 
 class Rule(BaseModel):
@@ -216,6 +216,18 @@ class ClearedRow(Sourced):
     cleared_on: date
 
 
+class ShamEquipment(Sourced):
+    """Equipment with which a sham condition has the same signs as the active one."""
+
+    stimulator_models: tuple[str, ...]
+    coil_models: tuple[str, ...]
+    method: BlindingMethod
+
+    def fits(self, key: ThresholdKey) -> bool:
+        """Tell whether a condition may be delivered with this equipment."""
+        return key.stimulator_model in self.stimulator_models and key.coil_model in self.coil_models
+
+
 class Evidence(Sourced):
     """Where some fields of a protocol come from."""
 
@@ -230,18 +242,25 @@ class Range(Rule):
     max: int
 
 
-class Protocol(Sourced):
-    """One protocol of the catalogue (PL-04)."""
+class BlockRule(Rule):
+    """What a protocol gives at one site."""
 
-    id: str
-    version: int
-    name: str
     site: Site
-    indications: tuple[str, ...]
     pattern: Pattern
     percent_rmt: float
     floor_percent_rmt: float
     ceiling_percent_rmt: float
+    ramp_up: RampUp | None = None
+
+
+class Protocol(Sourced, BlockRule):
+    """One protocol of the catalogue (PL-04); its own block is the first, or the only one."""
+
+    id: str
+    version: int
+    name: str
+    indications: tuple[str, ...]
+    further_block: tuple[BlockRule, ...] = ()
     pulses_per_session: int
     max_pulses_per_day: int
     min_pause_between_sessions_s: float
@@ -251,9 +270,10 @@ class Protocol(Sourced):
 
 
 class BookingRules(Sourced):
-    """Times around a session."""
+    """Times around a session; ``coil_move_s`` is the time between two blocks at different sites."""
 
     treatment_set_up_s: float
+    coil_move_s: float
     measurement_set_up_s: float
     start_tolerance_s: float
     max_days_ahead: int
@@ -267,6 +287,7 @@ class Rules(Rule):
     limits: LimitRules
     devices: tuple[Capability, ...]
     cleared: tuple[ClearedRow, ...]
+    sham: tuple[ShamEquipment, ...]
     protocols: tuple[Protocol, ...]
     booking: BookingRules
 
@@ -290,6 +311,7 @@ def clinic_rules() -> Rules:
             "limits": _read(data.joinpath("limits.toml")),
             "devices": _read(data.joinpath("devices.toml"))["device"],
             "cleared": _read(data.joinpath("cleared.toml"))["row"],
+            "sham": _read(data.joinpath("sham.toml"))["equipment"],
             "protocols": [_read(path) for path in protocols],
             "booking": _read(data.joinpath("booking.toml")),
         }

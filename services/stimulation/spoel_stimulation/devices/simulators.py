@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from spoel_common.clock import Clock
+from spoel_stimulation.devices.duomag.simulator import DuoMagSimulator
 from spoel_stimulation.devices.magpro.simulator import MagProSimulator
 from spoel_stimulation.devices.magpro.values import Model
 from spoel_stimulation.devices.simulation.device import SimulatedDevice
@@ -52,7 +53,12 @@ def _magpro(plain: Model, with_option: Model) -> Simulator:
     return Simulator(make, frozenset({"option"}))
 
 
+def _duomag(wanted: Wanted) -> SimulatedDevice:
+    return DuoMagSimulator(wanted.clock, number=wanted.number, log_path=wanted.log_path, faults=wanted.faults)
+
+
 SIMULATORS: dict[str, Simulator] = {
+    "duomag": Simulator(_duomag),
     "magpro-r30": _magpro(Model.R30, Model.R30_OPTION),
     "magpro-x100": _magpro(Model.X100, Model.X100_OPTION),
 }

@@ -13,11 +13,13 @@ from urllib.parse import urlsplit
 import serialx
 
 from spoel_stimulation.devices.adapter import LinkLost
+from spoel_stimulation.devices.guarding import Line
 from spoel_stimulation.devices.local_socket import short_path
 
 CONNECT_TIMEOUT_S = 5.0
 WRITE_TIMEOUT_S = 1.0
 _READ_BYTES = 4_096
+_TWO = 2
 _FAILURES = (OSError, TimeoutError, serialx.SerialException)
 _LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -105,12 +107,12 @@ class Transport:
 
     Args:
         address: a path (``/dev/ttyS0``, ``/dev/pts/3``), ``socket://host:port``, or as ``through_guard`` makes it.
-        baudrate: bits a second; 8 data bits, no parity, one stop bit, no flow control.
+        line: how a serial port is set.
     """
 
-    def __init__(self, address: str, baudrate: int) -> None:
+    def __init__(self, address: str, line: Line) -> None:
         self.address = address
-        self._serial = _way_to(address, baudrate)
+        self._serial = _way_to(address, line)
 
     async def open(self, timeout_s: float = CONNECT_TIMEOUT_S) -> None:
         """Open the address.
@@ -165,10 +167,14 @@ class Transport:
             return
 
 
-def _way_to(address: str, baudrate: int) -> _Way:
+def _way_to(address: str, line: Line) -> _Way:
     if address.startswith(_GUARD):
         return _GuardWay(Path(address.removeprefix(_GUARD).partition("#")[0]))
     way: _Way = serialx.async_serial_for_url(
-        address, baudrate=baudrate, byte_size=8, parity=serialx.Parity.NONE, stopbits=serialx.StopBits.ONE
+        address,
+        baudrate=line.baudrate,
+        byte_size=8,
+        parity=serialx.Parity.NONE,
+        stopbits=serialx.StopBits.TWO if line.stop_bits == _TWO else serialx.StopBits.ONE,
     )
     return way

@@ -147,6 +147,22 @@ class IdentityMismatch(RoomRefusal):
     title = "Not the booked patient"
 
 
+class ShamNotPossible(RoomRefusal):
+    """The room's device cannot deliver a sham condition whose signs are those of the active one (ST-09)."""
+
+    slug = "sham-not-possible"
+    status = 409
+    title = "No blinded sham with this device"
+
+
+class BlindCodeMismatch(RoomRefusal):
+    """The code that was entered at the stimulator is not the patient's: another condition could run (ST-09)."""
+
+    slug = "blind-code-mismatch"
+    status = 409
+    title = "Not this patient's code"
+
+
 class SiteMismatch(RoomRefusal):
     """The chosen side, site or protocol is not the order's (HZ-03)."""
 

@@ -5,6 +5,7 @@ from spoel_common.events import EventData
 from spoel_common.people import Actor, acts
 from spoel_stimulation import commands as asked
 from spoel_stimulation.domain import conditions
+from spoel_stimulation.domain.blinding import check_code, check_equipment
 from spoel_stimulation.domain.conditions import Facts
 from spoel_stimulation.domain.conduct import authorised, check_running, closing, ids_of
 from spoel_stimulation.domain.identity import IdentityStrip, check_identity, check_placed, check_site
@@ -37,7 +38,7 @@ from spoel_stimulation.events import (
     SessionStarted,
     StimulusAnswered,
 )
-from spoel_stimulation.orders import MeasurementOrder, TreatmentOrder
+from spoel_stimulation.orders import Blinding, MeasurementOrder, TreatmentOrder
 
 MAY_HALT = ("run-session", "run-session-supervised", "supervise")
 
@@ -87,10 +88,15 @@ def open_session(state: SessionState, command: asked.OpenSession, by: Actor, fac
 
 def _check_order(facts: Facts, order: TreatmentOrder | MeasurementOrder) -> None:
     check_consistent(order)
+    check_equipment(_blinding_of(order), facts.device.model, facts.device.coil_model)
     conditions.check_threshold_key(facts, order)
     for block in order.blocks if isinstance(order, TreatmentOrder) else ():
         check_percent_mso(block, block.percent_mso)
         device_pattern(block, facts.limits.max_autonomous_s)
+
+
+def _blinding_of(order: TreatmentOrder | MeasurementOrder) -> Blinding | None:
+    return order.blinding if isinstance(order, TreatmentOrder) else None
 
 
 def confirm_identity(
@@ -120,6 +126,7 @@ def check_arm(state: SessionState, command: asked.Arm, by: Actor, facts: Facts) 
     _check_ears(ear_protection=command.ear_protection)
     _check_start(state, by, facts)
     _check_order(facts, state.order)
+    check_code(_blinding_of(state.order), command.blind_code)
 
 
 def record_armed(state: SessionState, command: asked.RecordArmed) -> list[EventData]:
@@ -257,7 +264,8 @@ def answer_stimulus(
     _check_operator(state, by, facts)
     train = state.train(train_id)
     order = state.order
-    if train is None or not isinstance(order, MeasurementOrder) or train.outcome != "complete":
+    delivered = train is not None and train.outcome == "complete"
+    if train is None or not isinstance(order, MeasurementOrder) or not delivered or train.percent_mso is None:
         raise StimulusNotDelivered(
             f"Stimulus {train_id} of this session was not delivered, or that is not known. Only what was delivered "
             "has an answer."

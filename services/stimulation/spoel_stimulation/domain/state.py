@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from spoel_common.events import EventData
 from spoel_common.people import Actor, Role
+from spoel_common.units import PercentMso, PercentRmt, set_percent_mso
 from spoel_stimulation.domain.refusals import TransitionNotAllowed
 from spoel_stimulation.events import (
     CoilAwaited,
@@ -116,6 +117,7 @@ class Train(BaseModel):
     """One authorised train.
 
     Attributes:
+        percent_mso: None in a blinded session.
         outcome: None while it is open.
         delivered: pulses that are known to be delivered.
         onset_at: clock time of its first pulse as far as known, else when it was due.
@@ -126,7 +128,7 @@ class Train(BaseModel):
     train_id: str
     index: int
     pulses: int
-    percent_mso: int
+    percent_mso: int | None
     device_total_pulses_before: int | None
     onset_at: datetime
     outcome: TrainOutcome | None = None
@@ -193,6 +195,12 @@ class SessionState(BaseModel):
         """The block of a treatment that is given, or waited for; None in a measurement."""
         order = self.order
         return order.blocks[self.block_index] if isinstance(order, TreatmentOrder) else None
+
+    @property
+    def blinded(self) -> bool:
+        """Whether the session belongs to a blinded trial."""
+        order = self.order
+        return isinstance(order, TreatmentOrder) and order.blinding is not None
 
     @property
     def next_block(self) -> Block | None:
@@ -370,7 +378,15 @@ def _with_last_train(state: SessionState, update: dict[str, object]) -> SessionS
 def _changed(state: SessionState, event: ParameterChanged) -> SessionState:
     if event.parameter == "train_interval_s":
         return state.model_copy(update={"train_interval_s": event.to_value})
-    return state.model_copy(update={"percent_rmt": event.to_value, "percent_mso": event.to_percent_mso})
+    return _at_percent_rmt(state, event.to_value)
+
+
+def _at_percent_rmt(state: SessionState, percent_rmt: float) -> SessionState:
+    """Return the state with another intensity in force; the event of a blinded session does not say the output."""
+    block = state.block
+    assert block is not None  # noqa: S101 - a measurement has no parameters
+    percent_mso = set_percent_mso(PercentRmt(percent_rmt), PercentMso(block.threshold_percent_mso))
+    return state.model_copy(update={"percent_rmt": percent_rmt, "percent_mso": percent_mso})
 
 
 def _answered(state: SessionState, event: StimulusAnswered) -> SessionState:

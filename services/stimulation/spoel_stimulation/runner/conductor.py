@@ -154,17 +154,18 @@ class Conductor:
             return True
         return False
 
-    async def deliver_stimulus(self, session_id: str, train_id: str) -> None:
-        """Deliver one authorised stimulus of a measurement."""
-        with self._room.delivery.under_way():
-            await self._deliver_stimulus(session_id, train_id)
+    async def deliver_stimulus(self, state: SessionState) -> None:
+        """Deliver the one stimulus of a measurement that is authorised and open.
 
-    async def _deliver_stimulus(self, session_id: str, train_id: str) -> None:
-        room = self._room
-        state = await room.journal.persist(room.journal.open_session)
-        train = None if state is None else state.open_train
-        if state is None or train is None or train.train_id != train_id:
-            _log.error("conductor.stimulus-gone", room=room.room_id, session=session_id, train=train_id)
+        The state is that of its authorisation: whoever stopped the session since has raised a bar, and nothing is
+        sent.
+        """
+        with self._room.delivery.under_way():
+            await self._deliver_stimulus(state)
+
+    async def _deliver_stimulus(self, state: SessionState) -> None:
+        room, train = self._room, state.open_train
+        if train is None or train.percent_mso is None:
             return
         try:
             async with room.delivery.busy:

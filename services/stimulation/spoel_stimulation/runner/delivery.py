@@ -18,6 +18,7 @@ from spoel_stimulation.devices.adapter import (
     DeviceError,
     NotReady,
     ReadBack,
+    Realised,
     Stimulator,
     TrainResult,
     TrainSettings,
@@ -260,6 +261,7 @@ class Ended(NamedTuple):
     reason: str
     first_onset_utc_ns: int | None = None
     ended_utc_ns: int | None = None
+    realised: Realised | None = None
 
     @classmethod
     def not_sent(cls, train: Train, reason: str) -> "Ended":
@@ -279,6 +281,7 @@ class Ended(NamedTuple):
             reason=result.reason or "the device gave no reason",
             first_onset_utc_ns=result.first_onset_utc_ns,
             ended_utc_ns=result.ended_utc_ns,
+            realised=result.realised,
         )
 
     @property
@@ -301,6 +304,7 @@ class Ended(NamedTuple):
                 "evidence": self.evidence,
                 "first_onset_at": moment_of(self.first_onset_utc_ns),
                 "ended_at": moment_of(self.ended_utc_ns) or now,
+                "realised": None if self.realised is None else self.realised.model_dump(),
             }
         )
 

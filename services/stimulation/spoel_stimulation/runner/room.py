@@ -273,9 +273,9 @@ class Room:
         except (DeviceError, TimeoutError) as error:
             _log.warning("room.not-counted", room=self.room_id, detail=str(error))
 
-    def fire(self, session_id: str, train_id: str) -> asyncio.Task[None]:
-        """Deliver an authorised stimulus, in the background."""
-        return self._spawn(self._conductor.deliver_stimulus(session_id, train_id), f"stimulus {train_id}")
+    def fire(self, state: SessionState) -> asyncio.Task[None]:
+        """Deliver the stimulus that was just authorised, in the background."""
+        return self._spawn(self._conductor.deliver_stimulus(state), f"stimulus of {state.session.session_id}")
 
     @asynccontextmanager
     async def halted(self) -> AsyncIterator[bool]:

@@ -31,7 +31,7 @@ from spoel_stimulation.devices.magpro import commands as ask
 from spoel_stimulation.devices.magpro import reports as say
 from spoel_stimulation.devices.magpro.capability import Capability, capability_of
 from spoel_stimulation.devices.magpro.conversation import Conversation, counters_of
-from spoel_stimulation.devices.magpro.identity import check_interlocks, check_use, identify
+from spoel_stimulation.devices.magpro.identity import check_device, check_interlocks, identify
 from spoel_stimulation.devices.magpro.link import ANSWER_TIMEOUT_S, MagProLink
 from spoel_stimulation.devices.magpro.outcome import Ending, train_result
 from spoel_stimulation.devices.magpro.staging import WireSettings, differences, to_wire
@@ -132,7 +132,7 @@ class MagProAdapter:
             if not await talk.disable():
                 raise LinkLost(f"The device at {self.address} does not answer, or cannot be disabled. Check it.")
             status = await talk.status()
-            check_use(status, speed=self._clock.speed, loopback=is_loopback(self.address), clinical=self._clinical)
+            check_device(status, speed=self._clock.speed, loopback=is_loopback(self.address), clinical=self._clinical)
             self._watch.counters = await talk.counters()
         except DeviceError:
             await self._drop()

@@ -1,9 +1,10 @@
 """Who answered, and whether it may be used here. Pure."""
 
-from spoel_stimulation.devices.adapter import DeviceIdentity, DeviceStatus, InterlockOpen, NotAllowed
+from spoel_stimulation.devices.adapter import DeviceIdentity, DeviceStatus, InterlockOpen
 from spoel_stimulation.devices.magpro.capability import NO_COIL, capability_of, coil_name, warming
 from spoel_stimulation.devices.magpro.reports import ShortStatus
 from spoel_stimulation.devices.magpro.values import MODEL_NAMES, SIMULATOR_SERIALS_FROM, serial_text
+from spoel_stimulation.devices.use import check_use
 
 
 def identify(status: ShortStatus) -> DeviceIdentity:
@@ -32,28 +33,12 @@ def check_interlocks(status: DeviceStatus) -> None:
         )
 
 
-def check_use(status: ShortStatus, *, speed: float, loopback: bool, clinical: bool) -> None:
+def check_device(status: ShortStatus, *, speed: float, loopback: bool, clinical: bool) -> None:
     """Refuse a device that may not be used with this clock or on this site.
-
-    Args:
-        status: its answer.
-        speed: of the clock.
-        loopback: its address cannot lead off this machine.
-        clinical: patients are treated here.
 
     Raises:
         NotSupported: an unknown model.
-        NotAllowed: a simulator, or a speed other than 1, where patients are treated; a speed other than 1 with anything
-            but a simulator on loopback.
+        NotAllowed: as ``check_use``.
     """
-    identity = identify(status)
     capability_of(status.status.model)
-    if clinical and (identity.simulated or speed != 1):
-        raise NotAllowed(
-            f"{identity.model} {identity.serial} at speed {speed:g}: a site that treats takes real devices, at speed 1."
-        )
-    if speed != 1 and not (identity.simulated and loopback):
-        raise NotAllowed(
-            f"{identity.model} {identity.serial} is not a simulator on loopback; a clock at speed {speed:g} is for "
-            "those only."
-        )
+    check_use(identify(status), speed=speed, loopback=loopback, clinical=clinical)

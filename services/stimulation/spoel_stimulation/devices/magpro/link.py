@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar
 from spoel_stimulation.devices.adapter import BadChecksum, LinkLost, NotReady
 from spoel_stimulation.devices.magpro.codec import FrameParser, encode_frame
 from spoel_stimulation.devices.magpro.commands import Command, Unreadable
-from spoel_stimulation.devices.magpro.guarding import BAUDRATE
+from spoel_stimulation.devices.magpro.guarding import MagProGuarded
 from spoel_stimulation.devices.magpro.reports import Report, decode_report
 from spoel_stimulation.devices.transport import Transport
 
@@ -48,7 +48,7 @@ class MagProLink:
     """
 
     def __init__(self, address: str, listener: Listener, answer_timeout_s: float = ANSWER_TIMEOUT_S) -> None:
-        self._transport = Transport(address, BAUDRATE)
+        self._transport = Transport(address, MagProGuarded.line)
         self._listener = listener
         self._answer_timeout_s = answer_timeout_s
         self._parser = FrameParser()

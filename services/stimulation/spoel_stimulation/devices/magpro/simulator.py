@@ -20,9 +20,10 @@ from spoel_stimulation.devices.magpro import commands as ask
 from spoel_stimulation.devices.magpro import reports as say
 from spoel_stimulation.devices.magpro.capability import warming
 from spoel_stimulation.devices.magpro.codec import FrameParser, encode_frame
-from spoel_stimulation.devices.magpro.simulator_state import OTHER_COIL, PAGES_OF_HOST, CoilHeat, Settings, Train
+from spoel_stimulation.devices.magpro.simulator_state import OTHER_COIL, PAGES_OF_HOST, Settings, Train
 from spoel_stimulation.devices.magpro.values import SIMULATOR_SERIALS_FROM, Mode, Model, Page, Wave, serial_text
 from spoel_stimulation.devices.simulation.faults import Fault, Faults
+from spoel_stimulation.devices.simulation.heat import Heat
 from spoel_stimulation.devices.simulation.log import SimulatorLog, last_total
 
 NUMBERS = 0x1000000 - SIMULATOR_SERIALS_FROM
@@ -69,8 +70,8 @@ class MagProSimulator:
         self.speak: Callable[[bytes], None] = lambda _frame: None
         self.faults = faults or Faults()
         self.faults.changed = self._fault_changed
-        self._heat = CoilHeat()
-        self._told_temperature_c = warming().ambient_c
+        self._heat = Heat(warming().ambient_c, warming().celsius_per_pulse_at_full_output, warming().time_constant_s)
+        self._told_temperature_c = int(warming().ambient_c)
         self._last_onset_utc_ns: int | None = None
         self._disabling = False
         self._outgoing: list[bytes] = []
@@ -345,7 +346,7 @@ class MagProSimulator:
     def _temperature_c(self) -> int:
         if Fault.OVERHEAT in self.faults:
             return warming().cut_out_c + TOO_HOT_BY_C
-        return int(self._heat.temperature_c(self._clock.monotonic_ns()))
+        return int(self._heat.at(self._clock.monotonic_ns()))
 
     def _coil_state(self) -> say.CoilState:
         return say.CoilState(self._temperature_c(), self._coil(), self._status())

@@ -1,12 +1,9 @@
 """What a simulated MagPro remembers, what its model allows, and the train that it runs. Pure."""
 
-import math
 from dataclasses import dataclass, replace
 
-from spoel_common.clock import NS_PER_S
 from spoel_stimulation.devices.magpro import commands as ask
 from spoel_stimulation.devices.magpro import reports as say
-from spoel_stimulation.devices.magpro.capability import warming
 from spoel_stimulation.devices.magpro.values import (
     Direction,
     Mode,
@@ -139,27 +136,6 @@ class Train:
         in_train = (self.timing.pulses - 1) * NS_PER_TEN_S // self.timing.rate_tenth_hz
         period = in_train + self.timing.pause_tenth_s * NS_PER_TENTH_S
         return self.start_ns + train * period + stimulus * NS_PER_TEN_S // self.timing.rate_tenth_hz
-
-
-@dataclass
-class CoilHeat:
-    """The temperature of a coil that pulses warm up and time cools down (``capability.Warming``)."""
-
-    excess_c: float = 0.0
-    at_ns: int = 0
-
-    def temperature_c(self, now_ns: int) -> float:
-        """Return degrees Celsius at a monotonic clock time."""
-        model = warming()
-        passed_s = max(0, now_ns - self.at_ns) / NS_PER_S
-        return model.ambient_c + self.excess_c * math.exp(-passed_s / model.time_constant_s)
-
-    def pulses(self, count: int, percent: int, now_ns: int) -> None:
-        """Take the heat of pulses given at a monotonic clock time."""
-        model = warming()
-        each_c = model.celsius_per_pulse_at_full_output * (percent / 100) ** 2
-        self.excess_c = self.temperature_c(now_ns) - model.ambient_c + count * each_c
-        self.at_ns = now_ns
 
 
 def _nearest(value: int, allowed: tuple[int, ...]) -> int:

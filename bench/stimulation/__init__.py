@@ -1,0 +1,1 @@
+"""Stimulation: pulse engine, rooms in real time, latency of a command."""
