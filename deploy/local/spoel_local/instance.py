@@ -62,6 +62,7 @@ class Room(BaseModel):
 
     Attributes:
         estop: address at which the room's guard takes an emergency stop: POST, without anything else.
+        control: ``host:port`` of the simulator's switchboard, at which its faults are thrown; None while it is down.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -71,6 +72,7 @@ class Room(BaseModel):
     address: str
     log: Path
     estop: str
+    control: str | None = None
 
 
 class StoreLocation(BaseModel):

@@ -15,6 +15,7 @@ from dataclasses import astuple, dataclass, field
 from datetime import datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -169,6 +170,7 @@ class Launcher:
                     address=f"socket://127.0.0.1:{port}",
                     log=self._simulator_log(number),
                     estop=f"{self._guard_url}/room-{number}",
+                    control=_first_object(self.supervisor[f"simulator-{number}"]).get("control"),
                 )
                 for number, port in enumerate(self._simulator_ports, start=1)
             ],
@@ -249,7 +251,7 @@ class Launcher:
             name=f"simulator-{number}",
             command=(
                 *(sys.executable, "-m", "spoel_stimulation.devices", "magpro-x100"),
-                *("--tcp", str(port), "--number", str(number), "--log", str(log)),
+                *("--tcp", str(port), "--number", str(number), "--log", str(log), "--control", "0"),
             ),
             environment=self._clock_setting,
             stage=_INFRASTRUCTURE,
@@ -401,10 +403,11 @@ def _kind(name: str) -> Kind:
     return kinds.get(name, "identity")
 
 
-def _first_object(child: Child) -> bool:
-    """Tell whether the child's first line of output is there, one JSON object."""
+def _first_object(child: Child) -> dict[str, Any]:
+    """Return the JSON object that is the child's first line of output; an empty one while it is not there."""
     line, ended, _ = child.output().partition("\n")
     try:
-        return bool(ended) and isinstance(json.loads(line), dict)
+        found = json.loads(line) if ended else {}
     except json.JSONDecodeError:
-        return False
+        return {}
+    return found if isinstance(found, dict) else {}
