@@ -65,7 +65,7 @@ class Tokens:
 class Clinic:
     """One node with its simulators; may be closed and opened again on the same data, as after a crash."""
 
-    def __init__(self, folder, clock, addresses, device="magpro", **settings):
+    def __init__(self, folder, clock, addresses, device="magpro", of_room=None, **settings):
         journal = folder / "journal.db"
         if TEMPLATE and not journal.exists():
             shutil.copyfile(TEMPLATE[0], journal)
@@ -73,7 +73,10 @@ class Clinic:
             database_url=f"sqlite:///{journal}",
             data_dir=folder,
             clock=clock,
-            rooms=[RoomSetting(room_id=name, device=device, address=address) for name, address in addresses.items()],
+            rooms=[
+                RoomSetting(room_id=name, device=device, address=address, **(of_room or {}))
+                for name, address in addresses.items()
+            ],
             **{"nats_url": "nats://127.0.0.1:1", **settings},
         )
         self.clock = clock

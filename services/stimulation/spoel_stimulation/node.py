@@ -18,9 +18,6 @@ from spoel_common.messaging import BrokerAway, Bucket, FeedKnowledge, Projection
 from spoel_common.runtime import Runtime, Unavailable
 from spoel_common.store import StoreName
 from spoel_stimulation import foreign_events, patient_days, projections, site
-from spoel_stimulation.devices.duomag.adapter import DuoMagAdapter
-from spoel_stimulation.devices.magpro.adapter import MagProAdapter
-from spoel_stimulation.devices.manual.adapter import ManualAdapter
 from spoel_stimulation.devices.transport import through_guard
 from spoel_stimulation.domain.conditions import NEEDED_SERVICES, Limits, local_day
 from spoel_stimulation.domain.lists import rules
@@ -33,6 +30,7 @@ from spoel_stimulation.heart.rules import heart_rules
 from spoel_stimulation.heart.sources import source_of
 from spoel_stimulation.leases import Leases
 from spoel_stimulation.live import LiveBoard
+from spoel_stimulation.makers import adapter_of
 from spoel_stimulation.presence import Presences
 from spoel_stimulation.runner import Room
 from spoel_stimulation.runner.heart import RoomHeart
@@ -40,7 +38,6 @@ from spoel_stimulation.runner.link import RoomDevice
 from spoel_stimulation.settings import RoomSetting, StimulationSettings, cleared_list
 from spoel_stimulation.strips import STRIP_TTL_S, Strips, bucket_name, room_key
 
-_ADAPTERS: dict[str, type[MagProAdapter | DuoMagAdapter]] = {"magpro": MagProAdapter, "duomag": DuoMagAdapter}
 Knowledge = Callable[[], tuple[Known, ...]]
 _BLOCKS = f".{foreign_events.AdverseEventReported.event_name}.v"
 
@@ -285,16 +282,10 @@ class Node:
         )
 
     def _device(self, runtime: Runtime, setting: RoomSetting) -> RoomDevice:
-        clinical, clock = self.settings.clinical, runtime.clock
-        if setting.device == "manual":
-            return ManualAdapter(setting.address, clock, clinical=clinical, model=setting.model, serial=setting.serial)
-        guarded = self._guard_of(setting)
-        address = (
-            setting.address
-            if guarded is None
-            else through_guard(data_socket(guarded, setting.room_id), setting.address)
-        )
-        return _ADAPTERS[setting.device](address, clock, clinical=clinical)
+        guarded, address = self._guard_of(setting), setting.address
+        if guarded is not None:
+            address = through_guard(data_socket(guarded, setting.room_id), address)
+        return adapter_of(setting, address, runtime.clock, clinical=self.settings.clinical)
 
     def _guard_of(self, setting: RoomSetting) -> Path | None:
         """Return the directory of a room's guard; a device that is set by hand has none."""

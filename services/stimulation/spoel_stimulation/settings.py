@@ -6,9 +6,13 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from spoel_common.settings import CannotStart, Name, Settings
+from spoel_stimulation.devices.record import StopVerified
 from spoel_stimulation.engine.limits import ClearedRow, example_cleared_list, read_cleared_list
 
 RoomId = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=40)]
+
+
+Device = Literal["magpro", "magstim-rapid2", "magstim-200", "magstim-bistim", "duomag", "manual"]
 
 
 class RoomSetting(BaseModel):
@@ -19,6 +23,10 @@ class RoomSetting(BaseModel):
         device: which adapter speaks with its device.
         address: of the device: a serial port's path, or ``socket://host:port``.
         model: of a stimulator that does not say what it is (``manual``), as the site names it; ``serial`` likewise.
+        unit: which Magstim Rapid² it is, and ``mains_v`` the mains it runs on: its rates depend on both.
+        coil_model: of a stimulator that does not tell its coil (Magstim), as the site names it.
+        unlock_code_file: of a Magstim Rapid² from software 9 up: a file of its own, mode 0600, with the unit's code.
+        stop_verified: the MagPro on which somebody saw a disarm end a train under way; its trains may be longer.
         heart_address: of the chest belt for heart-brain searches, ``bluetooth://`` and its address, or
             ``socket://host:port`` of a simulated one; None where the room has none.
     """
@@ -26,10 +34,15 @@ class RoomSetting(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     room_id: RoomId
-    device: Literal["magpro", "duomag", "manual"] = "magpro"
+    device: Device = "magpro"
     address: Annotated[str, Field(pattern=r"^(/dev/\S+|socket://\S+)$")]
     model: Annotated[str, Field(min_length=1, max_length=40)] = "set by hand"
     serial: Annotated[str, Field(min_length=1, max_length=40)] = "not-told"
+    unit: Literal["rapid", "super", "super-plus"] = "rapid"
+    mains_v: Literal[115, 240] = 240
+    coil_model: Annotated[str, Field(min_length=1, max_length=60)] = "unknown"
+    unlock_code_file: Path | None = None
+    stop_verified: StopVerified | None = None
     heart_address: Annotated[str, Field(pattern=r"^(bluetooth://\S+|socket://[^\s:]+:[0-9]+)$")] | None = None
 
 
@@ -64,7 +77,7 @@ class StimulationSettings(Settings):
     presence_ttl_s: float = Field(default=15.0, ge=1, le=120)
     max_status_age_s: float = Field(default=2.0, gt=0, le=10)
     max_presence_age_s: float | None = Field(default=None, gt=0, le=900)
-    max_autonomous_s: float = Field(default=10.0, gt=0, le=60)
+    max_autonomous_s: float = Field(default=10.0, gt=0, le=10)
     cleared_list_file: Path | None = None
 
     @field_validator("database_url")

@@ -4,11 +4,15 @@ A maker's folder has a ``capability.toml`` and builds one record a model and ver
 hardware says ``verified = false``, and whoever relies on it is shown that.
 """
 
+from datetime import date
 from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from spoel_stimulation.devices.adapter import CurrentDirection, TrainSettings, Waveform
+
+LONGEST_VERIFIED_S = 60.0
+"""Longest train that a unit may run alone whose stop in mid-train was verified: continuous theta burst lasts 40 s."""
 
 
 class _Part(BaseModel):
@@ -92,6 +96,32 @@ class CapabilityRecord(_Part):
             if percent_mso <= anchor.percent_mso:
                 return anchor.max_rate_hz
         return self.max_rate[-1].max_rate_hz
+
+    @property
+    def surely_ends_alone(self) -> bool:
+        """A train ends without its host, or at its disarm, and somebody tried that on this unit (INV-11)."""
+        claims = (self.disarms_on_lost_contact, self.stops_in_mid_train)
+        return any(claim.holds and claim.verified for claim in claims)
+
+
+class StopVerified(_Part):
+    """That somebody saw a disarm end a train under way, on one unit: then its trains may be longer (INV-11).
+
+    Attributes:
+        serial: of the unit.
+        verified_by: who saw it.
+        verified_on: when.
+    """
+
+    serial: str = Field(min_length=1, max_length=40)
+    verified_by: str = Field(min_length=1, max_length=100)
+    verified_on: date
+
+    def of(self, record: CapabilityRecord) -> CapabilityRecord:
+        """Return the record of the unit for which this holds."""
+        source = f"tried on {self.serial} by {self.verified_by} on {self.verified_on}"
+        claim = Claim(holds=True, source=source, verified=True)
+        return record.model_copy(update={"stops_in_mid_train": claim, "max_autonomous_s": LONGEST_VERIFIED_S})
 
 
 class Capability(Protocol):

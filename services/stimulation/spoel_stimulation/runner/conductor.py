@@ -4,7 +4,7 @@ The host times the pauses between trains, by clock time; the device times what i
 """
 
 import asyncio
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import structlog
@@ -81,7 +81,7 @@ class Conductor:
         if train is None:
             await self._finish(state)
             return False
-        if not await self._until(train.due_at):
+        if not await self._until(self._not_before(state, train.due_at)):
             return True
         try:
             async with self._room.delivery.busy:
@@ -99,6 +99,17 @@ class Conductor:
         except SpoelError as refusal:
             await self._room.interlock(state, refusal)
         return True
+
+    def _not_before(self, state: SessionState, due_at: datetime | None) -> datetime | None:
+        """Return when the next train may begin: when it is due, and not before the device can take one.
+
+        Some devices leave it to their host to wait after a train, and are damaged where it does not.
+        """
+        if due_at is None or not self._room.link.up:
+            return due_at
+        settings = device_settings(state, self._room.limits.max_autonomous_s)
+        wait_s = self._room.device.capability.minimum_wait_s(settings)
+        return max(due_at, state.trains[-1].onset_at + timedelta(seconds=settings.duration_s + wait_s))
 
     async def _authorise_and_deliver(self, state: SessionState, percent_mso: int) -> None:
         room = self._room

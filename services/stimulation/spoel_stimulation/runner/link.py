@@ -63,6 +63,7 @@ class DeviceLink:
         accepted: False where a device answered that may not be used here (HZ-25).
         counts: the device has a counter of its pulses.
         max_coil_temperature_c: of the device's own record; None where that has none.
+        longest_alone_s: longest train of a unit that surely ends one without its host (INV-11); None of any other.
         problem: why the link is not up, and what to do.
     """
 
@@ -72,6 +73,7 @@ class DeviceLink:
         self.accepted = True
         self.counts = True
         self.max_coil_temperature_c: float | None = None
+        self.longest_alone_s: float | None = None
         self.problem = "The device has not answered yet. Look at its power and cable."
         self._room_id = room_id
 
@@ -147,7 +149,9 @@ class DeviceLink:
             raise LinkLost("The device does not read back as disabled. Press its own stop, then look at its cable.")
         counters = await self.device.counters()
         self.counts = counters is not None
-        self.max_coil_temperature_c = self.device.capability.record.max_coil_temperature_c
+        record = self.device.capability.record
+        self.max_coil_temperature_c = record.max_coil_temperature_c
+        self.longest_alone_s = record.max_autonomous_s if record.surely_ends_alone else None
         await listener.device_answered(identity, counters)
         self.up = self.accepted = True
         _log.info("link.up", room=self._room_id, serial=identity.serial, model=identity.model)

@@ -119,7 +119,7 @@ class Room:
         self.site = site
         self.key = key
         self.heart = heart
-        self.limits = limits
+        self._limits = limits
         self.link = DeviceLink(room_id, device)
         self.journal = Journal(units, room_id, self.look)
         self.guard = None if guard is None else GuardClient(room_id, *guard, self.journal.guard_recorded_to)
@@ -149,6 +149,12 @@ class Room:
     def device(self) -> RoomDevice:
         """The adapter of the room's device."""
         return self.link.device
+
+    @property
+    def limits(self) -> Limits:
+        """The limits that hold: those of the node, and of a unit whose stop was verified longer trains (INV-11)."""
+        longest_s = max(self._limits.max_autonomous_s, self.link.longest_alone_s or 0.0)
+        return self._limits.model_copy(update={"max_autonomous_s": longest_s})
 
     async def run(self) -> None:
         """Keep the link, conduct sessions and watch the interlocks, until cancelled."""

@@ -39,6 +39,7 @@ from spoel_stimulation.devices.magpro.staging import WireSettings, differences, 
 from spoel_stimulation.devices.magpro.values import Model
 from spoel_stimulation.devices.magpro.view import Expected, Heard, View
 from spoel_stimulation.devices.magpro.watch import Watch
+from spoel_stimulation.devices.record import StopVerified
 from spoel_stimulation.devices.transport import is_loopback
 
 START_TIMEOUT_S = 1.5
@@ -54,6 +55,7 @@ class MagProAdapter:
         address: a serial port, a pseudo-terminal, or ``socket://host:port``.
         clock: clock time; its speed says how long a train takes in wall time.
         clinical: a site where patients are treated: refuses simulators, and any speed but 1.
+        stop_verified: the unit on which somebody saw a disarm end a train under way; None for none.
         poll_s: wall seconds between two questions for the status.
         answer_timeout_s: wall seconds that a question waits for its answer; the device takes 20 to 80 ms.
     """
@@ -64,6 +66,7 @@ class MagProAdapter:
         clock: Clock,
         *,
         clinical: bool = False,
+        stop_verified: StopVerified | None = None,
         poll_s: float = POLL_S,
         answer_timeout_s: float = ANSWER_TIMEOUT_S,
     ) -> None:
@@ -71,6 +74,7 @@ class MagProAdapter:
         self.unasked: asyncio.Queue[Unasked] = asyncio.Queue()
         self._clock = clock
         self._clinical = clinical
+        self._stop_verified = stop_verified
         self._poll_s = poll_s
         self._answer_timeout_s = answer_timeout_s
         self._talk: Conversation | None = None
@@ -109,7 +113,10 @@ class MagProAdapter:
         Raises:
             NotReady: not connected.
         """
-        return capability_of(self._known_model())
+        capability, verified = capability_of(self._known_model()), self._stop_verified
+        if verified is None or self._identity is None or self._identity.serial != verified.serial:
+            return capability
+        return capability.model_copy(update={"record": verified.of(capability.record)})
 
     # --- connection -------------------------------------------------------------------------------------------------
 
