@@ -214,7 +214,7 @@ class Said(NamedTuple):
     def without_seals(self):
         """Return every event's data with times, ids, ages and sealed texts left out."""
         varying = {"sealed_output", "known", "ended_at", "first_onset_at", "planned_onset_at", "train_id", "session_id"}
-        varying |= {"strip_public_key"}
+        varying |= {"strip_public_key", "grant_until", "checked_at", "presence"}
         return [{name: value for name, value in each.data.items() if name not in varying} for each in self.events]
 
 

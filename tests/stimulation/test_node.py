@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 from tests.stimulation.clinic import simulated
 from tests.stimulation.guard.parts import Guard
-from tests.stimulation.story import PATTERN_ITBS, treatment_order
+from tests.stimulation.story import PATTERN_10HZ, treatment_order
 
 from spoel_common.clock import ScaledClock
 from spoel_common.runtime import Unavailable
@@ -52,7 +52,7 @@ async def test_a_clinical_site_takes_no_simulator(tmp_path):
         assert not clinic.simulator.enabled
         await clinic.tell_people()
         await clinic.tell_case()
-        await clinic.tell_prescription(treatment_order(PATTERN_ITBS))
+        await clinic.tell_prescription(treatment_order(PATTERN_10HZ))
         await clinic.check_rooms()
         answer = await clinic.open(await clinic.book())
         assert answer.json()["type"].endswith("device-not-accepted")

@@ -137,7 +137,7 @@ def test_one_run_at_a_time_and_none_without_heartbeats():
 @pytest.mark.invariant("INV-7")
 def test_a_run_that_was_broken_off_takes_no_result():
     story = trained(started(searching()))
-    story.then(session.pause(story.state, asked.Pause(reason="coil-check"), OPERATOR))
+    story.then(session.pause(story.state, asked.Pause(reason="coil-check"), OPERATOR, story.now))
     assert story.state.run is None
     assert conduct.record_coupling(story.state, asked.RecordCoupling(result=RESULT, beats=100)) == []
     assert upcoming_train(story.state, 10.0) is None
