@@ -123,7 +123,7 @@ async def test_a_revoked_grant_disarms_interrupts_and_ends_what_the_token_could(
     assert revoked.status_code == 200, revoked.text
     await clinic.until_event("session-paused")
     session = (await clinic.get(f"/sessions/{session_id}", petra)).json()
-    assert (session["state"], session["reason"]) == ("interrupted", "supervision-ended")
+    assert (session["state"], session["reason"]) == ("interrupted", "grant-ended")
     assert not clinic.simulator.enabled
     assert problem_of(await clinic.arm(session_id, petra)) == "grant-ended"
     issuer.ahead_s = HOUR_S

@@ -2,7 +2,7 @@
 
 import pytest
 from tests.stimulation.clinic import fast_clock, simulated
-from tests.stimulation.story import PATTERN_10HZ, PATTERN_ITBS, PHYSICIAN, treatment_order
+from tests.stimulation.story import PATTERN_10HZ, PHYSICIAN, treatment_order
 
 from spoel_common.clock import utc_now
 from spoel_common.events import Envelope
@@ -12,7 +12,7 @@ from spoel_stimulation import patient_days
 from spoel_stimulation.domain.conditions import local_day
 
 UNLIMITED = {"max_pulses_per_day": 100_000, "min_pause_between_sessions_s": 0.0}
-SHORT = PATTERN_ITBS.model_copy(update={"trains": 3})
+SHORT = PATTERN_10HZ.model_copy(update={"bursts_per_train": 30, "trains": 3, "train_interval_s": 10.0})
 
 
 def slug(answer):

@@ -101,6 +101,7 @@ InterlockReason = Literal[
     "loss-of-consciousness",
     "patient-blocked",
     "daily-maximum",
+    "grant-ended",
 ]
 ChangeReason = Literal[
     "patient-discomfort", "pain", "facial-twitch", "anxiety", "clinical-judgement", "technical", "other"

@@ -6,6 +6,7 @@ What other rooms did is known as far as their events have arrived; a pulse whose
 from datetime import timedelta
 
 from spoel_stimulation.domain.conditions import Facts
+from spoel_stimulation.domain.envelope import Before
 from spoel_stimulation.domain.lists import maximum_of
 from spoel_stimulation.domain.refusals import (
     DailyMaximumReached,
@@ -15,6 +16,13 @@ from spoel_stimulation.domain.refusals import (
 )
 from spoel_stimulation.domain.state import SessionState
 from spoel_stimulation.orders import MeasurementOrder, TreatmentOrder
+
+
+def had_before(facts: Facts) -> Before:
+    """Return what the patient was given in other sessions, as the envelope asks for it."""
+    last_at = facts.given.last_at
+    since_s = None if last_at is None else (facts.now - last_at).total_seconds()
+    return Before(pulses_today=facts.given.pulses_today, since_last_session_s=since_s)
 
 
 def check_not_blocked(facts: Facts) -> None:

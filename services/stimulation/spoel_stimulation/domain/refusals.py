@@ -335,7 +335,7 @@ class GrantEnded(RoomRefusal):
     slug = "grant-ended"
     status = 403
     title = "The session's grant ended"
-    interlock = "supervision-ended"
+    interlock = "grant-ended"
 
 
 # --- knowledge, room and device

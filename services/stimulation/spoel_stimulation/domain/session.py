@@ -10,6 +10,7 @@ from spoel_stimulation.domain import conditions, offline
 from spoel_stimulation.domain.blinding import check_code
 from spoel_stimulation.domain.conditions import Facts
 from spoel_stimulation.domain.conduct import authorised, check_running, closing, ids_of
+from spoel_stimulation.domain.day import had_before
 from spoel_stimulation.domain.envelope import check_dose
 from spoel_stimulation.domain.grant import grant_until
 from spoel_stimulation.domain.identity import IdentityStrip, check_identity, check_placed, check_site
@@ -228,12 +229,13 @@ def change_parameter(state: SessionState, command: asked.ChangeParameter, by: Ac
     )
     if command.parameter == "percent_rmt":
         percent_mso = percent_mso_for(block, command.value)
-        check_dose(block, percent_mso, state.train_interval_s or block.pattern.train_interval_s, facts.limits.cleared)
+        interval_s = state.train_interval_s or block.pattern.train_interval_s
+        check_dose(block, percent_mso, interval_s, facts.limits.cleared, had_before(facts))
         update = {"from_percent_mso": state.percent_mso, "to_percent_mso": percent_mso}
         return [changed.model_copy(update=update)]
     check_parameter(state, block, pattern, command)
     if command.parameter == "train_interval_s":
-        check_dose(block, state.percent_mso, command.value, facts.limits.cleared)
+        check_dose(block, state.percent_mso, command.value, facts.limits.cleared, had_before(facts))
     return [changed]
 
 

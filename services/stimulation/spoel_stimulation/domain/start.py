@@ -100,7 +100,7 @@ def _order(its: Situation) -> None:
     for block in order.blocks:
         check_percent_mso(block, block.percent_mso)
         device_pattern(block, its.facts.limits.max_autonomous_s)
-    check_order_dose(order, its.facts.limits.cleared)
+    check_order_dose(order, its.facts.limits.cleared, day.had_before(its.facts))
 
 
 def reach_of(its: Situation) -> offline.Start:

@@ -15,7 +15,7 @@ from spoel_common.errors import SpoelError
 from spoel_common.ids import new_id
 from spoel_stimulation import commands as asked
 from spoel_stimulation.devices.adapter import DeviceError
-from spoel_stimulation.domain.refusals import DeviceNotReady, TransitionNotAllowed
+from spoel_stimulation.domain.refusals import DeviceNotReady, StatusTooOld, TransitionNotAllowed
 from spoel_stimulation.domain.search import upcoming_train
 from spoel_stimulation.domain.state import Phase, SessionState
 from spoel_stimulation.runner.delivery import RoomFault, UnaccountedPulses
@@ -83,22 +83,28 @@ class Conductor:
             return False
         if not await self._until(self._not_before(state, train.due_at)):
             return True
-        try:
-            async with self._room.delivery.busy:
-                await self._authorise_and_deliver(state, train.percent_mso)
-        except TransitionNotAllowed:
-            return True
-        except UnaccountedPulses as error:
-            await self._room.unaccounted(error)
-        except RoomFault as error:
-            await self._room.train_failed(error)
-        except (DeviceError, DeviceNotReady) as error:
-            if self._room.holds:
-                return True  # whoever stops the room records why
-            await self._room.suspect(RoomFault("device-fault", error.slug, error.detail))
-        except SpoelError as refusal:
-            await self._room.interlock(state, refusal)
+        await self._give(state, train.percent_mso)
         return True
+
+    async def _give(self, state: SessionState, percent_mso: int) -> None:
+        """Authorise and deliver the train that is due, and deal with what is against it."""
+        room = self._room
+        try:
+            async with room.delivery.busy:
+                await self._authorise_and_deliver(state, percent_mso)
+        except TransitionNotAllowed:
+            return
+        except UnaccountedPulses as error:
+            await room.unaccounted(error)
+        except RoomFault as error:
+            await room.train_failed(error)
+        except StatusTooOld as refusal:
+            await room.interlock(state, refusal)
+        except (DeviceError, DeviceNotReady) as error:
+            if not room.holds:  # else whoever stops the room records why
+                await room.suspect(RoomFault("device-fault", error.slug, error.detail))
+        except SpoelError as refusal:
+            await room.interlock(state, refusal)
 
     def _not_before(self, state: SessionState, due_at: datetime | None) -> datetime | None:
         """Return when the next train may begin: when it is due, and not before the device can take one.

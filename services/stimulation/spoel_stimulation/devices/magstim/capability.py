@@ -42,6 +42,7 @@ class _RapidFacts(_Part):
     current_directions: frozenset[CurrentDirection]
     max_percent_mso: int
     max_autonomous_s: float
+    max_coil_temperature_c: float
     joules_at_full_output: float
     mean_power_w: float
     most_joules_a_train: float
@@ -78,9 +79,14 @@ class _SingleFacts(_Part):
         return next((row.wait_s for row in self.waits if percent_mso <= row.percent_mso), self.waits[-1].wait_s)
 
 
+class _Coil(_Part):
+    max_coil_temperature_c: float
+
+
 class _Facts(_Part):
     rapid2: _RapidFacts
     single: tuple[_SingleFacts, ...]
+    single_coil: _Coil
     single_contact: Claim
 
 
@@ -326,6 +332,7 @@ def rapid_capability(unit: str, mains_v: int, version: Version) -> RapidCapabili
         disarms_on_lost_contact=facts.disarms_on_lost_contact,
         stops_in_mid_train=facts.stops_in_mid_train,
         max_autonomous_s=facts.max_autonomous_s,
+        max_coil_temperature_c=facts.max_coil_temperature_c,
         joules_at_full_output=facts.joules_at_full_output,
         mean_power_w=facts.mean_power_w,
         cannot=facts.cannot,
@@ -359,6 +366,7 @@ def single_capability(name: str) -> SingleCapability:
         disarms_on_lost_contact=_facts().single_contact,
         stops_in_mid_train=Claim(holds=True, source="it gives no trains: nothing is under way", verified=True),
         max_autonomous_s=1.0,
+        max_coil_temperature_c=_facts().single_coil.max_coil_temperature_c,
         cannot=facts.cannot,
         source=facts.source,
         verified=facts.verified,
