@@ -166,7 +166,10 @@ COMMANDS = {
         {"form_version": "1", "given_by": "patient"},
         {"nurse", "physician", "professional", "supervisor"},
     ),
-    "/cases/{case}/consent/withdrawal": ({}, {"nurse", "physician", "professional", "supervisor", "technician"}),
+    "/cases/{case}/consent/withdrawal": (
+        {},
+        {"nurse", "physician", "professional", "supervisor", "technician", "trainee"},
+    ),
     "/staff/new/registration": (
         {
             "name": "N",

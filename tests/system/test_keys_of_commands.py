@@ -18,7 +18,7 @@ from spoel_stimulation.app import build_app as stimulation
 from spoel_stimulation.settings import StimulationSettings
 
 WRITES = {"POST", "PUT", "PATCH", "DELETE"}
-FREE = {"POST /rooms/{room_id}/emergency-stop"}
+FREE = {"POST /rooms/{room_id}/emergency-stop", "POST /sessions/{session_id}/loss-of-consciousness"}
 
 
 class Anybody:

@@ -151,6 +151,7 @@ class Launcher:
     def describe(self) -> Instance:
         """Describe the instance as it runs now."""
         ports, site = self.options.ports, self.options.site
+        controls = {child.program.name: _first_object(child).get("control") for child in self.supervisor.children}
         launcher = Described(
             name="spoel", kind="launcher", pid=os.getpid(), start_ticks=start_ticks(os.getpid()) or 0, address="-"
         )
@@ -170,7 +171,7 @@ class Launcher:
                     address=f"socket://127.0.0.1:{port}",
                     log=self._simulator_log(number),
                     estop=f"{self._guard_url}/room-{number}",
-                    control=_first_object(self.supervisor[f"simulator-{number}"]).get("control"),
+                    control=controls.get(f"simulator-{number}"),
                 )
                 for number, port in enumerate(self._simulator_ports, start=1)
             ],
