@@ -84,7 +84,7 @@ MODELS: Mapping[str, Model] = {
             **_whole(intake.rooms, intake.cases, intake.staff),
         },
         own="intake",
-        also={"erasure-answers": ANSWERING_SERVICES},
+        also={"erasure-answers": ANSWERING_SERVICES, "room-withdrawals": ("stimulation",)},
     ),
     "planning": Model(
         "spoel_planning",

@@ -204,6 +204,7 @@ def test_a_read_model_is_rebuilt_while_the_instance_runs(up):
         ("planning", "knowledge"),
         ("stimulation", "known"),
         ("stimulation", "rooms"),
+        ("stimulation", "site"),
     }
     asked = spoel("projections", "rebuild", "knowledge", "--service", "planning", "--data-dir", up.data_dir)
     assert (asked.returncode, asked.stdout.startswith("planning builds knowledge anew")) == (0, True), asked.stderr
