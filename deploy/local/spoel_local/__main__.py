@@ -11,10 +11,11 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from spoel_common.clock import ScaledClock, utc_now
+from spoel_common.clock import utc_now
 from spoel_common.people import Role
 from spoel_local import developer, events, plot, projections, simulators
 from spoel_local.demo import run as demo_run
+from spoel_local.demo.world import morning_clock
 from spoel_local.installation import Installation, initialise
 from spoel_local.instance import Instance, read_instance
 from spoel_local.launcher import Launcher, Options, Ports, running
@@ -69,7 +70,13 @@ def up(  # noqa: PLR0913 - one parameter an option
     data_dir: DataDir = HERE,
     rooms: Annotated[int, typer.Option("--rooms", help="Treatment rooms, each with a simulated stimulator.")] = 2,
     speed: Annotated[
-        float, typer.Option("--speed", min=1.0, max=1_000.0, help="Seconds of clock time per second; simulators only.")
+        float,
+        typer.Option(
+            "--speed",
+            min=1.0,
+            max=1_000.0,
+            help="Seconds of clock time per second, from nine in the morning on; simulators only.",
+        ),
     ] = 1.0,
     database_url: Annotated[
         str | None,
@@ -109,7 +116,7 @@ def up(  # noqa: PLR0913 - one parameter an option
         data_dir=data_dir,
         site=site,
         rooms=rooms,
-        clock=None if speed == 1 else ScaledClock.starting_now(speed),
+        clock=None if speed == 1 else morning_clock(speed),
         database_url=database_url,
         ports=ports,
         bind=bind,
