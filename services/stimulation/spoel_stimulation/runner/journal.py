@@ -192,7 +192,8 @@ class Journal:
             outcome: what became of it.
             person: who pressed it.
             told: what the room's guard told of it; recorded once, however often it is told.
-            lost: session whose patient lost consciousness; the patient is blocked then (HZ-16).
+            lost: session whose patient lost consciousness; the patient is blocked then (HZ-16). One that was never
+                opened here blocks nobody, and the stop is recorded all the same.
         """
         by = Actor(person_id=person, roles=frozenset())
         async with self._as(by, None) as work:
@@ -215,7 +216,8 @@ class Journal:
                 await self._interlock(
                     work, session_id, "loss-of-consciousness" if session_id == lost else "emergency-stop"
                 )
-            if lost is not None and (await load_opened(work, lost)).state.session.room_id == self._room_id:
+            opened = None if lost is None else (await work.load(SESSION, lost)).state.opened
+            if lost is not None and opened is not None and opened.room_id == self._room_id:
                 await record_loss(work, lost, person, outcome)
 
     async def guard_recorded_to(self) -> tuple[str, int]:
