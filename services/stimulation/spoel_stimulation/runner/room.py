@@ -351,7 +351,7 @@ class Room:
         """
         self._holds += 1
         self.delivery.bar()
-        asked = None if self.guard is None else self.guard.ask_stop()
+        asked = None if self.guard is None else self.guard.ask_stop(lost)
         if asked is not None:
             self._persons[asked[0]] = (person, lost)
         told: asyncio.Future[Stopped] = asyncio.get_running_loop().create_future()
@@ -426,7 +426,7 @@ class Room:
             self._recorded_stops.discard(told.request)
             await self.journal.persist(lambda: self.journal.pass_over(told))
             return
-        person, lost = self._persons.pop(told.request, (None, None))
+        person, lost = self._persons.pop(told.request, (None, told.lost))
         name = "unverified" if person is None else await _name_of(person)
         await self.delivery.idle(HALT_TIMEOUT_S)
         await self._until_open_train_is_asked_for()
