@@ -156,7 +156,7 @@ CONDITIONS: tuple[Condition, ...] = (
     Condition("day", lambda its: day.check_day(its.facts, its.order)),
     Condition("device", lambda its: conditions.check_device(its.facts, its.order)),
     Condition("identity", _identity, "arm"),
-    Condition("daily-check", lambda its: checks.check_patient(its.state), "arm"),
+    Condition("daily-check", lambda its: checks.check_patient(its.state, its.facts.today), "arm"),
     Condition("armed", _armed, "start"),
     Condition("presence", lambda its: conditions.check_presence(its.facts), "start"),
 )

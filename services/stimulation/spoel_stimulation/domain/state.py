@@ -1,7 +1,7 @@
 """A session's state: the table of what may follow what, and how events change it."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from types import MappingProxyType
 
@@ -188,11 +188,13 @@ class PatientChecked(BaseModel):
     """What the patient's answers of the day led to.
 
     Attributes:
+        day: the local day for which they hold.
         undecided: question → whose decision its answer still waits for.
     """
 
     model_config = ConfigDict(frozen=True)
 
+    day: date
     outcome: DailyOutcome
     undecided: dict[str, Decider]
 
@@ -412,8 +414,8 @@ def evolve(state: SessionState, event: EventData) -> SessionState:  # noqa: C901
             return _opened(state, event)
         case IdentityConfirmed():
             return _moved(state, Act.CONFIRM_IDENTITY)
-        case DailyCheckAnswered(outcome=outcome, undecided=undecided):
-            checked = PatientChecked(outcome=outcome, undecided=undecided)
+        case DailyCheckAnswered(day=day, outcome=outcome, undecided=undecided):
+            checked = PatientChecked(day=day, outcome=outcome, undecided=undecided)
             return _moved(state, Act.CHECK_PATIENT).model_copy(update={"checked": checked})
         case DailyCheckDecided():
             return _decided(state, event)
@@ -486,7 +488,7 @@ def _decided(state: SessionState, event: DailyCheckDecided) -> SessionState:
     assert before is not None  # noqa: S101 - nothing is decided before it was answered
     left = {question: who for question, who in before.undecided.items() if question != event.question}
     outcome = before.outcome if event.decision == "go" else event.decision
-    checked = PatientChecked(outcome=outcome, undecided=left)
+    checked = before.model_copy(update={"outcome": outcome, "undecided": left})
     return _moved(state, Act.DECIDE_CHECK).model_copy(update={"checked": checked})
 
 
