@@ -97,6 +97,15 @@ def test_a_block_has_its_own_threshold_band_and_pause():
     assert changed.to_percent_mso == set_percent_mso(120.0, 40)
 
 
+def test_how_far_the_coil_was_from_one_target_says_nothing_of_the_next():
+    story = Story(order=bilateral_order()).running()
+    for parameter, value in (("coil_shift_mm", 5.0), ("coil_turn_deg", -10.0)):
+        change = asked.ChangeParameter(parameter=parameter, value=value, reason="clinical-judgement")
+        story.then(session.change_parameter(story.state, change, OPERATOR, story.facts()))
+    story.through_block().then(conduct.await_coil(story.state))
+    assert (story.state.coil_shift_mm, story.state.coil_turn_deg) == (0.0, 0.0)
+
+
 def test_a_stop_while_the_coil_is_moved_closes_as_partial():
     story = waiting()
     (closed,) = session.stop(story.state, asked.Stop(reason="patient-asked"), OPERATOR)

@@ -30,7 +30,7 @@ SESSION = Aggregate(
     SessionState,
     evolve,
     SESSION_EVENTS,
-    Snapshots(SessionState, form=2, every=50),
+    Snapshots(SessionState, form=3, every=50),
     is_closed=lambda state: state.ended,
 )
 ROSTER = Aggregate("roster", RosterState, roster.evolve, ROSTER_EVENTS)

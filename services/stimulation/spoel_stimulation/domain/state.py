@@ -446,8 +446,8 @@ def evolve(state: SessionState, event: EventData) -> SessionState:  # noqa: C901
         case CouplingMeasured():
             return _measured(state, event)
         case CoilAwaited(block=block):
-            waiting = _moved(state, Act.AWAIT_COIL).model_copy(update={"block_index": block, "most_trains": None})
-            return _in_force(waiting)
+            placed_anew = {"block_index": block, "most_trains": None, "coil_shift_mm": 0.0, "coil_turn_deg": 0.0}
+            return _in_force(_moved(state, Act.AWAIT_COIL).model_copy(update=placed_anew))
         case CoilPlaced():
             return _moved(state, Act.PLACE_COIL).model_copy(update={"site_unsure": False, "paused_at": None})
         case SessionClosed(reason=reason, patient_state=patient_state):
