@@ -535,13 +535,18 @@ class CoilAwaited(SessionEvent):
 
 
 class CoilPlaced(SessionEvent):
-    """The operator chose the side, or site, at which the coil was placed, and it is the block's."""
+    """The operator chose the side, or site, at which the coil was placed, and it is the block's.
+
+    Attributes:
+        placed_at: clock time; None in old events.
+    """
 
     event_name: ClassVar[str] = "coil-placed"
 
     block: int = Field(ge=1)
     site: Site
     ear_protection: Literal[True]
+    placed_at: UtcTime | None = None
 
 
 class StimulusAnswered(SessionEvent):

@@ -241,7 +241,7 @@ class SessionState(BaseModel):
         coil_turn_deg: of the coil from the prescribed angle.
         trains: authorised trains in their order.
         checked: the patient's answers of the day; None before they were asked.
-        paused_at: clock time since when it is paused or interrupted, if that is known.
+        paused_at: clock time since when it is paused or interrupted, or since the coil was placed, if that is known.
         site_unsure: the coil may have moved since side and site were chosen.
         block_index: which block of a treatment is given, or waited for.
         reason: of the last pause or of the end.
@@ -448,8 +448,8 @@ def evolve(state: SessionState, event: EventData) -> SessionState:  # noqa: C901
         case CoilAwaited(block=block):
             placed_anew = {"block_index": block, "most_trains": None, "coil_shift_mm": 0.0, "coil_turn_deg": 0.0}
             return _in_force(_moved(state, Act.AWAIT_COIL).model_copy(update=placed_anew))
-        case CoilPlaced():
-            return _moved(state, Act.PLACE_COIL).model_copy(update={"site_unsure": False, "paused_at": None})
+        case CoilPlaced(placed_at=placed_at):
+            return _moved(state, Act.PLACE_COIL).model_copy(update={"site_unsure": False, "paused_at": placed_at})
         case SessionClosed(reason=reason, patient_state=patient_state):
             ended = {"reason": reason, "patient_state": patient_state}
             return _broken_off(_moved(state, Act.CLOSE).model_copy(update=ended))
@@ -497,7 +497,7 @@ def _paused(state: SessionState, event: SessionPaused) -> SessionState:
     already = state.phase is Phase.PAUSED
     update = {
         "reason": event.reason,
-        "paused_at": state.paused_at if already else event.paused_at,
+        "paused_at": (state.paused_at if already else None) or event.paused_at,
         "site_unsure": state.site_unsure or event.reason in COIL_MAY_HAVE_MOVED,
     }
     act = Act.PAUSE if event.by == "operator" else Act.INTERRUPT
