@@ -217,7 +217,7 @@ async def gather(
 async def _for_a_start(work: Work, around: Surroundings, booking: Booking) -> dict[str, object]:
     """Return what only the beginning of a session asks for: where else the patient is, or may be."""
     conn, patient_id = work.conn, booking.patient_id
-    busy_in = await projections.room_of_patient(conn, patient_id)
+    busy_in = await projections.room_of_patient(conn, patient_id, booking.session_id)
     return {
         "patient_busy_in": busy_in or await site.room_of_patient_elsewhere(conn, patient_id, work.now),
         "released": await site.is_released(conn, booking.session_id),

@@ -150,7 +150,7 @@ CONDITIONS: tuple[Condition, ...] = (
     Condition("people", _people),
     Condition("room", lambda its: conditions.check_room(its.facts)),
     Condition("opening-check", lambda its: checks.check_opening(its.facts.room, its.facts.today)),
-    Condition("free", lambda its: conditions.check_free(its.facts), once=True),
+    Condition("free", lambda its: conditions.check_free(its.facts, its.session_id)),
     Condition("lease", lambda its: offline.check_lease(its.facts, its.booking), once=True),
     Condition("patient", lambda its: day.check_not_blocked(its.facts)),
     Condition("day", lambda its: day.check_day(its.facts, its.order)),
