@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from spoel_common.errors import NotFound
+from spoel_common.errors import NotFound, PatientKeyUnknown
 from spoel_common.events import EventData
 from spoel_common.people import check_act
 from spoel_common.sealing import seal
@@ -290,6 +290,11 @@ async def open_session(work: Work, command: asked.OpenSession, look: Look, check
     events = session.open_session(loaded.state, command, work.actor, facts)
     after = await append(work, around, command.session_id, loaded, events)
     check_supported(after.state)
+    if after.state.blinded and await projections.key_of(work.conn, after.state.session.patient_id) is None:
+        raise PatientKeyUnknown(
+            "What is delivered in a blinded session is sealed to the patient, and no key of this patient is known "
+            "here. It may still arrive."
+        )
     return describe(after.state, around.limits)
 
 
