@@ -209,6 +209,31 @@ async def test_without_the_patients_key_there_is_no_record_of_what_is_given_and_
             assert (await clinic.open(session_id)).is_success
 
 
+@pytest.mark.requirement("ST-09")
+@pytest.mark.hazard("HZ-23")
+async def test_what_a_device_says_of_a_fault_is_sealed_too(tmp_path):
+    async with simulated(tmp_path, fast_clock()) as clinic:
+        clinic.simulator.settings = replace(clinic.simulator.settings, coil=AP_COIL)
+        async with clinic.opened():
+            session_id = await clinic.prepare(blinded_order(SHORT))
+            keys = generate_key_pair()
+            await clinic.tell(told_by_others.PatientRegistered(patient_id=PATIENT, public_key=keys.public_key))
+            await clinic.open(session_id)
+            await clinic.identify(session_id)
+            await clinic.check_patient(session_id)
+            await clinic.present(session_id)
+            armed = await clinic.ask(session_id, "arm", ear_protection=True, blind_code="P-017")
+            assert armed.json()["outcome"] == "done", armed.text
+            clinic.simulator.panel_set_amplitude(43)
+            (fault,) = await clinic.until_event("device-fault")
+            await clinic.until_latched("unasked-change")
+            room = (await clinic.get("/rooms/room-1")).json()
+            assert "43" not in fault["detail"]
+            assert fault["detail"] == room["latch"]["detail"] == blinding.NOT_SHOWN
+            (event,) = [each for each in await clinic.events() if each.type.split(".")[2] == "device-fault"]
+            assert "43 %" in open_sealed(fault["sealed_detail"], keys.private_key, event.id, event.type)
+
+
 class Said(NamedTuple):
     answers: list
     events: list

@@ -28,6 +28,7 @@ from spoel_stimulation.devices.adapter import (
     NotSupported,
     Unasked,
 )
+from spoel_stimulation.domain.blinding import NOT_SHOWN
 from spoel_stimulation.domain.conditions import Limits
 from spoel_stimulation.domain.reach import Reach
 from spoel_stimulation.domain.refusals import BeyondDeviceCapability, RoomRefusal, StatusTooOld
@@ -240,7 +241,7 @@ class Room:
             async with self.delivery.busy:
                 await self._stage_and_record(state, event_id, by, bars, asked_again)
         except DeviceError as error:
-            self._failed(event_id, error.slug, error.detail)
+            self._failed(event_id, error.slug, NOT_SHOWN if state.blinded else error.detail)
             if bars == self.delivery.bars:
                 await self.fault(RoomFault("device-fault", error.slug, error.detail))
             else:  # stopped meanwhile: no fault of the device, and whoever stopped it records why
