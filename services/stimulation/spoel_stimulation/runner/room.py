@@ -267,7 +267,8 @@ class Room:
     ) -> None:
         session_id = state.session.session_id
         check_not_latched((await self._units.load(ROOM, self.room_id)).state, self.room_id)
-        if not (await self._units.load(SESSION, session_id)).state.may(Act.ARM):
+        state = (await self._units.load(SESSION, session_id)).state  # as it is now: the coil may have been placed since
+        if not state.may(Act.ARM):
             self._failed(event_id, "transition-not-allowed", "The session was armed or closed by another request.")
             return
         settings = device_settings(state, self.limits.max_autonomous_s)
