@@ -262,8 +262,9 @@ async def append_as(
         order = after.state.order
         if isinstance(event, TrainAuthorised) and isinstance(order, MeasurementOrder):
             await projections.keep_stimulus(work.conn, event.train_id, order.order_id)
-        else:
-            await patient_days.keep(work.conn, patient_days.OWN, event, conditions.local_day(work.now))
+            if order.search is None:
+                continue  # single stimuli do not count against the day's maximum; the trains of a search do
+        await patient_days.keep(work.conn, patient_days.OWN, event, conditions.local_day(work.now))
     return after
 
 
