@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from spoel_common.erasure import is_erased
 from spoel_common.errors import NotFound, PatientKeyUnknown
 from spoel_common.events import EventData
 from spoel_common.people import check_act
@@ -198,8 +199,8 @@ async def gather(
     if booking is None:
         return facts
     consent, indication = await projections.case_of(work.conn, booking.case_id)
-    if await site.withdrawn_in_a_room(work.conn, booking.case_id):
-        consent = "withdrawn"
+    if await site.withdrawn_in_a_room(work.conn, booking.case_id) or await is_erased(work.conn, booking.patient_id):
+        consent = "withdrawn"  # consent ends with an erasure
     return Facts.model_validate(
         {
             **{name: getattr(facts, name) for name in Facts.model_fields},
