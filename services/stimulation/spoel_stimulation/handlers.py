@@ -25,7 +25,7 @@ from spoel_stimulation.domain.trains import device_pattern, trains_in_force
 from spoel_stimulation.events import ROOM_EVENTS, ROSTER_EVENTS, SESSION_EVENTS, Known, SessionKind, TrainAuthorised
 from spoel_stimulation.orders import Block, MeasurementOrder, TreatmentOrder
 
-ROOM = Aggregate("room", RoomState, room.evolve, ROOM_EVENTS, Snapshots(RoomState, form=1))
+ROOM = Aggregate("room", RoomState, room.evolve, ROOM_EVENTS, Snapshots(RoomState, form=2))
 SESSION = Aggregate(
     "session",
     SessionState,
