@@ -25,6 +25,7 @@ from tests.stimulation.story import (
 from spoel_common.sealing import KeyPair, generate_key_pair, open_sealed
 from spoel_stimulation import commands as asked
 from spoel_stimulation import foreign_events as told_by_others
+from spoel_stimulation import projections
 from spoel_stimulation.domain import blinding, checks, refusals, session
 from spoel_stimulation.domain.state import Phase
 from spoel_stimulation.events import (
@@ -191,6 +192,46 @@ async def said_in(folder, didt_at_full_output, monkeypatch):
                     str(tuple(row)) for name in tables for row in await conn.exec_driver_sql(f'SELECT * FROM "{name}"')
                 ]
     return Said(answers, events, rows, keys)
+
+
+@pytest.mark.requirement("ST-06")
+async def test_without_the_patients_key_there_is_no_record_of_what_is_given_and_nothing_begins(tmp_path):
+    async with simulated(tmp_path, fast_clock()) as clinic:
+        clinic.simulator.settings = replace(clinic.simulator.settings, coil=AP_COIL)
+        async with clinic.opened():
+            session_id = await clinic.prepare(blinded_order(SHORT))
+            async with clinic.runtime.database.write() as conn:
+                await projections.clear_patient(conn, PATIENT)
+            refused = await clinic.open(session_id)
+            assert refused.json()["type"].endswith("patient-key-unknown")
+            assert await clinic.events("session-opened") == []
+            await clinic.tell_case()
+            assert (await clinic.open(session_id)).is_success
+
+
+@pytest.mark.requirement("ST-09")
+@pytest.mark.hazard("HZ-23")
+async def test_what_a_device_says_of_a_fault_is_sealed_too(tmp_path):
+    async with simulated(tmp_path, fast_clock()) as clinic:
+        clinic.simulator.settings = replace(clinic.simulator.settings, coil=AP_COIL)
+        async with clinic.opened():
+            session_id = await clinic.prepare(blinded_order(SHORT))
+            keys = generate_key_pair()
+            await clinic.tell(told_by_others.PatientRegistered(patient_id=PATIENT, public_key=keys.public_key))
+            await clinic.open(session_id)
+            await clinic.identify(session_id)
+            await clinic.check_patient(session_id)
+            await clinic.present(session_id)
+            armed = await clinic.ask(session_id, "arm", ear_protection=True, blind_code="P-017")
+            assert armed.json()["outcome"] == "done", armed.text
+            clinic.simulator.panel_set_amplitude(43)
+            (fault,) = await clinic.until_event("device-fault")
+            await clinic.until_latched("unasked-change")
+            room = (await clinic.get("/rooms/room-1")).json()
+            assert "43" not in fault["detail"]
+            assert fault["detail"] == room["latch"]["detail"] == blinding.NOT_SHOWN
+            (event,) = [each for each in await clinic.events() if each.type.split(".")[2] == "device-fault"]
+            assert "43 %" in open_sealed(fault["sealed_detail"], keys.private_key, event.id, event.type)
 
 
 class Said(NamedTuple):

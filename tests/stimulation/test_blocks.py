@@ -1,5 +1,7 @@
 """Sessions of several blocks: the coil is moved between two sites, and the first trains of a block may be weaker."""
 
+from datetime import timedelta
+
 import pytest
 from tests.stimulation.story import (
     ARMED,
@@ -95,6 +97,25 @@ def test_a_block_has_its_own_threshold_band_and_pause():
     change = asked.ChangeParameter(parameter="percent_rmt", value=120.0, reason="clinical-judgement")
     (changed,) = session.change_parameter(story.state, change, OPERATOR, story.facts())
     assert changed.to_percent_mso == set_percent_mso(120.0, 40)
+
+
+@pytest.mark.hazard("HZ-03")
+def test_long_after_the_coil_was_placed_the_side_is_chosen_again():
+    story = placed(waiting())
+    story.now += timedelta(minutes=5)
+    with pytest.raises(refusals.SiteConfirmationMissing):
+        going_on(story)
+    chosen = asked.Resume(ear_protection=True, side_or_site="left")
+    assert session.resume(story.state, chosen, OPERATOR, story.armed_facts())
+
+
+def test_how_far_the_coil_was_from_one_target_says_nothing_of_the_next():
+    story = Story(order=bilateral_order()).running()
+    for parameter, value in (("coil_shift_mm", 5.0), ("coil_turn_deg", -10.0)):
+        change = asked.ChangeParameter(parameter=parameter, value=value, reason="clinical-judgement")
+        story.then(session.change_parameter(story.state, change, OPERATOR, story.facts()))
+    story.through_block().then(conduct.await_coil(story.state))
+    assert (story.state.coil_shift_mm, story.state.coil_turn_deg) == (0.0, 0.0)
 
 
 def test_a_stop_while_the_coil_is_moved_closes_as_partial():

@@ -27,6 +27,7 @@ from spoel_stimulation import commands as asked
 from spoel_stimulation.domain import checks, conduct, refusals, session
 from spoel_stimulation.domain.conditions import Limits, check_presence
 from spoel_stimulation.domain.lists import daily_check, opening_check, rules
+from spoel_stimulation.domain.start import Situation, missing
 from spoel_stimulation.domain.state import Phase
 
 EVERY_ANSWER = [(question, answer) for question in daily_check().questions for answer in question.answers]
@@ -112,6 +113,18 @@ def test_without_the_questions_nothing_is_armed():
     with pytest.raises(refusals.DailyCheckMissing) as caught:
         arm(Story().identified())
     assert len(caught.value.facts["missing"]) == len(daily_check().questions)
+
+
+@pytest.mark.hazard("HZ-15")
+@pytest.mark.hazard("HZ-22")
+@pytest.mark.parametrize(("hour", "minute", "held"), [(22, 59, True), (23, 0, False)])
+def test_the_patients_answers_hold_for_their_own_local_day(hour, minute, held):
+    story = Story().checked()
+    later = NOW.replace(hour=hour, minute=minute)
+    its = Situation(story.state, "session-1", story.by, None, story.facts(now=later))
+    refusal = missing(its)["daily-check"]
+    assert (refusal is None) is held
+    assert held or isinstance(refusal, refusals.DailyCheckMissing)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from tests.stimulation.story import CLINICIAN, OPERATOR, PATIENT, TECHNICIAN
+from tests.stimulation.story import CLINICIAN, OPERATOR, PATIENT, PATTERN_10HZ, TECHNICIAN, treatment_order
 
 from spoel_common.erasure import due
 from spoel_common.events import Envelope
@@ -109,3 +109,10 @@ async def test_the_answer_waits_until_the_strips_could_be_deleted(clinic):
     await clinic.until(lambda: states["erasures"].last_error is not None, "the task has tried")
     assert "NATS" in states["erasures"].last_error
     assert "erasure-completed" not in await clinic.names()
+
+
+@pytest.mark.requirement("ST-02")
+async def test_consent_ends_with_an_erasure(clinic):
+    session_id = await clinic.prepare(treatment_order(PATTERN_10HZ))
+    await erase(clinic)
+    assert (await clinic.open(session_id)).json()["type"] == "urn:spoel:problem:consent-withdrawn"

@@ -196,8 +196,8 @@ def test_a_grant_that_ended_stops_the_session_and_its_operator(how):
     ):
         with pytest.raises(refusals.GrantEnded) as refused:
             act()
-        assert refused.value.interlock == "supervision-ended"
-    story.then(conduct.interrupt(story.state, asked.Interrupt(reason="supervision-ended"), story.now))
+        assert refused.value.interlock == "grant-ended"
+    story.then(conduct.interrupt(story.state, asked.Interrupt(reason="grant-ended"), story.now))
     with pytest.raises(refusals.GrantEnded):
         session.check_arm(story.state, asked.Arm(ear_protection=True), OPERATOR, story.facts(now=around.now))
     story.then(session.stop(story.state, asked.Stop(reason="other"), TECHNICIAN))

@@ -103,8 +103,16 @@ async def test_what_another_room_gave_today_counts_here_and_an_unknown_end_count
 @pytest.mark.parametrize(("kind", "delivered"), [("measurement", 1), ("treatment", 0)])
 async def test_stimuli_of_a_measurement_and_trains_of_which_nothing_was_given_do_not_count(clinic, kind, delivered):
     session_id = await clinic.prepare(treatment_order(SHORT))
-    await given_elsewhere(clinic, 3_000, kind, delivered)
+    await given_elsewhere(clinic, 1 if kind == "measurement" else 3_000, kind, delivered)
     assert (await clinic.open(session_id)).status_code == 201
+
+
+@pytest.mark.hazard("HZ-14")
+@pytest.mark.requirement("ST-12")
+async def test_the_trains_of_a_search_in_another_room_count(clinic):
+    session_id = await clinic.prepare(treatment_order(SHORT, min_pause_between_sessions_s=0.0))
+    await given_elsewhere(clinic, 2_911, "measurement")
+    assert slug(await clinic.open(session_id)) == "daily-maximum-reached"
 
 
 @pytest.mark.hazard("HZ-14")

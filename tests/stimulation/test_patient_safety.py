@@ -326,3 +326,19 @@ async def test_the_button_of_a_session_that_is_not_here_stops_nobody(slow_clinic
     await in_a_train(clinic)
     assert (await clinic.client.post(f"/sessions/{new_id()}/loss-of-consciousness")).status_code == 404
     assert clinic.simulator.enabled
+
+
+@pytest.mark.hazard("HZ-16")
+@pytest.mark.invariant("INV-8")
+async def test_a_stop_for_a_session_that_is_not_here_is_recorded_all_the_same(slow_clinic):
+    """As when the journal did not say in time whose session it is, and every room was stopped."""
+    clinic = slow_clinic
+    await in_a_train(clinic)
+    await clinic.room.emergency_stop(nobody, lost=new_id())
+    await clinic.until_latched("emergency-stop")
+    assert len(await clinic.until_event("emergency-stopped")) == 1
+    assert await clinic.events("adverse-event-reported") == []
+
+
+async def nobody():
+    return "unverified"

@@ -5,11 +5,11 @@ from datetime import timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.stimulation.story import KEY, NOW, ROOM, SUPERVISOR
+from tests.stimulation.story import KEY, NOW, ROOM, SUPERVISOR, TODAY, checked_room
 
 from spoel_common.errors import BigNumberInvalid
 from spoel_stimulation import commands as asked
-from spoel_stimulation.domain import refusals, room, roster
+from spoel_stimulation.domain import checks, refusals, room, roster
 from spoel_stimulation.domain.room import RoomState
 from spoel_stimulation.domain.roster import RosterState
 from spoel_stimulation.domain.state import Train
@@ -37,6 +37,14 @@ def test_a_device_is_recorded_when_it_differs_from_what_is_recorded():
     assert room.open_room(state, SEEN) == []
     other_coil = SEEN.model_copy(update={"coil_model": "MCF-B65"})
     assert room.open_room(state, other_coil) == [other_coil]
+
+
+@pytest.mark.requirement("ST-02")
+def test_the_opening_check_was_of_the_stimulator_that_was_there():
+    state = told(RoomState(), [SEEN, checked_room(), SEEN.model_copy(update={"strip_public_key": "another"})])
+    checks.check_opening(state, TODAY)
+    with pytest.raises(refusals.OpeningCheckMissing):
+        checks.check_opening(told(state, [SEEN.model_copy(update={"stimulator_serial": "SIM-2"})]), TODAY)
 
 
 @pytest.mark.invariant("INV-7")

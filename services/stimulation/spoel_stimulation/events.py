@@ -211,7 +211,12 @@ class RoomChecked(StimulationEvent):
 
 
 class DeviceFault(StimulationEvent):
-    """A device or its link did something that it should not."""
+    """A device or its link did something that it should not.
+
+    Attributes:
+        sealed_detail: in a blinded session what the device said, which could tell the condition, sealed to the patient
+            (ST-09); ``detail`` says only so.
+    """
 
     event_name: ClassVar[str] = "device-fault"
 
@@ -219,6 +224,7 @@ class DeviceFault(StimulationEvent):
     session_id: str | None = None
     kind: str
     detail: str
+    sealed_detail: str | None = None
 
 
 class UnauthorisedPulseObserved(StimulationEvent):
@@ -535,13 +541,18 @@ class CoilAwaited(SessionEvent):
 
 
 class CoilPlaced(SessionEvent):
-    """The operator chose the side, or site, at which the coil was placed, and it is the block's."""
+    """The operator chose the side, or site, at which the coil was placed, and it is the block's.
+
+    Attributes:
+        placed_at: clock time; None in old events.
+    """
 
     event_name: ClassVar[str] = "coil-placed"
 
     block: int = Field(ge=1)
     site: Site
     ear_protection: Literal[True]
+    placed_at: UtcTime | None = None
 
 
 class StimulusAnswered(SessionEvent):

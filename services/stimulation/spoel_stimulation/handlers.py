@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from spoel_common.errors import NotFound
+from spoel_common.erasure import is_erased
+from spoel_common.errors import NotFound, PatientKeyUnknown
 from spoel_common.events import EventData
 from spoel_common.people import check_act
 from spoel_common.sealing import seal
@@ -24,13 +25,13 @@ from spoel_stimulation.domain.trains import device_pattern, trains_in_force
 from spoel_stimulation.events import ROOM_EVENTS, ROSTER_EVENTS, SESSION_EVENTS, Known, SessionKind, TrainAuthorised
 from spoel_stimulation.orders import Block, MeasurementOrder, TreatmentOrder
 
-ROOM = Aggregate("room", RoomState, room.evolve, ROOM_EVENTS, Snapshots(RoomState, form=1))
+ROOM = Aggregate("room", RoomState, room.evolve, ROOM_EVENTS, Snapshots(RoomState, form=2))
 SESSION = Aggregate(
     "session",
     SessionState,
     evolve,
     SESSION_EVENTS,
-    Snapshots(SessionState, form=2, every=50),
+    Snapshots(SessionState, form=3, every=50),
     is_closed=lambda state: state.ended,
 )
 ROSTER = Aggregate("roster", RosterState, roster.evolve, ROSTER_EVENTS)
@@ -198,8 +199,8 @@ async def gather(
     if booking is None:
         return facts
     consent, indication = await projections.case_of(work.conn, booking.case_id)
-    if await site.withdrawn_in_a_room(work.conn, booking.case_id):
-        consent = "withdrawn"
+    if await site.withdrawn_in_a_room(work.conn, booking.case_id) or await is_erased(work.conn, booking.patient_id):
+        consent = "withdrawn"  # consent ends with an erasure
     return Facts.model_validate(
         {
             **{name: getattr(facts, name) for name in Facts.model_fields},
@@ -217,7 +218,7 @@ async def gather(
 async def _for_a_start(work: Work, around: Surroundings, booking: Booking) -> dict[str, object]:
     """Return what only the beginning of a session asks for: where else the patient is, or may be."""
     conn, patient_id = work.conn, booking.patient_id
-    busy_in = await projections.room_of_patient(conn, patient_id)
+    busy_in = await projections.room_of_patient(conn, patient_id, booking.session_id)
     return {
         "patient_busy_in": busy_in or await site.room_of_patient_elsewhere(conn, patient_id, work.now),
         "released": await site.is_released(conn, booking.session_id),
@@ -262,8 +263,9 @@ async def append_as(
         order = after.state.order
         if isinstance(event, TrainAuthorised) and isinstance(order, MeasurementOrder):
             await projections.keep_stimulus(work.conn, event.train_id, order.order_id)
-        else:
-            await patient_days.keep(work.conn, patient_days.OWN, event, conditions.local_day(work.now))
+            if order.search is None:
+                continue  # single stimuli do not count against the day's maximum; the trains of a search do
+        await patient_days.keep(work.conn, patient_days.OWN, event, conditions.local_day(work.now))
     return after
 
 
@@ -290,6 +292,11 @@ async def open_session(work: Work, command: asked.OpenSession, look: Look, check
     events = session.open_session(loaded.state, command, work.actor, facts)
     after = await append(work, around, command.session_id, loaded, events)
     check_supported(after.state)
+    if after.state.blinded and await projections.key_of(work.conn, after.state.session.patient_id) is None:
+        raise PatientKeyUnknown(
+            "What is delivered in a blinded session is sealed to the patient, and no key of this patient is known "
+            "here. It may still arrive."
+        )
     return describe(after.state, around.limits)
 
 

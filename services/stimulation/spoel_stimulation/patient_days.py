@@ -19,7 +19,7 @@ from spoel_stimulation.projections import table
 
 
 class Book(NamedTuple):
-    """Four tables: trains of treatment, adverse events, releases, and days without a session."""
+    """Four tables: trains of treatment and of searches, adverse events, releases, and days without a session."""
 
     given: sa.Table
     adverse_events: sa.Table
@@ -47,7 +47,7 @@ async def keep(conn: AsyncConnection, book: Book, event: EventData | ForeignEven
     Args:
         conn: a write transaction.
         book: own or known.
-        event: of this node or of another; trains of treatment only, never stimuli of a measurement.
+        event: of this node or of another; trains of treatment and of a search, never single stimuli of a measurement.
         today: the local day on which it happened.
     """
     match event:
@@ -72,10 +72,13 @@ async def keep(conn: AsyncConnection, book: Book, event: EventData | ForeignEven
 
 
 async def keep_known(conn: AsyncConnection, event: EventData | ForeignEvent | None, today: date) -> None:
-    """Keep an event of another node; the trains of a measurement do not count against the maxima of treatment."""
+    """Keep an event of another node.
+
+    Single stimuli of a measurement do not count against the day's maximum; the trains of a heart-brain search do.
+    """
     if isinstance(event, others.SessionOpened) and event.kind == "measurement":
         await upsert(conn, known_measurements, [{"session_id": event.session_id}])
-    if isinstance(event, others.TrainAuthorised):
+    if isinstance(event, others.TrainAuthorised) and event.pulses == 1:
         its = known_measurements.c.session_id == event.session_id
         if (await conn.execute(sa.select(known_measurements).where(its))).one_or_none() is not None:
             return

@@ -322,7 +322,8 @@ async def open_session_of(conn: AsyncConnection, room_id: str) -> str | None:
     return (await conn.execute(query)).scalar_one_or_none()
 
 
-async def room_of_patient(conn: AsyncConnection, patient_id: str) -> str | None:
-    """Return the room in which a patient has an open session."""
-    query = sa.select(open_sessions.c.room_id).where(open_sessions.c.patient_id == patient_id)
+async def room_of_patient(conn: AsyncConnection, patient_id: str, session_id: str) -> str | None:
+    """Return the room in which a patient has an open session, other than this one."""
+    its = open_sessions.c
+    query = sa.select(its.room_id).where(its.patient_id == patient_id, its.session_id != session_id)
     return (await conn.execute(query)).scalars().first()

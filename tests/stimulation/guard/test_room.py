@@ -140,6 +140,21 @@ async def test_with_the_rooms_loop_blocked_and_the_journal_locked_the_guard_stop
     assert delivered["pulses"] == clinic.simulator.pulses
 
 
+@pytest.mark.hazard("HZ-16")
+async def test_a_loss_of_consciousness_is_recorded_from_the_guards_file_by_a_process_that_knows_nothing_of_it(clinic):
+    session_id = await clinic.in_a_train()
+    locker = sqlite3.connect(clinic.folder / "journal.db", isolation_level=None)
+    locker.execute("BEGIN EXCLUSIVE")
+    answer = await clinic.client.post(f"/sessions/{session_id}/loss-of-consciousness")
+    assert answer.json()["through"] == "guard"
+    clinic.room._persons.clear()  # what a new process has: the guard's file alone
+    locker.execute("ROLLBACK")
+    locker.close()
+    (reported,) = await clinic.until_event("adverse-event-reported")
+    assert (reported["session_id"], reported["person"]) == (session_id, "unverified")
+    assert (await clinic.session(session_id))["reason"] == "loss-of-consciousness"
+
+
 def stand_still(clinic, at_least_s=0.0):
     """Block the loop until the guard's stop has its outcome: nothing of the room's process can act meanwhile."""
     since_s = time.monotonic()

@@ -3,9 +3,10 @@
 import pytest
 from tests.stimulation.clinic import firing_frames
 from tests.stimulation.heart.conftest import Searching, belted
-from tests.stimulation.story import search_order
+from tests.stimulation.story import PATIENT, search_order
 
 from spoel_common.clock import utc_now
+from spoel_stimulation import patient_days
 from spoel_stimulation.domain.conditions import local_day
 
 
@@ -34,6 +35,9 @@ async def test_the_coupled_location_of_three_is_ranked_first(searching):
         ("F3", "F3+front", "FC3"), 50
     )
     assert closed.json()["progress"]["pulses_delivered"] == 1200
+    async with clinic.runtime.database.read() as conn:
+        today = local_day(utc_now(clinic.clock))
+        assert (await patient_days.given_to(conn, PATIENT, "another", today)).pulses_today == 1200
     assert (await clinic.events("session-closed"))[0]["outcome"] == "completed"
     for language, word in (("nl", "gekoppeld"), ("en", "coupled")):
         plot = await clinic.get(f"/sessions/{session_id}/coupling.svg?language={language}")

@@ -18,6 +18,8 @@ from spoel_stimulation.events import DeviceSettings, ParameterChanged, SessionAr
 from spoel_stimulation.orders import Blinding
 
 NO_SETTINGS = DeviceSettings(set={}, read_back={})
+NOT_SHOWN = "sealed, since the session is blinded; look at the device's own screen"
+"""Stands for what a device said of its settings."""
 
 
 class ShamEquipment(BaseModel):

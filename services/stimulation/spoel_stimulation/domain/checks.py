@@ -167,7 +167,7 @@ def _decider(state: SessionState, wanted: Decider, by: Actor, facts: Facts) -> D
     return "supervisor"
 
 
-def check_patient(state: SessionState) -> None:
+def check_patient(state: SessionState, today: date) -> None:
     """Refuse a patient who was not asked today's questions, or of whom an answer is undecided (HZ-15).
 
     Raises:
@@ -177,6 +177,12 @@ def check_patient(state: SessionState) -> None:
     if checked is None:
         raise DailyCheckMissing(
             "The patient was not asked the questions of the day. Ask them after confirming the identity.",
+            missing=[question.id for question in daily_check().questions],
+        )
+    if checked.day != today:
+        raise DailyCheckMissing(
+            f"The patient answered the questions of {checked.day}; today is {today}. Stop this session, and book one "
+            "for today.",
             missing=[question.id for question in daily_check().questions],
         )
     if checked.outcome == "no-session-today":

@@ -226,13 +226,13 @@ def check_booked_for_today(facts: Facts, booking: Booking) -> None:
         )
 
 
-def check_free(facts: Facts) -> None:
-    """Refuse a room, or a patient, with an open session.
+def check_free(facts: Facts, session_id: str) -> None:
+    """Refuse a room, or a patient, with another open session: two rooms that hear of each other late open both.
 
     Raises:
         RoomBusy: says which session, or which room.
     """
-    if facts.busy_with is not None:
+    if facts.busy_with not in (None, session_id):
         raise RoomBusy(f"Session {facts.busy_with} is open in {facts.room_id}. Close it first.")
     if facts.patient_busy_in is not None:
         raise RoomBusy(f"This patient has an open session in {facts.patient_busy_in}. Close it first.")

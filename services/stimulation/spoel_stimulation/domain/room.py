@@ -24,7 +24,7 @@ class RoomState(BaseModel):
     Attributes:
         device: the device that last answered, with the room's key; None before the first did.
         latch: None where the room may be used.
-        checked: the last opening check; it holds for its local day.
+        checked: the last opening check; it holds for its local day, and for the stimulator that was there.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -37,8 +37,9 @@ class RoomState(BaseModel):
 def evolve(state: RoomState, event: EventData) -> RoomState:
     """Return the state after ``event``."""
     match event:
-        case RoomOpened():
-            return state.model_copy(update={"device": event})
+        case RoomOpened(stimulator_serial=serial):
+            another = state.device is not None and state.device.stimulator_serial != serial
+            return state.model_copy(update={"device": event, "checked": None if another else state.checked})
         case RoomChecked():
             return state.model_copy(update={"checked": event})
         case RoomLatched(reason=reason, detail=detail, session_id=session_id):

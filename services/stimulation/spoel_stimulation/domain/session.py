@@ -196,7 +196,10 @@ def place_coil(state: SessionState, command: asked.PlaceCoil, by: Actor, facts: 
     assert block is not None  # noqa: S101 - only a treatment waits for its coil
     check_placed(command.side_or_site, block.site)
     _check_ears(ear_protection=command.ear_protection)
-    return [CoilPlaced(**ids_of(state), block=state.block_index, site=block.site, ear_protection=True)]
+    placed = CoilPlaced(
+        **ids_of(state), block=state.block_index, site=block.site, ear_protection=True, placed_at=facts.now
+    )
+    return [placed]
 
 
 def stop(state: SessionState, command: asked.Stop, by: Actor) -> list[EventData]:

@@ -1,7 +1,7 @@
 """A session's state: the table of what may follow what, and how events change it."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from types import MappingProxyType
 
@@ -188,11 +188,13 @@ class PatientChecked(BaseModel):
     """What the patient's answers of the day led to.
 
     Attributes:
+        day: the local day for which they hold.
         undecided: question → whose decision its answer still waits for.
     """
 
     model_config = ConfigDict(frozen=True)
 
+    day: date
     outcome: DailyOutcome
     undecided: dict[str, Decider]
 
@@ -239,7 +241,7 @@ class SessionState(BaseModel):
         coil_turn_deg: of the coil from the prescribed angle.
         trains: authorised trains in their order.
         checked: the patient's answers of the day; None before they were asked.
-        paused_at: clock time since when it is paused or interrupted, if that is known.
+        paused_at: clock time since when it is paused or interrupted, or since the coil was placed, if that is known.
         site_unsure: the coil may have moved since side and site were chosen.
         block_index: which block of a treatment is given, or waited for.
         reason: of the last pause or of the end.
@@ -412,8 +414,8 @@ def evolve(state: SessionState, event: EventData) -> SessionState:  # noqa: C901
             return _opened(state, event)
         case IdentityConfirmed():
             return _moved(state, Act.CONFIRM_IDENTITY)
-        case DailyCheckAnswered(outcome=outcome, undecided=undecided):
-            checked = PatientChecked(outcome=outcome, undecided=undecided)
+        case DailyCheckAnswered(day=day, outcome=outcome, undecided=undecided):
+            checked = PatientChecked(day=day, outcome=outcome, undecided=undecided)
             return _moved(state, Act.CHECK_PATIENT).model_copy(update={"checked": checked})
         case DailyCheckDecided():
             return _decided(state, event)
@@ -444,10 +446,10 @@ def evolve(state: SessionState, event: EventData) -> SessionState:  # noqa: C901
         case CouplingMeasured():
             return _measured(state, event)
         case CoilAwaited(block=block):
-            waiting = _moved(state, Act.AWAIT_COIL).model_copy(update={"block_index": block, "most_trains": None})
-            return _in_force(waiting)
-        case CoilPlaced():
-            return _moved(state, Act.PLACE_COIL).model_copy(update={"site_unsure": False, "paused_at": None})
+            placed_anew = {"block_index": block, "most_trains": None, "coil_shift_mm": 0.0, "coil_turn_deg": 0.0}
+            return _in_force(_moved(state, Act.AWAIT_COIL).model_copy(update=placed_anew))
+        case CoilPlaced(placed_at=placed_at):
+            return _moved(state, Act.PLACE_COIL).model_copy(update={"site_unsure": False, "paused_at": placed_at})
         case SessionClosed(reason=reason, patient_state=patient_state):
             ended = {"reason": reason, "patient_state": patient_state}
             return _broken_off(_moved(state, Act.CLOSE).model_copy(update=ended))
@@ -486,7 +488,7 @@ def _decided(state: SessionState, event: DailyCheckDecided) -> SessionState:
     assert before is not None  # noqa: S101 - nothing is decided before it was answered
     left = {question: who for question, who in before.undecided.items() if question != event.question}
     outcome = before.outcome if event.decision == "go" else event.decision
-    checked = PatientChecked(outcome=outcome, undecided=left)
+    checked = before.model_copy(update={"outcome": outcome, "undecided": left})
     return _moved(state, Act.DECIDE_CHECK).model_copy(update={"checked": checked})
 
 
@@ -495,7 +497,7 @@ def _paused(state: SessionState, event: SessionPaused) -> SessionState:
     already = state.phase is Phase.PAUSED
     update = {
         "reason": event.reason,
-        "paused_at": state.paused_at if already else event.paused_at,
+        "paused_at": (state.paused_at if already else None) or event.paused_at,
         "site_unsure": state.site_unsure or event.reason in COIL_MAY_HAVE_MOVED,
     }
     act = Act.PAUSE if event.by == "operator" else Act.INTERRUPT

@@ -29,6 +29,7 @@ RELEASE_TIMEOUT_S = 1.0
 RELEASE_STEP_S = 0.1
 CONNECT_TIMEOUT_S = 2.0
 PAUSE_S = 0.3
+_LOST = " lost "
 REASONS = {
     "silence": "the room's process was silent while the device could fire",
     "room-gone": "the room's process let go of the device while it could fire",
@@ -72,6 +73,11 @@ class Told(NamedTuple):
             request=line["request"],
             stopped_at=datetime.fromtimestamp(line["stopped_utc_ns"] // NS_PER_S, UTC),
         )
+
+    @property
+    def lost(self) -> str | None:
+        """The session whose patient lost consciousness, if that is why."""
+        return self.request.partition(_LOST)[2] or None
 
     @property
     def detail(self) -> str:
@@ -134,14 +140,17 @@ class GuardClient:
             tasks.create_task(self._record(listener), name=f"{self._room_id} guard's file")
             tasks.create_task(self._keep_connected(listener), name=f"{self._room_id} guard")
 
-    def ask_stop(self) -> tuple[str, asyncio.Future[StopOutcome | None]] | None:
+    def ask_stop(self, lost: str | None = None) -> tuple[str, asyncio.Future[StopOutcome | None]] | None:
         """Have the guard stop the device now; None where it cannot be asked.
+
+        A session whose patient lost consciousness stands in the name, so that the guard's file keeps it: this process
+        may end before it has recorded that (HZ-16).
 
         Returns the name under which it will be told, and the outcome to come: None where the guard is lost first.
         """
         if self._transport is None:
             return None
-        request = new_id()
+        request = new_id() if lost is None else f"{new_id()}{_LOST}{lost}"
         outcome = self._stops[request] = asyncio.get_running_loop().create_future()
         self._say(stop=request)
         return request, outcome

@@ -11,12 +11,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from spoel_common.errors import VersionConflict
 from spoel_common.events import EventData
 from spoel_common.people import Actor, Role
+from spoel_common.sealing import seal
 from spoel_common.work import Loaded, UnitsOfWork, Work
 from spoel_stimulation import commands as asked
 from spoel_stimulation import projections
 from spoel_stimulation.adverse import record_loss
 from spoel_stimulation.devices.adapter import DeviceIdentity
 from spoel_stimulation.domain import conduct, room
+from spoel_stimulation.domain.blinding import NOT_SHOWN
 from spoel_stimulation.domain.refusals import RoomRefusal
 from spoel_stimulation.domain.state import SessionState
 from spoel_stimulation.events import (
@@ -48,6 +50,9 @@ ENDS_A_SESSION: frozenset[InterlockReason] = frozenset(
     }
 )
 """Interlocks after which a session is closed: nothing that a person does in the room brings the condition back."""
+
+TELLS_SETTINGS: frozenset[LatchReason] = frozenset({"device-fault", "unasked-change"})
+"""Faults whose detail may say what a device is set to."""
 
 R = TypeVar("R")
 
@@ -170,10 +175,23 @@ class Journal:
             session_id = await projections.open_session_of(work.conn, self._room_id)
             loaded = await work.load(ROOM, self._room_id)
             fault = DeviceFault(room_id=self._room_id, session_id=session_id, kind=kind, detail=detail)
-            latched = room.latch(loaded.state, self._room_id, reason, detail, session_id)
-            await self._append_room(work, loaded, [fault, *latched])
+            event_id = work.new_event_id()
+            if session_id is not None and reason in TELLS_SETTINGS:
+                fault = await self._veiled(work, fault, event_id, session_id)
+            latched = room.latch(loaded.state, self._room_id, reason, fault.detail, session_id)
+            ids = [event_id, *(work.new_event_id() for _ in latched)]
+            await self._append_room(work, loaded, [fault, *latched], ids)
             if session_id is not None:
                 await self._interlock(work, session_id, reason)
+
+    async def _veiled(self, work: Work, fault: DeviceFault, event_id: str, session_id: str) -> DeviceFault:
+        """Return a fault of a blinded session with what the device said sealed: it may tell the condition (ST-09)."""
+        state = (await load_opened(work, session_id)).state
+        if not state.blinded:
+            return fault
+        key = await projections.key_of(work.conn, state.session.patient_id)
+        sealed = None if key is None else seal(fault.detail, key, event_id, fault.event_type())
+        return fault.model_copy(update={"detail": NOT_SHOWN, "sealed_detail": sealed})
 
     async def unauthorised_pulses(self, pulses: int, accounted: tuple[str, int | None]) -> None:
         """Record pulses that no train accounts for, latch the room, and interrupt its session (HZ-08)."""
@@ -192,7 +210,8 @@ class Journal:
             outcome: what became of it.
             person: who pressed it.
             told: what the room's guard told of it; recorded once, however often it is told.
-            lost: session whose patient lost consciousness; the patient is blocked then (HZ-16).
+            lost: session whose patient lost consciousness; the patient is blocked then (HZ-16). One that was never
+                opened here blocks nobody, and the stop is recorded all the same.
         """
         by = Actor(person_id=person, roles=frozenset())
         async with self._as(by, None) as work:
@@ -215,7 +234,8 @@ class Journal:
                 await self._interlock(
                     work, session_id, "loss-of-consciousness" if session_id == lost else "emergency-stop"
                 )
-            if lost is not None and (await load_opened(work, lost)).state.session.room_id == self._room_id:
+            opened = None if lost is None else (await work.load(SESSION, lost)).state.opened
+            if lost is not None and opened is not None and opened.room_id == self._room_id:
                 await record_loss(work, lost, person, outcome)
 
     async def guard_recorded_to(self) -> tuple[str, int]:
@@ -319,9 +339,17 @@ class Journal:
         )
         await append(work, self._look(), session_id, loaded, events)
 
-    async def _append_room(self, work: Work, loaded: Loaded[room.RoomState], events: Sequence[EventData]) -> None:
+    async def _append_room(
+        self,
+        work: Work,
+        loaded: Loaded[room.RoomState],
+        events: Sequence[EventData],
+        event_ids: Sequence[str] | None = None,
+    ) -> None:
         simulated = self._look().device.simulated or None
-        await work.append(ROOM, self._room_id, loaded, events, room=self._room_id, simulated=simulated)
+        await work.append(
+            ROOM, self._room_id, loaded, events, event_ids=event_ids, room=self._room_id, simulated=simulated
+        )
 
     def _as(self, actor: Actor, state: SessionState | None) -> AbstractAsyncContextManager[Work]:
         return self._units.begin(actor, self._room_id if state is None else state.session.session_id)

@@ -28,6 +28,7 @@ from spoel_stimulation.devices.adapter import (
     NotSupported,
     Unasked,
 )
+from spoel_stimulation.domain.blinding import NOT_SHOWN
 from spoel_stimulation.domain.conditions import Limits
 from spoel_stimulation.domain.reach import Reach
 from spoel_stimulation.domain.refusals import BeyondDeviceCapability, RoomRefusal, StatusTooOld
@@ -240,7 +241,7 @@ class Room:
             async with self.delivery.busy:
                 await self._stage_and_record(state, event_id, by, bars, asked_again)
         except DeviceError as error:
-            self._failed(event_id, error.slug, error.detail)
+            self._failed(event_id, error.slug, NOT_SHOWN if state.blinded else error.detail)
             if bars == self.delivery.bars:
                 await self.fault(RoomFault("device-fault", error.slug, error.detail))
             else:  # stopped meanwhile: no fault of the device, and whoever stopped it records why
@@ -266,7 +267,8 @@ class Room:
     ) -> None:
         session_id = state.session.session_id
         check_not_latched((await self._units.load(ROOM, self.room_id)).state, self.room_id)
-        if not (await self._units.load(SESSION, session_id)).state.may(Act.ARM):
+        state = (await self._units.load(SESSION, session_id)).state  # as it is now: the coil may have been placed since
+        if not state.may(Act.ARM):
             self._failed(event_id, "transition-not-allowed", "The session was armed or closed by another request.")
             return
         settings = device_settings(state, self.limits.max_autonomous_s)
@@ -351,7 +353,7 @@ class Room:
         """
         self._holds += 1
         self.delivery.bar()
-        asked = None if self.guard is None else self.guard.ask_stop()
+        asked = None if self.guard is None else self.guard.ask_stop(lost)
         if asked is not None:
             self._persons[asked[0]] = (person, lost)
         told: asyncio.Future[Stopped] = asyncio.get_running_loop().create_future()
@@ -426,7 +428,7 @@ class Room:
             self._recorded_stops.discard(told.request)
             await self.journal.persist(lambda: self.journal.pass_over(told))
             return
-        person, lost = self._persons.pop(told.request, (None, None))
+        person, lost = self._persons.pop(told.request, (None, told.lost))
         name = "unverified" if person is None else await _name_of(person)
         await self.delivery.idle(HALT_TIMEOUT_S)
         await self._until_open_train_is_asked_for()
