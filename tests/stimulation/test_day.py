@@ -202,3 +202,15 @@ def test_a_hot_coil_refuses_to_start():
     hot = Story().facts(device=device(enabled=True, coil_temperature_c=43.0))
     with pytest.raises(refusals.CoilTooHot):
         session.start(Story().armed().state, asked.Start(), OPERATOR, hot)
+
+
+@pytest.mark.hazard("HZ-15")
+@pytest.mark.invariant("INV-4")
+def test_a_session_that_runs_ends_when_another_room_learns_that_there_is_to_be_none_today():
+    story = Story().running()
+    learnt = story.armed_facts(no_session_today=True)
+    with pytest.raises(refusals.NoSessionToday) as refusal:
+        story.authorise("train-1", learnt)
+    assert refusal.value.interlock == "no-session-today"
+    with pytest.raises(refusals.NoSessionToday):
+        conduct.check_going_on(story.state, learnt)

@@ -102,6 +102,7 @@ InterlockReason = Literal[
     "patient-blocked",
     "daily-maximum",
     "grant-ended",
+    "no-session-today",
 ]
 ChangeReason = Literal[
     "patient-discomfort", "pain", "facial-twitch", "anxiety", "clinical-judgement", "technical", "other"

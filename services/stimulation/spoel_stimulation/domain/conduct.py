@@ -8,7 +8,7 @@ from spoel_common.events import EventData
 from spoel_stimulation import commands as asked
 from spoel_stimulation.domain import conditions
 from spoel_stimulation.domain.conditions import Facts
-from spoel_stimulation.domain.day import check_not_blocked, check_train_fits
+from spoel_stimulation.domain.day import check_day_stands, check_not_blocked, check_train_fits
 from spoel_stimulation.domain.refusals import DeviceNotReady, TrainUnderWay, TransitionNotAllowed
 from spoel_stimulation.domain.search import check_run_left, newest_results, ranking_of, upcoming_train
 from spoel_stimulation.domain.state import Act, Phase, SessionState
@@ -166,6 +166,7 @@ def check_running(state: SessionState, facts: Facts) -> None:
     opened = state.session
     conditions.check_standing(facts, opened.kind, opened.prescription_version)
     check_not_blocked(facts)
+    check_day_stands(facts)
     check_grant(state, facts)
     conditions.check_room(facts)
     conditions.check_presence(facts)
@@ -183,6 +184,7 @@ def check_going_on(state: SessionState, facts: Facts) -> None:
     opened = state.session
     conditions.check_standing(facts, opened.kind, opened.prescription_version)
     check_not_blocked(facts)
+    check_day_stands(facts)
     check_grant(state, facts)
 
 

@@ -39,14 +39,23 @@ def check_not_blocked(facts: Facts) -> None:
         )
 
 
+def check_day_stands(facts: Facts) -> None:
+    """Refuse where an answer of today, in any room, rules out a session of this patient; a running one ends (HZ-15).
+
+    Raises:
+        NoSessionToday: it does.
+    """
+    if facts.no_session_today:
+        raise NoSessionToday("An answer of the patient today rules out a session today. Book another day.")
+
+
 def check_day(facts: Facts, order: TreatmentOrder | MeasurementOrder) -> None:
     """Refuse a session that does not fit in the patient's day; a measurement has limits of its own.
 
     Raises:
         NoSessionToday, DailyMaximumReached, TooSoonAfterSession: as they say.
     """
-    if facts.no_session_today:
-        raise NoSessionToday("An answer of the patient today rules out a session today. Book another day.")
+    check_day_stands(facts)
     if isinstance(order, MeasurementOrder):
         return
     _check_pulses(facts, order, order.pulses)

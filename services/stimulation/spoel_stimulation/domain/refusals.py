@@ -275,6 +275,7 @@ class NoSessionToday(RoomRefusal):
 
     slug = "no-session-today"
     title = "No session for this patient today"
+    interlock = "no-session-today"
 
 
 class PresenceMissing(RoomRefusal):

@@ -225,7 +225,7 @@ class Delivery:
         try:
             return Ended.of(await self.device.run_train(settings), train)
         except DeviceError as error:  # raised before the start command only, by the adapter's contract
-            _log.warning("train.not-sent", train=train.train_id, detail=error.detail)
+            _log.warning("train.not-sent", train=train.train_id, problem=error.slug)
             return Ended.not_sent(train, error.detail)
 
     async def _record(self, state: SessionState, train: Train, ended: "Ended") -> None:

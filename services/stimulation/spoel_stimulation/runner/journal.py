@@ -44,6 +44,7 @@ ENDS_A_SESSION: frozenset[InterlockReason] = frozenset(
         "order-withdrawn",
         "order-expired",
         "emergency-stop",
+        "no-session-today",
         "loss-of-consciousness",
         "patient-blocked",
         "daily-maximum",
