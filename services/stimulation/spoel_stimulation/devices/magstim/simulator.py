@@ -428,7 +428,12 @@ class MagstimSimulator:
 
 
 def _without_code(frame: bytes) -> bytes:
-    """Return a frame as it may be written down: an unlock code, and the checksum that follows from it, never are."""
+    """Return a frame as it may be written down: an unlock code, and the checksum that follows from it, never are.
+
+    Nor is anything damaged, but for its length: it may be what is left of a code.
+    """
+    if not is_whole(frame):
+        return b"*" * len(frame)
     return b"Q" + b"*" * (len(frame) - 1) if frame[:1] == b"Q" and len(frame) > len(DISARM) else frame
 
 
