@@ -35,7 +35,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         action="append",
         default=[],
         choices=[fault.value for fault in Fault],
-        metavar="FAULT",
+        metavar="NAME",
         help=f"a fault from the start, repeatable: {', '.join(Fault)}",
     )
     parser.add_argument(

@@ -12,6 +12,7 @@ from spoel_common.clock import SteppedClock
 from spoel_stimulation.devices.magstim import messages as say
 from spoel_stimulation.devices.magstim import simulator as simulator_module
 from spoel_stimulation.devices.magstim.codec import Version, encode_frame
+from spoel_stimulation.devices.simulation.control import answer
 from spoel_stimulation.devices.simulation.faults import Fault, Faults
 from spoel_stimulation.devices.simulators import Wanted, simulate
 
@@ -454,3 +455,9 @@ async def test_whatever_is_said_to_it_it_answers_each_frame_at_most_once(name, f
         assert not framer.pending
     finally:
         unit.simulator.close()
+
+
+def test_a_fault_that_it_cannot_have_is_refused_by_its_switchboard_too():
+    unit = simulate("magstim-200", Wanted(SteppedClock()))
+    assert "has no fault other-coil" in answer(unit, b'{"set": "other-coil"}')["error"]
+    assert unit.faults.present == []
