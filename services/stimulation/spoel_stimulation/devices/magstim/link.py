@@ -25,6 +25,9 @@ KEEP_ALIVE_GAP_S = 0.03
 class UnknownCommand(BadChecksum):
     """``?``: this model has no such command, or it arrived damaged."""
 
+    slug = "device-unknown-command"
+    title = "Not understood by the stimulator"
+
 
 class Listener(Protocol):
     """Who hears everything that the device says."""
