@@ -256,7 +256,7 @@ async def test_pulses_are_given_one_by_one_at_their_time(open_duomag, port):
         assert (identity.model, identity.serial, identity.coil_model) == ("DuoMAG", "SIM-7", "coil-1")
         read_back = await room.arm(ONE_HZ)
         assert read_back.set_point == read_back.read_back
-        assert read_back.read_back["percent_mso"] == 55
+        assert room.device.percent == 55
         began = room.adapter._clock.monotonic_ns()
         result = await room.adapter.run_train(ONE_HZ)
         assert room.adapter._clock.monotonic_ns() - began >= 3 * 10**9
@@ -276,7 +276,7 @@ async def test_what_was_left_set_on_the_device_does_not_change_the_dose(open_duo
         await room.adapter.connect()
         assert room.device.percent == 0
         read_back = await room.arm(SINGLE)
-        assert read_back.read_back == {"percent_mso": 55, "recharge_delay_ms": 0.0, "trigger_out_delay_ms": 0.0}
+        assert read_back.read_back == {"recharge_delay_ms": 0.0, "trigger_out_delay_ms": 0.0}
         assert (await room.adapter.run_train(SINGLE)).outcome == "complete"
         assert (room.device.percent, room.device.recharge, room.device.ttl_out) == (55, Delay(0, 0), Delay(0, 0))
 
@@ -430,8 +430,23 @@ async def test_a_device_that_refuses_is_not_armed_and_omits_pulses(duomag, hasty
     result = await duomag.adapter.run_train(SINGLE)
     assert (result.outcome, result.pulses, duomag.device.omitted) == ("none", 0, 1)
     assert "omitted" in result.reason
-    with pytest.raises(SettingNotTaken):
-        await duomag.adapter.stage(SINGLE)
+    with pytest.raises(RefusedByDevice):
+        await duomag.arm(SINGLE)
+    assert duomag.device.percent == 0
+
+
+@pytest.mark.hazard("HZ-09")
+async def test_staging_never_leaves_intensity_0_and_arming_that_is_broken_off_goes_back_to_it(duomag):
+    await duomag.adapter.stage(SINGLE)
+    assert set(duomag.frames_in()) <= {"0000", "8080", "a0a0", "c0c0", "e0e0"}
+    duomag.device._charged = False
+    arming = asyncio.create_task(duomag.adapter.arm())
+    while duomag.device.percent == 0:
+        await asyncio.sleep(0.001)
+    arming.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await arming
+    assert duomag.device.percent == 0
 
 
 @pytest.mark.hazard("HZ-10")

@@ -124,6 +124,19 @@ async def test_the_outcome_is_what_the_device_s_counter_says(manual, until, coun
 
 @pytest.mark.hazard("HZ-08")
 @pytest.mark.invariant("INV-1")
+async def test_a_counter_read_before_an_earlier_train_says_nothing_of_this_one(manual, until, monkeypatch):
+    await manual.arm(pulse_counter=10)
+    with monkeypatch.context() as impatient:
+        impatient.setattr(adapter_module, "READ_COUNTER_TIMEOUT_S", 0.05)
+        assert (await manual.adapter.run_train(ONE_HZ)).outcome == "unknown"
+    manual.box.faults.set(Fault.REFUSE)
+    second = asyncio.create_task(manual.adapter.run_train(ONE_HZ))
+    sent = manual.adapter.last_stimulus_monotonic_s
+    await until(lambda: manual.adapter.last_stimulus_monotonic_s > sent or second.done())
+    result = await asyncio.wait_for(second, 10)
+    assert (result.outcome, result.pulses) == ("unknown", None), "4 pulses of the first train, none of this one"
+
+
 async def test_more_pulses_than_triggers_are_nobody_s(manual, until):
     await manual.arm(pulse_counter=10)
     assert (await run_and_read(manual, ONE_HZ, until, 16)).pulses == 6

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from spoel_common.clock import ScaledClock
+from spoel_stimulation.devices.__main__ import main
 from spoel_stimulation.devices.adapter import LinkLost, TrainSettings
 from spoel_stimulation.devices.magpro.adapter import MagProAdapter
 from spoel_stimulation.devices.simulation.process import clock_of
@@ -82,6 +83,26 @@ def test_the_clock_comes_from_the_environment_or_starts_now():
     assert clock_of(None, 30.0).speed == 30.0
     with pytest.raises(ValueError, match="differs"):
         clock_of(setting, 30.0)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (("--tcp", "99999"), "'99999' is no port"),
+        (("--tcp", "0", "--control", "70000"), "'70000' is no port"),
+        (("--tcp", "0", "--bind", "192.0.2.1"), "assign requested address"),
+        (("--pty", "--speed", "0"), "--speed is 0; give a number above 0"),
+        (("--pty", "--speed", "nan"), "--speed is nan; give a number above 0"),
+        (("--pty", "--log", "/nowhere/at/all"), "No such file or directory: '/nowhere/at/all'"),
+        (("--pty", "--fault", "nothing"), "invalid choice: 'nothing' (choose from 'drop-bytes'"),
+    ],
+)
+def test_a_wrong_option_is_told_in_one_line(wrong, told, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([NAME, *wrong])
+    assert ended.value.code == 2
+    last_line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert told in last_line
 
 
 @pytest.mark.hazard("HZ-09")

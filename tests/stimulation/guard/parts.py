@@ -66,19 +66,20 @@ class Process:
 
 
 class Simulator(Process):
-    """A simulated MagPro with its log and its switchboard."""
+    """A simulated device with its log and its switchboard; a MagPro over TCP unless told otherwise."""
 
-    def __init__(self, folder, number=1, tcp=0, clock=None, faults=()):
+    def __init__(self, folder, number=1, tcp=0, clock=None, faults=(), name="magpro-x100"):
+        door = ("--pty",) if tcp is None else ("--tcp", str(tcp))
         self.log = folder / f"sim-{number}.jsonl"
         options = [option for fault in faults for option in ("--fault", fault)]
         environment = {} if clock is None else {"SPOEL_CLOCK": clock.to_setting()}
         super().__init__(
-            *("spoel_stimulation.devices", "magpro-x100", "--tcp", str(tcp), "--number", str(number)),
+            *("spoel_stimulation.devices", name, *door, "--number", str(number)),
             *("--log", str(self.log), "--control", "0", *options),
             **environment,
         )
         self.address = self.first_line["address"]
-        self.tcp = int(self.address.rpartition(":")[2])
+        self.tcp = None if tcp is None else int(self.address.rpartition(":")[2])
 
     def entries(self):
         if not self.log.exists():
@@ -104,9 +105,9 @@ class Simulator(Process):
 class Guard(Process):
     """The guard of rooms: name of a room to address of its device."""
 
-    def __init__(self, folder, addresses, port=0, clock=None):
+    def __init__(self, folder, addresses, port=0, clock=None, device="magpro"):
         self.directory = folder / "guard"
-        rooms = [{"room_id": room_id, "address": address} for room_id, address in addresses.items()]
+        rooms = [{"room_id": room_id, "address": at, "device": device} for room_id, at in addresses.items()]
         environment = {} if clock is None else {"SPOEL_CLOCK": clock.to_setting()}
         super().__init__(
             "spoel_stimulation.guard",

@@ -13,12 +13,13 @@ from spoel_stimulation.devices.simulation.process import Doors, check_bind, cloc
 from spoel_stimulation.devices.simulators import SIMULATORS, Wanted, simulate
 
 _DESCRIPTION = "Run one simulated stimulator; its first line of output is a JSON object that says its address."
+_LAST_PORT = 65_535
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=prog, description=_DESCRIPTION, allow_abbrev=False)
     parser.add_argument("name", choices=sorted(SIMULATORS), metavar="NAME", help=", ".join(sorted(SIMULATORS)))
-    parser.add_argument("--tcp", type=int, metavar="PORT", help="listen on a TCP port; 0 for any free one")
+    parser.add_argument("--tcp", type=_port, metavar="PORT", help="listen on a TCP port; 0 for any free one")
     parser.add_argument("--pty", action="store_true", help="offer a pseudo-terminal")
     parser.add_argument(
         "--bind",
@@ -33,12 +34,13 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         "--fault",
         action="append",
         default=[],
-        choices=list(Fault),
-        type=Fault,
+        choices=[fault.value for fault in Fault],
         metavar="NAME",
         help=f"a fault from the start, repeatable: {', '.join(Fault)}",
     )
-    parser.add_argument("--control", type=int, metavar="PORT", help="take faults over TCP on loopback; 0 for any free")
+    parser.add_argument(
+        "--control", type=_port, metavar="PORT", help="take faults over TCP on loopback; 0 for any free"
+    )
     parser.add_argument("--option", action=argparse.BooleanOptionalAction, help="MagPro: with MagOption (yes)")
     parser.add_argument("--version", metavar="V", help="Magstim Rapid²: version of its software")
     parser.add_argument("--unlock-code", metavar="CODE", help="Magstim Rapid²: gives control to this code only")
@@ -58,15 +60,21 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m spoel_st
             clock=clock,
             number=options.number,
             log_path=options.log,
-            faults=Faults(options.fault),
+            faults=Faults(map(Fault, options.fault)),
             option=options.option,
             version=options.version,
             unlock_code=options.unlock_code,
         )
         make = partial(simulate, options.name, wanted)
         asyncio.run(run_simulator(make, Doors(options.tcp, options.bind, options.control)))
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         parser.error(str(error))
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > _LAST_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; give 0 for any free one, or up to {_LAST_PORT}")
+    return int(text)
 
 
 if __name__ == "__main__":

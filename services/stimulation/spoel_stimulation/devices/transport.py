@@ -1,5 +1,7 @@
 """One way to a device for serial ports, pseudo-terminals and TCP: serialx, whose addresses are paths or ``socket://``.
 
+A serial port opens with RTS low: on some devices a raised RTS is a trigger, and serialx raises it unless told.
+
 Where a room has its guard, the way leads through that: a Unix socket, ``guard://SOCKET#ADDRESS`` with the device's own
 address behind it, since that, and not the guard's, says what kind of device it can be (HZ-25).
 """
@@ -171,6 +173,11 @@ def _way_to(address: str, baudrate: int, stop_bits: Literal[1, 2]) -> _Way:
     if address.startswith(_GUARD):
         return _GuardWay(Path(address.removeprefix(_GUARD).partition("#")[0]))
     way: _Way = serialx.async_serial_for_url(
-        address, baudrate=baudrate, byte_size=8, parity=serialx.Parity.NONE, stopbits=_STOP_BITS[stop_bits]
+        address,
+        baudrate=baudrate,
+        byte_size=8,
+        parity=serialx.Parity.NONE,
+        stopbits=_STOP_BITS[stop_bits],
+        rts_on_open=serialx.PinState.LOW,
     )
     return way

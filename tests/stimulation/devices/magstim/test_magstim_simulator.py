@@ -1,5 +1,6 @@
 """The simulators as the devices are described, spoken to byte by byte and without Spoel's adapter."""
 
+import json
 import time
 from itertools import pairwise
 
@@ -11,6 +12,7 @@ from spoel_common.clock import SteppedClock
 from spoel_stimulation.devices.magstim import messages as say
 from spoel_stimulation.devices.magstim import simulator as simulator_module
 from spoel_stimulation.devices.magstim.codec import Version, encode_frame
+from spoel_stimulation.devices.simulation.control import answer
 from spoel_stimulation.devices.simulation.faults import Fault, Faults
 from spoel_stimulation.devices.simulators import Wanted, simulate
 
@@ -158,6 +160,18 @@ async def test_an_unlock_code_is_not_written_down(device, tmp_path):
     assert text.count('"in"') == 2
     assert CODE.encode().hex() not in text
     assert OTHER_CODE.encode().hex() not in text
+
+
+async def test_what_damage_leaves_of_an_unlock_code_is_not_written_down(device, tmp_path):
+    log = tmp_path / "sim.jsonl"
+    unit = device(unlock_code=CODE, log_path=log)
+    frame, framer = say.take_control(CODE), unit.simulator.framer()
+    for damaged in (frame[1:], b"\x80" + frame, b"U" + frame[1:], b"Q-" + frame[2:]):
+        for piece in framer.feed(damaged) + framer.give_up_pending():
+            unit.simulator.take(piece)
+    written = [bytes.fromhex(json.loads(line)["frame"]) for line in log.read_text().splitlines()]
+    assert written.count(b"?") >= 4, "each was answered"
+    assert all(piece.strip(b"*") in {b"", b"?"} for piece in written)
 
 
 async def test_before_software_9_commands_without_control_conflict(device):
@@ -441,3 +455,9 @@ async def test_whatever_is_said_to_it_it_answers_each_frame_at_most_once(name, f
         assert not framer.pending
     finally:
         unit.simulator.close()
+
+
+def test_a_fault_that_it_cannot_have_is_refused_by_its_switchboard_too():
+    unit = simulate("magstim-200", Wanted(SteppedClock()))
+    assert "has no fault other-coil" in answer(unit, b'{"set": "other-coil"}')["error"]
+    assert unit.faults.present == []

@@ -44,6 +44,7 @@ from spoel_stimulation.devices.duomag.reading import (
     interlocks,
     point_of,
     settings_of,
+    without_intensity,
 )
 from spoel_stimulation.devices.duomag.talk import Talk
 from spoel_stimulation.devices.pacing import paced
@@ -228,7 +229,10 @@ class DuoMagAdapter:
     # --- the life of a train ----------------------------------------------------------------------------------------
 
     async def stage(self, settings: TrainSettings) -> ReadBack:
-        """Write delays and intensity, read them back, and go back to intensity 0, which is disarmed (INV-2)."""
+        """Set intensity 0, which is disarmed, write the delays, and read all back (INV-2).
+
+        The intensity itself is what arms: it is written, and read back, by ``arm``. So it is not told here.
+        """
         talk = self._connected()
         self.capability.check(settings)
         with self._alone():
@@ -236,20 +240,17 @@ class DuoMagAdapter:
             if not await talk.to_zero():
                 raise RefusedByDevice("The device does not go to intensity 0. Look at it.")
             await talk.link.send(NO_DELAY.recharge() + NO_DELAY.ttl_out())
-            await talk.link.send(set_intensity(settings.percent_mso), lambda: self._voided == voided)
-            point = point_of(settings.percent_mso)
+            point = point_of(0)
             taken = await talk.until(lambda told: settings_of(told) == point, ANSWER_TIMEOUT_S)
             read_back = settings_of(talk.believed)
-            if not await talk.to_zero():
-                raise RefusedByDevice("The device does not go to intensity 0. Look at it.")
             if not taken:
                 raise SettingNotTaken(f"reads back {read_back} instead of {point}. Look at the device.")
             self._refuse_if_voided_since(voided)
             self._staged, self._expected, self._coil = settings, 0, talk.believed.coil_type
-        return ReadBack(set_point=point, read_back=read_back)
+        return ReadBack(set_point=without_intensity(point), read_back=without_intensity(read_back))
 
     async def arm(self) -> None:
-        """Set the staged intensity; returns when it reads back and the unit is charged."""
+        """Set the staged intensity; returns when it reads back, with the delays, and the unit is charged."""
         talk, staged = self._connected(), self._staged
         if staged is None:
             raise NotReady("Nothing is staged, or it was voided by a disarm or a change at the device. Stage first.")
@@ -257,7 +258,12 @@ class DuoMagAdapter:
         with self._alone():
             self._expected = None
             await talk.link.send(set_intensity(staged.percent_mso), lambda: self._staged is staged)
-            ready = await talk.until(lambda told: told.percent == staged.percent_mso and told.charged, ANSWER_TIMEOUT_S)
+            point = point_of(staged.percent_mso)
+            try:
+                ready = await talk.until(lambda told: settings_of(told) == point and told.charged, ANSWER_TIMEOUT_S)
+            except asyncio.CancelledError:
+                await self.disarm()
+                raise
             if not ready or self._staged is not staged:
                 await self.disarm()
                 check_interlocks(talk.believed)

@@ -21,6 +21,11 @@ def settings_of(told: Status) -> dict[str, Setting]:
     }
 
 
+def without_intensity(settings: dict[str, Setting]) -> dict[str, Setting]:
+    """Return the settings that are written while the unit stays disarmed."""
+    return {name: value for name, value in settings.items() if name != "percent_mso"}
+
+
 def coil_name(told: Status) -> str:
     """Return the coil's type; ``none`` where none is plugged in, ``not-told`` on units that do not tell."""
     if told.coil_disconnected:

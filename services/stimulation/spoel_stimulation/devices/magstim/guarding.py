@@ -34,8 +34,14 @@ class MagstimGuarded:
         return frame != say.DISARM and chr(frame[0]) not in _HARMLESS
 
     def read(self, frame: bytes) -> Reading:
-        """Return whether the device is armed; answers to arm, disarm and fire tell the state before, which is over."""
+        """Return whether the device is armed; answers to arm, disarm and fire tell the state before, which is over.
+
+        A train that runs counts as armed, whatever else is said; and disarmed is only what says *standby*.
+        """
         message = say.decode_answer(frame)
         if not isinstance(message, say.Answer) or message.letter == _STATE_BEFORE:
             return Reading()
-        return Reading(enabled=message.instrument.enabled)
+        running = message.rapid is not None and say.Rapid.TRAIN_RUNNING in message.rapid
+        if running or message.instrument.enabled:
+            return Reading(enabled=True)
+        return Reading(enabled=False if say.Instrument.STANDBY in message.instrument else None)

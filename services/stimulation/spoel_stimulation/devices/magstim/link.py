@@ -26,7 +26,7 @@ class UnknownCommand(BadChecksum):
     """``?``: this model has no such command, or it arrived damaged."""
 
     slug = "device-unknown-command"
-    title = "The stimulator did not understand a command"
+    title = "Not understood by the stimulator"
 
 
 class Listener(Protocol):

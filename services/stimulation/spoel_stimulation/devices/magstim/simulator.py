@@ -39,6 +39,7 @@ LOST_START_NS = NS_PER_S // 2
 SETTINGS_REST_NS = NS_PER_S // 2
 OVERHEATED_C = 45.0
 NO_ERROR = 0
+NO_OTHER_COIL = "A Magstim does not tell the type of its coil: it has no fault other-coil."
 _REMEMBERED = 10_000
 
 Handler = Callable[[bytes], bytes]
@@ -147,7 +148,8 @@ class MagstimSimulator:
         self.speak: Callable[[bytes], None] = lambda _frame: None
         self.faults = faults or Faults()
         if Fault.OTHER_COIL in self.faults:
-            raise ValueError("A Magstim does not tell the type of its coil: it has no fault other-coil.")
+            raise ValueError(NO_OTHER_COIL)
+        self.faults.impossible[Fault.OTHER_COIL] = NO_OTHER_COIL
         self.faults.changed = self._fault_changed
         self._serial = f"SIM-{number}"
         self._log = SimulatorLog(log_path)
@@ -428,7 +430,12 @@ class MagstimSimulator:
 
 
 def _without_code(frame: bytes) -> bytes:
-    """Return a frame as it may be written down: an unlock code, and the checksum that follows from it, never are."""
+    """Return a frame as it may be written down: an unlock code, and the checksum that follows from it, never are.
+
+    Nor is anything damaged, but for its length: it may be what is left of a code.
+    """
+    if not is_whole(frame):
+        return b"*" * len(frame)
     return b"Q" + b"*" * (len(frame) - 1) if frame[:1] == b"Q" and len(frame) > len(DISARM) else frame
 
 

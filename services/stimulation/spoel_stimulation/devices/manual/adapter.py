@@ -267,11 +267,14 @@ class ManualAdapter:
     async def run_train(self, settings: TrainSettings) -> TrainResult:
         """Send each trigger when it is due, then wait for the operator's reading of the device's counter.
 
-        Never sends a trigger again. The outcome is unknown unless the counter was read before and is read after.
+        Never sends a trigger again. The outcome is unknown unless the counter was read before, after whatever was sent
+        earlier, and is read after.
         """
         link, shown = self._connected(), self._standing()
         if not self._armed or self._staged != settings or shown is None:
             raise NotReady("Not armed with these settings, or the operator's word does not stand. Confirm and stage.")
+        if self._stimulus_s is not None and self._shown_at_s <= self._stimulus_s:
+            shown = shown.model_copy(update={"pulse_counter": None})  # read before triggers that it does not count
         voided, sent, problem = self._voided, 0, ""
         first_ns: int | None = None
         with self._alone():

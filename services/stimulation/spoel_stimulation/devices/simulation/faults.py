@@ -48,11 +48,13 @@ class Faults:
 
     Attributes:
         changed: the device's own: told of each fault that begins (or happens) and, with False, that ends.
+        impossible: those that the device cannot have, and why not.
     """
 
     def __init__(self, at_start: Iterable[Fault] = ()) -> None:
         at_start = tuple(at_start)
         self.changed: Callable[[Fault, bool], None] = lambda _fault, _present: None
+        self.impossible: dict[Fault, str] = {}
         self._present = {fault for fault in at_start if fault not in MOMENTARY}
         self._waiting = [fault for fault in at_start if fault in MOMENTARY]
 
@@ -65,7 +67,13 @@ class Faults:
         return sorted(self._present)
 
     def set(self, fault: Fault) -> None:
-        """Have a fault begin, or a momentary one happen."""
+        """Have a fault begin, or a momentary one happen.
+
+        Raises:
+            ValueError: this device cannot have it.
+        """
+        if fault in self.impossible:
+            raise ValueError(self.impossible[fault])
         if fault in self._present:
             return
         if fault not in MOMENTARY:

@@ -16,6 +16,9 @@ from spoel_stimulation.devices.simulation.control import control_of
 from spoel_stimulation.devices.simulation.device import SimulatedDevice
 from spoel_stimulation.devices.simulation.ports import LOOPBACK, on_pty, on_tcp
 
+FASTEST = 1_000.0
+"""As fast as a ``ScaledClock`` may be."""
+
 _PR_SET_PDEATHSIG = 1
 
 
@@ -65,8 +68,10 @@ def clock_of(setting: str | None, speed: float | None) -> ScaledClock:
     """Return the clock of ``SPOEL_CLOCK``, or one that starts now at ``speed``.
 
     Raises:
-        ValueError: the setting is no clock, or both are given and differ.
+        ValueError: the setting is no clock, no clock is as fast, or both are given and differ.
     """
+    if speed is not None and not 0 < speed <= FASTEST:
+        raise ValueError(f"--speed is {speed:g}; give a number above 0, at most {FASTEST:g}.")
     if not setting:
         return ScaledClock.starting_now(1.0 if speed is None else speed)
     clock = ScaledClock.model_validate_json(setting)
