@@ -162,3 +162,14 @@ def test_a_pulse_that_comes_while_it_is_held_is_counted():
     (ended,) = gate.decided(1.11)
     assert ended.outcome == "not-confirmed"
     assert list(gate.decided(1.2)) == []
+
+
+def test_no_stops_outcome_is_told_before_that_of_an_earlier_one():
+    gate = released()
+    gate.begin_stop(stop_at(1.0, 7))
+    gate.mark_sent(1.0)
+    gate.from_device(says(enabled=False), 1.05)
+    gate.begin_stop(stop_at(1.3, 9))
+    gate.mark_sent(1.3)
+    assert list(gate.decided(2.4)) == [], "of the second nothing was heard for a second, of the first something"
+    assert [(stop.number, stop.outcome) for stop in gate.decided(3.0)] == [(7, "not-confirmed"), (9, "not-confirmed")]
