@@ -74,6 +74,8 @@ class Gate:
         """Forget what an earlier connection to the device left behind."""
         self._from_device = _Stream(self._guarded.device_frames())
         self.enabled = None
+        for stop in self._followed():
+            stop.hear_nothing()
 
     def new_host(self) -> None:
         """Forget what an earlier room process left behind: a frame begun is never completed by another's bytes."""
