@@ -9,6 +9,7 @@ from tests.stimulation.clinic import Clinic, fast_clock, frames_in, simulated
 from tests.stimulation.devices.conftest import cable_to
 from tests.stimulation.story import PATTERN_10HZ, treatment_order
 
+from spoel_common.ids import new_id
 from spoel_common.store.database import BUSY_TIMEOUT_S
 
 STOP = "/rooms/room-1/emergency-stop"
@@ -98,6 +99,17 @@ async def test_it_works_without_a_session_and_latches(clinic):
     await clinic.until_latched("emergency-stop")
     refused = await clinic.open(await clinic.prepare())
     assert refused.json()["type"].endswith("room-latched")
+
+
+@pytest.mark.hazard("HZ-16")
+async def test_a_loss_of_consciousness_in_a_session_that_nobody_knows_is_recorded_as_the_stop_it_was(
+    clinic, monkeypatch
+):
+    monkeypatch.setattr("spoel_stimulation.api_day.FIND_ROOM_TIMEOUT_S", 0)  # as with a journal that stands still
+    answer = await clinic.client.post(f"/sessions/{new_id()}/loss-of-consciousness")
+    assert answer.json()["outcome"] == "confirmed"
+    await clinic.until_latched("emergency-stop")
+    await clinic.until_event("emergency-stopped")
 
 
 async def test_pressed_twice_it_is_recorded_twice(clinic):

@@ -220,6 +220,33 @@ async def test_a_guard_that_stands_still_is_noticed_and_the_stop_says_that_it_is
     assert len(await clinic.until_event("emergency-stopped")) == 1, "the same stop, told again by the guard"
 
 
+async def test_a_guard_that_tells_of_a_stop_while_the_room_still_looks_for_itself_has_it_recorded_once(
+    clinic, monkeypatch
+):
+    monkeypatch.setattr("spoel_stimulation.runner.room.GUARD_ANSWER_S", 0.1)
+    looking, go_on, look = asyncio.Event(), asyncio.Event(), clinic.room._disarm_and_see
+
+    async def look_long():
+        outcome = await look()
+        looking.set()
+        await go_on.wait()
+        return outcome
+
+    monkeypatch.setattr(clinic.room, "_disarm_and_see", look_long)
+    clinic.guard.send_signal(signal.SIGSTOP)
+    pressing = asyncio.create_task(clinic.client.post(STOP))
+    await clinic.until(lambda: clinic.room.delivery.bars and not clinic.room.guard._stops, "it waits for itself")
+    clinic.guard.send_signal(signal.SIGCONT)
+    await clinic.until(lambda: any(line["tell"] for line in clinic.guard.lines("outcome")), "the guard tells of it")
+    (told,) = [line for line in clinic.guard.lines("outcome") if line["tell"]]
+    await clinic.until(lambda: recorded_to(clinic, told["n"]), "that is dealt with")
+    await looking.wait()
+    go_on.set()
+    assert (await pressing).json()["through"] == "room"
+    await clinic.until(lambda: not clinic.room.holds, "the record")
+    assert len(await clinic.events("emergency-stopped")) == 1
+
+
 async def test_a_stop_while_the_rooms_process_is_killed_is_recorded_once_when_it_is_back(tmp_path, start):
     clock = fast_clock(8.0)
     simulator = start(Simulator(tmp_path, clock=clock))

@@ -33,6 +33,10 @@ class Guarding(Protocol):
         """The device's address."""
 
     @property
+    def outcomes_to_come(self) -> tuple[int, ...]:
+        """Numbers of the stops that will be told, and whose outcome is not known yet."""
+
+    @property
     def hears_room_process(self) -> bool:
         """It has not been silent for long."""
 
@@ -69,7 +73,7 @@ class Control:
 
     def held(self, number: int, stop: Stop | None) -> None:
         """Tell at once of a hold."""
-        facts = {} if stop is None else {"reason": stop.reason, "recorded": stop.tell, "request": stop.request}
+        facts = {} if stop is None else _facts_of(stop)
         self._say({"held": number, **facts})
 
     def tell(self, line: Line) -> None:
@@ -118,12 +122,24 @@ class Control:
     def _welcome(self, hello: dict[str, Any]) -> None:
         room, record = self._room, self._record
         room.beat()
-        self._say({"welcome": room.room_id, "file": record.file_id, "device": room.device, "held": room.held})
         after = int(hello["after"]) if hello.get("file") == record.file_id else 0
-        for line in record.told:
-            if line["n"] > after:
-                self.tell(line)
+        to_tell = [line for line in record.told if line["n"] > after]
+        to_come = [*(line["of"] for line in to_tell), *room.outcomes_to_come]
+        said = {"welcome": room.room_id, "file": record.file_id, "device": room.device, "held": room.held}
+        self._say({**said, "to_come": to_come})
+        for line in to_tell:
+            self.tell(line)
 
     def _say(self, what: dict[str, Any]) -> None:
         if self._client is not None:
             self._client.send(json.dumps(what).encode() + b"\n")
+
+
+def _facts_of(stop: Stop) -> dict[str, Any]:
+    return {
+        "reason": stop.reason,
+        "recorded": stop.tell,
+        "request": stop.request,
+        "by": stop.by,
+        "utc_ns": stop.began_utc_ns,
+    }

@@ -74,6 +74,8 @@ class Gate:
         """Forget what an earlier connection to the device left behind."""
         self._from_device = _Stream(self._guarded.device_frames())
         self.enabled = None
+        for stop in self._followed():
+            stop.hear_nothing()
 
     def new_host(self) -> None:
         """Forget what an earlier room process left behind: a frame begun is never completed by another's bytes."""
@@ -172,16 +174,19 @@ class Gate:
         return self._passed(self._from_host.give_up(now_s))
 
     def decided(self, now_s: float) -> Iterator[Stop]:
-        """Yield the stops whose outcome became known, each once."""
-        for stop in tuple(self._waiting):
-            if stop.decide(now_s) is not None:
-                self._waiting.remove(stop)
-                yield stop
+        """Yield the stops whose outcome became known, each once, and none before an earlier one."""
+        while self._waiting and self._waiting[0].decide(now_s) is not None:
+            yield self._waiting.pop(0)
 
     @property
     def stopping(self) -> bool:
         """A stop is not confirmed yet, and nobody has released the gate since."""
         return self.held is not None and self.stop is not None and not self.stop.confirmed
+
+    @property
+    def undecided(self) -> tuple[Stop, ...]:
+        """The stops whose outcome is waited for."""
+        return tuple(self._waiting)
 
     @property
     def settled(self) -> bool:

@@ -75,6 +75,7 @@ class Port:
         self._first: deque[bytes] = deque()
         self._sent: Callable[[], None] | None = None
         self._rest = b""
+        self._begun = False
         self._free_at_s = 0.0
 
     @property
@@ -100,6 +101,8 @@ class Port:
         """
         self._frames.clear()
         self._first.clear()
+        if not self._begun:
+            self._rest = b""  # taken up, but the operating system had no room for any of it
         self._sent = sent
         if self._channel is not None:
             self._first.extend(frames)
@@ -152,7 +155,7 @@ class Port:
             return
         self._channel, self.problem = channel, ""
         self._pause_s = FIRST_PAUSE_S
-        self._rest, self._free_at_s = b"", 0.0
+        self._rest, self._begun, self._free_at_s = b"", False, 0.0
         self._frames.clear()
         self._first.clear()
         self._loop.watch(channel, Order.DEVICE, self._ready)
@@ -204,7 +207,7 @@ class Port:
             except OSError as error:
                 self._lose(str(error))
                 return
-            self._rest = self._rest[taken:]
+            self._rest, self._begun = self._rest[taken:], True
             if self._rest:
                 break
             self._free_at_s = time.monotonic() + self._gap_s
@@ -219,7 +222,7 @@ class Port:
         frames = self._first or self._frames
         if not frames or (self._gap_s and time.monotonic() < self._free_at_s):
             return False
-        self._rest = frames.popleft()
+        self._rest, self._begun = frames.popleft(), False
         return True
 
 

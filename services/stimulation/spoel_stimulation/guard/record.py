@@ -18,6 +18,8 @@ from typing import Any
 
 RETRY_S = 1.0
 CLOSE_TIMEOUT_S = 2.0
+UNWRITTEN = 1_000_000
+"""Numbers left free at a restart, for lines that an earlier guard told of and did not live to write."""
 
 Line = dict[str, Any]
 
@@ -43,7 +45,7 @@ class Record:
         self._queue: SimpleQueue[str | None] = SimpleQueue()
         lines = _read(path)
         self.file_id = next((line["file"] for line in lines if "file" in line), "")
-        self.number = max((line["n"] for line in lines), default=0)
+        self.number = max((line["n"] for line in lines), default=-UNWRITTEN) + UNWRITTEN
         self.told = [line for line in lines if line.get("tell")]
         ended = {line["of"] for line in lines if line["what"] == "outcome"}
         self.unfinished = [line for line in lines if line["what"] == "stop" and line["n"] not in ended]

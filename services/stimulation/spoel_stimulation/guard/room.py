@@ -72,6 +72,7 @@ class GuardedRoom:
             request: the room process's name for it.
         """
         number = self._record.reserve()
+        self._record.reserve()  # of its outcome, see ``_note_outcome``
         stop = Stop(number, reason, time.monotonic(), self._utc_ns(), tell=tell, by=by, request=request)
         withheld = self._gate.withheld
         self._port.put_first(self._gate.begin_stop(stop), self._disarm_sent)
@@ -160,6 +161,11 @@ class GuardedRoom:
     def held(self) -> int | None:
         """Number of the latest hold; None where firing frames pass."""
         return self._gate.held
+
+    @property
+    def outcomes_to_come(self) -> tuple[int, ...]:
+        """Numbers of the stops that will be told, and whose outcome is not known yet."""
+        return tuple(stop.number for stop in self._gate.undecided if stop.tell)
 
     @property
     def device(self) -> str:
@@ -264,8 +270,13 @@ class GuardedRoom:
     def _note_outcome(
         self, number: int, stop: Mapping[str, Any], outcome: Outcome | None, *, tell: bool, pulses_after: int = 0
     ) -> Line:
-        return self._note(
+        """Note it under the number after its stop's, also by a guard that does not know whether this was told before.
+
+        So whoever has recorded it knows it again.
+        """
+        return self._record.note(
             "outcome",
+            number + 1,
             of=number,
             outcome=outcome,
             reason=stop["reason"],

@@ -95,6 +95,10 @@ class Stop:
                 self._disabled_since_s = now_s
             self.confirmed = now_s - self._disabled_since_s >= QUIET_S
 
+    def hear_nothing(self) -> None:
+        """Take note that the device cannot be heard: what it did meanwhile is not known, and the quiet begins anew."""
+        self._disabled_since_s = None
+
     def decide(self, now_s: float) -> Outcome | None:
         """Return the outcome, and keep it from then on; None while it is still to be seen."""
         if self.outcome is None:

@@ -109,13 +109,15 @@ class Conductor:
     def _not_before(self, state: SessionState, due_at: datetime | None) -> datetime | None:
         """Return when the next train may begin: when it is due, and not before the device can take one.
 
-        Some devices leave it to their host to wait after a train, and are damaged where it does not.
+        Some devices leave it to their host to wait after a train, and are damaged where it does not. How long depends
+        on the intensity of that train, which may have been changed since.
         """
         if due_at is None or not self._room.link.up:
             return due_at
-        settings = device_settings(state, self._room.limits.max_autonomous_s)
-        wait_s = self._room.device.capability.minimum_wait_s(settings)
-        return max(due_at, state.trains[-1].onset_at + timedelta(seconds=settings.duration_s + wait_s))
+        last, settings = state.trains[-1], device_settings(state, self._room.limits.max_autonomous_s)
+        given = settings if last.percent_mso is None else settings.at(last.percent_mso)
+        wait_s = self._room.device.capability.minimum_wait_s(given)
+        return max(due_at, last.onset_at + timedelta(seconds=settings.duration_s + wait_s))
 
     async def _authorise_and_deliver(self, state: SessionState, percent_mso: int) -> None:
         room = self._room

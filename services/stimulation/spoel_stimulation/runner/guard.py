@@ -74,6 +74,20 @@ class Told(NamedTuple):
             stopped_at=datetime.fromtimestamp(line["stopped_utc_ns"] // NS_PER_S, UTC),
         )
 
+    @classmethod
+    def begun(cls, file_id: str, held: dict[str, Any]) -> "Told":
+        """Return what the guard would tell of a stop that it said it began, had it died before the outcome."""
+        return cls(
+            file_id=file_id,
+            number=held["held"] + 1,
+            of=held["held"],
+            outcome="not-confirmed",
+            reason=held["reason"],
+            by=held["by"],
+            request=held["request"],
+            stopped_at=datetime.fromtimestamp(held["utc_ns"] // NS_PER_S, UTC),
+        )
+
     @property
     def lost(self) -> str | None:
         """The session whose patient lost consciousness, if that is why."""
@@ -130,6 +144,7 @@ class GuardClient:
         self._unanswered = 0
         self._listener: Listener | None = None
         self._to_record: asyncio.Queue[Told] = asyncio.Queue()
+        self._begun: dict[int, Told] = {}
         self._stops: dict[str, asyncio.Future[StopOutcome | None]] = {}
         self._releases: dict[int, asyncio.Future[str | None]] = {}
 
@@ -242,9 +257,11 @@ class GuardClient:
         self._held = 0
         self.problem = f"The room's guard does not answer ({why}). Look whether its process runs."
         for stop in self._stops.values():
-            stop.set_result(None)
+            if not stop.done():
+                stop.set_result(None)
         for release in self._releases.values():
-            release.set_result("it does not answer")
+            if not release.done():
+                release.set_result("it does not answer")
         self._stops.clear()
         self._releases.clear()
 
@@ -269,6 +286,8 @@ class GuardClient:
             self._welcomed(said)
         elif "record" in said:
             told = Told.of_line(self._file_id, said["record"])
+            self._begun.pop(told.of, None)
+            self.stopping.add(told.of)
             self._to_record.put_nowait(told)
             outcome = self._stops.pop(told.request, None)
             if outcome is not None and not outcome.done():
@@ -279,12 +298,14 @@ class GuardClient:
             self._held = max(self._held or 0, said["held"])
             if said.get("recorded"):
                 self.stopping.add(said["held"])
+                self._begun[said["held"]] = Told.begun(self._file_id, said)
             if "reason" in said and self._listener is not None:
                 self._listener.guard_stopped()
 
     def _welcomed(self, said: dict[str, Any]) -> None:
-        if said["file"] != self._file_id:
-            self.stopping.clear()
+        for number in sorted(self._begun.keys() - set(said["to_come"])):  # the guard died before it was written down
+            lost = self._begun.pop(number)
+            self._to_record.put_nowait(lost._replace(file_id=lost.file_id or said["file"]))
         self._file_id, self._held = said["file"], said["held"]
         if said["device"] != self._device:
             self.up = False

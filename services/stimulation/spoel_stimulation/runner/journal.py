@@ -235,9 +235,13 @@ class Journal:
                 await self._interlock(
                     work, session_id, "loss-of-consciousness" if session_id == lost else "emergency-stop"
                 )
-            opened = None if lost is None else (await work.load(SESSION, lost)).state.opened
-            if lost is not None and opened is not None and opened.room_id == self._room_id:
+            if lost is not None and await self._was_opened_here(work, lost):
                 await record_loss(work, lost, person, outcome)
+
+    async def _was_opened_here(self, work: Work, session_id: str) -> bool:
+        """Tell whether a session belongs to this room; a name that nobody knows keeps no stop from its record."""
+        opened = (await work.load(SESSION, session_id)).state.opened
+        return opened is not None and opened.room_id == self._room_id
 
     async def guard_recorded_to(self) -> tuple[str, int]:
         """Return which file of the room's guard is recorded, and up to which line."""

@@ -376,9 +376,6 @@ class Room:
                 told.set_result(stopped)
             if stopped.through == "guard":
                 return  # it is told, and recorded with the person's name, by way of the guard's file
-            if asked is not None:
-                self._persons.pop(asked[0], None)
-                self._recorded_stops.add(asked[0])
             name = await _name_of(person)
             await self.delivery.idle(HALT_TIMEOUT_S)
             await self._until_open_train_is_asked_for()
@@ -399,6 +396,8 @@ class Room:
             outcome = to_come.result() if to_come.done() else None
             if outcome is not None:
                 return Stopped(outcome, "guard")
+            self._persons.pop(request, None)
+            self._recorded_stops.add(request)  # before the adapter's word: the guard may tell of it meanwhile
         return Stopped(await own, "room")
 
     async def _disarm_and_see(self) -> StopOutcome:
