@@ -5,12 +5,14 @@ from datetime import datetime
 from itertools import pairwise
 
 import pytest
+from pydantic import ValidationError
 from tests.stimulation.clinic import fast_clock, simulated
 from tests.stimulation.devices.magstim.conftest import INVENTED_CODE
 from tests.stimulation.story import Pattern, treatment_order
 
 from spoel_common.settings import CannotStart
 from spoel_stimulation.devices.simulators import Wanted, simulate
+from spoel_stimulation.settings import RoomSetting
 
 DEVICE = {"stimulator_model": "Magstim Super Rapid² Plus", "coil_model": "D70²"}
 TEN_HZ = Pattern(pulses_per_burst=1, bursts_per_train=40, burst_interval_s=0.1, trains=3, train_interval_s=6.0)
@@ -83,3 +85,12 @@ async def test_an_unlock_code_that_others_may_read_keeps_the_service_from_starti
     with pytest.raises(CannotStart, match="room-1"):
         async with room(tmp_path, mode=0o644):
             pass
+
+
+@pytest.mark.parametrize(
+    ("device", "of_others"),
+    [("duomag", {"unlock_code_file": "/x"}), ("magpro", {"mains_v": 115}), ("magstim-200", {"unit": "super"})],
+)
+def test_a_setting_that_means_nothing_to_a_device_is_refused(device, of_others):
+    with pytest.raises(ValidationError, match=next(iter(of_others))):
+        RoomSetting(room_id="room-1", device=device, address="/dev/ttyS0", **of_others)

@@ -321,11 +321,15 @@ async def test_a_locked_journal_does_not_hold_the_button_up(slow_clinic):
     assert await clinic.until_event("adverse-event-reported")
 
 
-async def test_the_button_of_a_session_that_is_not_here_stops_nobody(slow_clinic):
+@pytest.mark.invariant("INV-8")
+async def test_the_button_of_a_session_that_is_not_here_stops_every_room_and_blocks_nobody(slow_clinic):
     clinic = slow_clinic
-    await in_a_train(clinic)
-    assert (await clinic.client.post(f"/sessions/{new_id()}/loss-of-consciousness")).status_code == 404
-    assert clinic.simulator.enabled
+    session_id = await in_a_train(clinic)
+    answer = await clinic.client.post(f"/sessions/{new_id()}/loss-of-consciousness")
+    assert (answer.status_code, answer.json()["outcome"]) == (200, "confirmed")
+    assert not clinic.simulator.enabled
+    assert (await clinic.until_state(session_id, "closed"))["reason"] == "emergency-stop"
+    assert await clinic.events("adverse-event-reported") == []
 
 
 @pytest.mark.hazard("HZ-16")

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy.exc import SQLAlchemyError
 
 from spoel_common.clock import utc_now
+from spoel_common.errors import NotFound
 from spoel_common.people import check_role
 from spoel_common.runtime import Runtime
 from spoel_common.web import ActorDep, CommandDep, RuntimeDep
@@ -259,11 +260,14 @@ async def post_loss_of_consciousness(
 
 
 async def _rooms_to_stop(node: Node, runtime: Runtime, session_id: str) -> list[Room]:
-    """Return the session's room; every room of this node where the journal does not answer in time."""
+    """Return the session's room; every room of this node where the journal does not answer in time, or knows none.
+
+    Whoever presses this may have the wrong session before them: a room that stops for nothing is no harm.
+    """
     try:
         async with asyncio.timeout(FIND_ROOM_TIMEOUT_S):
             return [await node.room_of(runtime, session_id)]
-    except (TimeoutError, SQLAlchemyError):
+    except (TimeoutError, SQLAlchemyError, NotFound):
         return list(node.rooms.values())
 
 

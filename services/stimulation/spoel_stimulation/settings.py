@@ -14,6 +14,17 @@ RoomId = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=40
 
 Device = Literal["magpro", "magstim-rapid2", "magstim-200", "magstim-bistim", "duomag", "manual"]
 
+_MEANT_FOR: dict[str, tuple[Device, ...]] = {
+    "unit": ("magstim-rapid2",),
+    "mains_v": ("magstim-rapid2",),
+    "unlock_code_file": ("magstim-rapid2",),
+    "coil_model": ("magstim-rapid2", "magstim-200", "magstim-bistim"),
+    "serial": ("magstim-rapid2", "magstim-200", "magstim-bistim", "manual"),
+    "model": ("manual",),
+    "stop_verified": ("magpro",),
+}
+"""Settings that mean something to some devices only; with another device they are a mistake, and refused."""
+
 
 class RoomSetting(BaseModel):
     """One treatment room.
@@ -44,6 +55,13 @@ class RoomSetting(BaseModel):
     unlock_code_file: Path | None = None
     stop_verified: StopVerified | None = None
     heart_address: Annotated[str, Field(pattern=r"^(bluetooth://\S+|socket://[^\s:]+:[0-9]+)$")] | None = None
+
+    @model_validator(mode="after")
+    def _settings_are_of_this_device(self) -> Self:
+        of_others = [name for name in self.model_fields_set if self.device not in _MEANT_FOR.get(name, (self.device,))]
+        if of_others:
+            raise ValueError(f"{', '.join(sorted(of_others))}: no setting of a {self.device}; leave it out")
+        return self
 
 
 class StimulationSettings(Settings):

@@ -186,12 +186,12 @@ class Delivery:
         self.counted = total
 
     async def set_percent_mso(self, percent_mso: int) -> None:
-        """Write and read back another intensity, if it is another.
+        """Write and read back another intensity, if it is another; nothing once the room was stopped (INV-8).
 
         Raises:
             DeviceError: the device did not take it.
         """
-        if percent_mso != self._percent_mso:
+        if percent_mso != self._percent_mso and not self.barred:
             await self.device.change_percent_mso(percent_mso)
             self._percent_mso = percent_mso
 
