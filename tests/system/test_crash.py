@@ -68,28 +68,6 @@ def test_after_a_kill_of_stimulation_the_room_is_latched_fires_nothing_by_itself
     assert clinic.do(clinic.failed_checks) == {}
 
 
-@pytest.mark.invariant("INV-9")
-@pytest.mark.hazard("HZ-11")
-def test_after_a_kill_of_the_device_the_room_is_latched_until_a_person_resets_it(clinic):
-    async def resume(people):
-        await clinic.resume(people)
-        await clinic.more_trains(people, 1)
-
-    async def take_on(people):
-        reason = await clinic.reset_and_arm(people, "device-restarted")
-        await clinic.resume(people)
-        await clinic.more_trains(people, 2)
-        await clinic.pause(people)
-        return reason
-
-    clinic.do(resume)
-    clinic.in_the_middle_of_a_train()
-    clinic.kill("simulator-1")
-    clinic.launcher.restart("simulator-1")
-    assert clinic.do(take_on) in {"link-lost", "outcome-unknown", "device-fault"}
-    assert clinic.do(clinic.failed_checks) == {}
-
-
 @pytest.mark.requirement("ST-12")
 def test_the_operator_ends_the_session_after_all_that_and_the_record_is_whole(clinic):
     async def finish(people):
