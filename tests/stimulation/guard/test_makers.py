@@ -85,7 +85,8 @@ _DUOMAG = Maker(
     fires_otherwise=(set_intensity(1), set_intensity(100)),
 )
 DEVICES = [_MAGPRO, _RAPID, _200, _BISTIM, _DUOMAG]
-MAKERS = [_MAGPRO, _RAPID, _DUOMAG]
+MAKERS = [_RAPID, _DUOMAG]
+"""MagPro is tested so in ``test_process``."""
 
 
 def each(makers: list[Maker]) -> pytest.MarkDecorator:

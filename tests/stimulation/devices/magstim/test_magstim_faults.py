@@ -45,7 +45,8 @@ async def test_a_coil_that_is_missing_or_too_hot_is_an_open_interlock(open_room,
         assert "EB" not in room.asked()
         room.simulator.faults.clear(fault)
         await room.arm(settings)
-        assert (await room.adapter.run_train(settings)).outcome == "complete"
+        result = await room.adapter.run_train(settings)
+        assert result.outcome == "complete", result
 
 
 @pytest.mark.hazard("HZ-08")
