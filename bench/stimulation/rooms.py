@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from spoel_common.clock import ScaledClock
+from spoel_common.clock import ScaledClock, utc_now
 from spoel_local.bench import Result
 
 from .stage import other_process
@@ -46,18 +46,26 @@ async def measure(rooms: int, seconds: float) -> list[Result]:
             clinic = clinics.Clinic(Path(folder), clock, named, max_presence_age_s=PRESENCE_S)
             async with clinic.opened():
                 sessions = await _started(clinic, list(named))
+                begin = utc_now(clock)
                 await asyncio.sleep(seconds)
+                end = utc_now(clock)
                 found = [await clinic.session(session_id) for session_id in sessions]
                 await asyncio.gather(*(clinic.ask(session_id, "stop", reason="time-over") for session_id in sessions))
                 events = await clinic.events()
             told = await ended()
-    return _results(rooms, found, events, told)
+    return _results(rooms, found, events, told, (begin, end))
 
 
-def _results(rooms: int, found: list[dict[str, Any]], events: list[Any], told: dict[str, Any]) -> list[Result]:
+def _results(
+    rooms: int,
+    found: list[dict[str, Any]],
+    events: list[Any],
+    told: dict[str, Any],
+    measured: tuple[datetime, datetime],
+) -> list[Result]:
     running = sum(session["state"] == "running" for session in found)
     recorded = sum(event.data["pulses"] for event in events if event.type.split(".")[2] == "train-delivered")
-    late = sorted(_lateness_s(events))
+    late = sorted(_lateness_s(events, measured))
     gap_s = max(told["gaps_s"])
     kept = running == rooms and recorded == sum(told["pulses"]) and late[-1] < LATE_S and gap_s < GAP_S
     return [
@@ -89,8 +97,12 @@ def _results(rooms: int, found: list[dict[str, Any]], events: list[Any], told: d
     ]
 
 
-def _lateness_s(events: list[Any]) -> list[float]:
-    """Return by how much each train but the first of a session began after its interval was over."""
+def _lateness_s(events: list[Any], measured: tuple[datetime, datetime]) -> list[float]:
+    """Return by how much each train of the measured minute began after its interval was over.
+
+    Before it other rooms are still being armed, and after it every session is read and stopped, in this process.
+    """
+    begin, end = measured
     first_onsets: dict[str, datetime] = {}
     late = [0.0]
     for event in events:
@@ -99,7 +111,7 @@ def _lateness_s(events: list[Any]) -> list[float]:
             continue
         began, session_id = datetime.fromisoformat(onset), event.data["session_id"]
         before = first_onsets.get(session_id)
-        if before is not None:
+        if before is not None and begin <= began <= end:
             late.append((began - before).total_seconds() - INTERVAL_S)
         first_onsets[session_id] = began
     return late
