@@ -17,6 +17,9 @@ from spoel_common.clock import ScaledClock
 from spoel_stimulation.handlers import ROOM
 
 BLOCKED_S = 5.0
+MANY = {"max_pulses_per_day": 10_000_000, "min_pause_between_sessions_s": 0.0}
+"""One patient is stopped again and again on one day."""
+
 ATTEMPTS = 5
 
 
@@ -33,7 +36,7 @@ class Node:
         clinic = self._clinic
         await clinic.tell_people()
         await clinic.tell_case()
-        await clinic.tell_prescription(treatment_order(PATTERN_10HZ))
+        await clinic.tell_prescription(treatment_order(PATTERN_10HZ, **MANY))
         reader = asyncio.StreamReader()
         await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
         while word := (await reader.readline()).decode().strip():
@@ -60,6 +63,7 @@ class Node:
             assert answer.is_success, answer.text
         before = len(await clinic.events("train-authorised"))
         self._session_id = await clinic.book(room_id=self._room_id)
+        await clinic.check_rooms()
         await clinic.started(self._session_id, room_id=self._room_id)
         await clinic.until_event("train-authorised", before + 1)
         await asyncio.sleep(0.3)
