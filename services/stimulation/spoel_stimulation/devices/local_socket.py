@@ -47,5 +47,5 @@ def listen(path: Path) -> socket.socket:
     finally:
         os.umask(before)
     listener.listen(8)
-    listener.setblocking(False)  # noqa: FBT003 - the standard library's parameter
+    listener.settimeout(0)
     return listener

@@ -65,7 +65,7 @@ class EmergencyStop:
         self._clients: list[_Client] = []
         family = socket.AF_INET6 if ":" in bind else socket.AF_INET
         self._listener = socket.create_server((bind, port), family=family, backlog=BACKLOG)
-        self._listener.setblocking(False)  # noqa: FBT003 - the standard library's parameter
+        self._listener.settimeout(0)
         self.port: int = self._listener.getsockname()[1]
         loop.watch(self._listener, Order.ESTOP, self._ready)
 
@@ -133,7 +133,7 @@ class EmergencyStop:
                 return
             if len(self._clients) >= MAX_CLIENTS:
                 self._make_room()
-            connection.setblocking(False)  # noqa: FBT003 - the standard library's parameter
+            connection.settimeout(0)
             self._clients.append(_Client(connection, str(address[0]), self._loop, self))
 
     def _make_room(self) -> None:

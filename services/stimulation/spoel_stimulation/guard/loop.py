@@ -51,8 +51,8 @@ class Loop:
         self._selector = selectors.DefaultSelector()
         self._calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._woken, self._wake = socket.socketpair()
-        self._woken.setblocking(False)  # noqa: FBT003 - the standard library's parameter
-        self._wake.setblocking(False)  # noqa: FBT003 - likewise
+        self._woken.settimeout(0)
+        self._wake.settimeout(0)
         self.watch(self._woken, Order.DEVICE, self._called)
 
     def watch(self, file: HasFileno, order: Order, ready: Ready, *, reads: bool = True, writes: bool = False) -> None:

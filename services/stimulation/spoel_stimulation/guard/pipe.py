@@ -130,5 +130,5 @@ class Door:
             connection, _ = self._listener.accept()
         except OSError:
             return
-        connection.setblocking(False)  # noqa: FBT003 - the standard library's parameter
+        connection.settimeout(0)
         self._came(connection)

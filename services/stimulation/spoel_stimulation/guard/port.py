@@ -235,7 +235,7 @@ def _open_channel(address: str, line: Line) -> Channel:
     if address.startswith("socket://"):
         target = urlsplit(address)
         connection = socket.create_connection((target.hostname or "", target.port or 0), OPEN_TIMEOUT_S)
-        connection.setblocking(False)  # noqa: FBT003 - the standard library's parameter
+        connection.settimeout(0)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
     return _open_serial(address, line)

@@ -19,6 +19,7 @@ MOST_INTERVALS = 9
 """Intervals that fit into one notification of the default size (20 bytes) beside flags and an 8-bit rate."""
 
 _WIDE_RATE, _CONTACT_KNOWN, _CONTACT, _ENERGY, _INTERVALS = 0x01, 0x04, 0x02, 0x08, 0x10
+_BYTE_MAX = 0xFF
 
 Contact = Literal["not-told", "lost", "good"]
 
@@ -71,7 +72,7 @@ def decode(value: bytes) -> Measurement:
 
 def encode(measurement: Measurement) -> bytes:
     """Return the notification of a measurement; the rate takes 16 bits only where 8 are too few."""
-    wide = measurement.rate_bpm > 0xFF  # noqa: PLR2004 - what a byte holds
+    wide = measurement.rate_bpm > _BYTE_MAX
     flags = _WIDE_RATE if wide else 0
     if measurement.contact != "not-told":
         flags |= _CONTACT_KNOWN | (_CONTACT if measurement.contact == "good" else 0)

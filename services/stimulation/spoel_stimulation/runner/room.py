@@ -226,7 +226,7 @@ class Room:
             asked_again: the patient was asked for consent again, for the record.
         """
         self.arming.add(event_id)
-        arming = self._arm(state, event_id, by, bars, asked_again)
+        arming = self._arm(state, event_id, by, bars, asked_again=asked_again)
         await asyncio.wait({self._spawn(arming, "arming")}, timeout=ARM_WAIT_S)
 
     async def _arm(
@@ -235,11 +235,12 @@ class Room:
         event_id: str,
         by: Actor,
         bars: int,
-        asked_again: bool,  # noqa: FBT001 - for the record
+        *,
+        asked_again: bool,
     ) -> None:
         try:
             async with self.delivery.busy:
-                await self._stage_and_record(state, event_id, by, bars, asked_again)
+                await self._stage_and_record(state, event_id, by, bars, asked_again=asked_again)
         except DeviceError as error:
             self._failed(event_id, error.slug, NOT_SHOWN if state.blinded else error.detail)
             if bars == self.delivery.bars:
@@ -263,7 +264,8 @@ class Room:
         event_id: str,
         by: Actor,
         bars: int,
-        asked_again: bool,  # noqa: FBT001 - for the record
+        *,
+        asked_again: bool,
     ) -> None:
         session_id = state.session.session_id
         check_not_latched((await self._units.load(ROOM, self.room_id)).state, self.room_id)
