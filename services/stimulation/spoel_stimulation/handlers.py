@@ -272,7 +272,8 @@ async def append_as(
 def _veiled(event: EventData, event_id: str, patient_key: str | None) -> EventData:
     """Return an event of a blinded session with what could tell the condition sealed to the patient (ST-09).
 
-    Of a patient who was erased there is no key any more: then it is left out, and pulses are counted all the same.
+    Of a patient who was erased, or whose key became unusable since the session was opened, it is left out, and pulses
+    are counted all the same: what was delivered is recorded whatever becomes of a key (INV-1).
     """
     fields = blinding.revealing(event)
     if not fields:
@@ -294,8 +295,8 @@ async def open_session(work: Work, command: asked.OpenSession, look: Look, check
     check_supported(after.state)
     if after.state.blinded and await projections.key_of(work.conn, after.state.session.patient_id) is None:
         raise PatientKeyUnknown(
-            "What is delivered in a blinded session is sealed to the patient, and no key of this patient is known "
-            "here. It may still arrive."
+            "What is delivered in a blinded session is sealed to the patient, and no usable key of this patient is "
+            "known here. It may still arrive."
         )
     return describe(after.state, around.limits)
 
