@@ -54,6 +54,19 @@ def test_a_room_that_is_cut_off_starts_only_after_consent_was_asked_again_and_re
 
 
 @pytest.mark.invariant("INV-4")
+@pytest.mark.hazard("HZ-21")
+def test_asking_again_stands_for_no_consent_that_was_never_heard_of_or_was_withdrawn():
+    for consent, refusal in ((None, refusals.ConsentMissing), ("withdrawn", refusals.ConsentWithdrawn)):
+        with pytest.raises(refusal):
+            opened(facts(**CUT, consent=consent), consent_asked_again=True)
+    story = Story().armed()
+    for consent, refusal in ((None, refusals.ConsentMissing), ("withdrawn", refusals.ConsentWithdrawn)):
+        with pytest.raises(refusal):
+            around = story.armed_facts(**CUT, consent=consent)
+            session.start(story.state, asked.Start(consent_asked_again=True), OPERATOR, around)
+
+
+@pytest.mark.invariant("INV-4")
 @pytest.mark.parametrize(
     ("around", "missing"),
     [

@@ -79,6 +79,9 @@ CouplingReason = Literal[
 ]
 InterlockReason = Literal[
     "consent-withdrawn",
+    "consent-missing",
+    "indication-missing",
+    "order-missing",
     "indication-ended",
     "order-superseded",
     "order-withdrawn",

@@ -25,6 +25,7 @@ from spoel_stimulation.domain.refusals import (
     GrantEnded,
     IndicationMissing,
     MeasurementOrderExpired,
+    NotIndicated,
     OperatorRegistrationEnded,
     OrderNotSigned,
     OrderSuperseded,
@@ -242,7 +243,7 @@ def check_standing(facts: Facts, kind: SessionKind, booked_version: int | None) 
     """Refuse what is known to have ended; a running session stops at once on these (INV-4).
 
     Raises:
-        ConsentWithdrawn, IndicationMissing, OrderWithdrawn, OrderSuperseded, MeasurementOrderExpired: as they say.
+        ConsentWithdrawn, NotIndicated, OrderWithdrawn, OrderSuperseded, MeasurementOrderExpired: as they say.
     """
     if facts.consent is not None:
         check_consent(facts)
@@ -264,13 +265,26 @@ def check_standing(facts: Facts, kind: SessionKind, booked_version: int | None) 
         )
 
 
-def check_signed(facts: Facts, booking: Booking) -> TreatmentOrder | MeasurementOrder:
+def check_known(facts: Facts, kind: SessionKind) -> None:
+    """Refuse a train where consent, indication or order is not known any more, whatever was known at the start (INV-4).
+
+    What is known to have ended stops a session at once (``check_standing``); what is unknown lets no next train begin.
+
+    Raises:
+        ConsentMissing, ConsentWithdrawn, IndicationMissing, NotIndicated, OrderNotSigned: as they say.
+    """
+    check_consent(facts)
+    check_indication(facts)
+    check_signed(facts, kind)
+
+
+def check_signed(facts: Facts, kind: SessionKind) -> TreatmentOrder | MeasurementOrder:
     """Return the signed order of a booking (ST-02).
 
     Raises:
         OrderNotSigned: it has not arrived.
     """
-    order = facts.order.treatment if booking.kind == "treatment" else facts.order.measurement
+    order = facts.order.treatment if kind == "treatment" else facts.order.measurement
     if order is None:
         raise OrderNotSigned("No signed order of this booking has arrived here. Have it signed; it may still arrive.")
     return order
@@ -292,12 +306,12 @@ def check_indication(facts: Facts) -> None:
     """Refuse without a positive indication (ST-02).
 
     Raises:
-        IndicationMissing: none has arrived, or it is negative.
+        IndicationMissing, NotIndicated: no decision has arrived, or it is negative.
     """
     if facts.indication is None:
         raise IndicationMissing("No decision about the indication has arrived here. It may still arrive.")
     if facts.indication == "not-indicated":
-        raise IndicationMissing("A clinician decided that treatment is not indicated. Nothing more is delivered.")
+        raise NotIndicated("A clinician decided that treatment is not indicated. Nothing more is delivered.")
 
 
 def role_to_run(by: Actor) -> Role:

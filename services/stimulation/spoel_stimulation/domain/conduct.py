@@ -165,6 +165,7 @@ def check_running(state: SessionState, facts: Facts) -> None:
         raise TrainUnderWay("The last train has not ended yet.")
     opened = state.session
     conditions.check_standing(facts, opened.kind, opened.prescription_version)
+    conditions.check_known(facts, opened.kind)
     check_not_blocked(facts)
     check_day_stands(facts)
     check_grant(state, facts)

@@ -67,6 +67,7 @@ class OrderNotSigned(RoomRefusal):
 
     slug = "order-not-signed"
     title = "No signed order"
+    interlock = "order-missing"
 
 
 class OrderSuperseded(RoomRefusal):
@@ -116,6 +117,7 @@ class ConsentMissing(RoomRefusal):
 
     slug = "consent-missing"
     title = "No consent"
+    interlock = "consent-missing"
 
 
 class ConsentWithdrawn(RoomRefusal):
@@ -127,10 +129,18 @@ class ConsentWithdrawn(RoomRefusal):
 
 
 class IndicationMissing(RoomRefusal):
-    """No positive decision about the indication has arrived here."""
+    """No decision about the indication has arrived here."""
 
     slug = "indication-missing"
-    title = "No positive indication"
+    title = "No decision about the indication"
+    interlock = "indication-missing"
+
+
+class NotIndicated(RoomRefusal):
+    """A clinician decided that treatment is not indicated."""
+
+    slug = "not-indicated"
+    title = "Not indicated"
     interlock = "indication-ended"
 
 

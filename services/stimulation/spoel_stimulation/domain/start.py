@@ -61,7 +61,7 @@ class Situation(NamedTuple):
         Raises:
             OrderNotSigned: it has not arrived.
         """
-        return self.state.order if self.opened else conditions.check_signed(self.facts, self.booking)
+        return self.state.order if self.opened else conditions.check_signed(self.facts, self.booking.kind)
 
 
 class Condition(NamedTuple):
@@ -88,7 +88,7 @@ def _standing(its: Situation) -> None:
 
 def _order(its: Situation) -> None:
     if its.opened:
-        conditions.check_signed(its.facts, its.booking)
+        conditions.check_signed(its.facts, its.booking.kind)
     order = its.order
     check_consistent(order)
     check_equipment(blinding_of(order), its.facts.device.model, its.facts.device.coil_model)
