@@ -22,6 +22,7 @@ from tests.stimulation.story import (
     PHYSICIAN,
     SUPERVISOR,
     TECHNICIAN,
+    TRAINEE,
     measurement_order,
     treatment_order,
 )
@@ -48,7 +49,7 @@ SPEED = 60.0
 TEMPLATE: list[Path] = []
 """An empty journal with its tables, made once: migrating takes longer than copying a file."""
 
-PEOPLE = {person.person_id: person for person in (OPERATOR, TECHNICIAN, SUPERVISOR, PHYSICIAN, CLINICIAN)}
+PEOPLE = {person.person_id: person for person in (OPERATOR, TECHNICIAN, TRAINEE, SUPERVISOR, PHYSICIAN, CLINICIAN)}
 IDENTITY = {"given_name": "Zoë", "family_name": "van den Berg", "birth_date": "1980-02-29"}
 WAIT_S = 15.0
 

@@ -22,6 +22,7 @@ SESSION, CASE, PATIENT, ROOM = "session-1", "case-1", "patient-1", "room-1"
 
 OPERATOR = Actor(person_id="petra", roles=frozenset({Role.TMS_PROFESSIONAL}), big_number="49012345630")
 TECHNICIAN = Actor(person_id="tom", roles=frozenset({Role.TMS_TECHNICIAN}))
+TRAINEE = Actor(person_id="tess", roles=frozenset({Role.TRAINEE}))
 SUPERVISOR = Actor(person_id="sanne", roles=frozenset({Role.SUPERVISOR}), big_number="19012345625")
 PHYSICIAN = Actor(person_id="paul", roles=frozenset({Role.PHYSICIAN}), big_number="59012345601")
 CLINICIAN = Actor(person_id="carl", roles=frozenset({Role.CLINICIAN}), big_number="29012345625")

@@ -61,8 +61,8 @@ def test_asking_again_stands_for_no_consent_that_was_never_heard_of_or_was_withd
             opened(facts(**CUT, consent=consent), consent_asked_again=True)
     story = Story().armed()
     for consent, refusal in ((None, refusals.ConsentMissing), ("withdrawn", refusals.ConsentWithdrawn)):
+        around = story.armed_facts(**CUT, consent=consent)
         with pytest.raises(refusal):
-            around = story.armed_facts(**CUT, consent=consent)
             session.start(story.state, asked.Start(consent_asked_again=True), OPERATOR, around)
 
 

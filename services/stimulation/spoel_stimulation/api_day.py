@@ -190,7 +190,7 @@ async def post_presence(command: asked.ConfirmPresence, its: SessionDep) -> Resp
     async def confirm(work: Work) -> SessionAnswer:
         return await checks.confirm_presence(work, its.session_id, command, its.look)
 
-    check_role("watch-patient", its.call.actor)
+    check_role("watch-patient" if command.awake else "report-not-awake", its.call.actor)
     if command.awake or not its.state.may(Act.INTERRUPT):
         return await its.call.run(confirm, 201, effect=present)
     async with _pausing(its, "patient-not-awake"):

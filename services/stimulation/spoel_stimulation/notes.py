@@ -59,7 +59,9 @@ async def write_note(work: Work, session_id: str, command: WriteNote) -> NoteAns
     about = (await load_opened(work, session_id)).state.session
     key = await projections.key_of(work.conn, about.patient_id)
     if key is None:
-        raise PatientKeyUnknown("Nothing can be sealed for this patient: no usable key is known here. It may still arrive.")
+        raise PatientKeyUnknown(
+            "Nothing can be sealed for this patient: no usable key is known here. It may still arrive."
+        )
     note_id, event_id = new_id(), work.new_event_id()
     event = NoteWritten(
         note_id=note_id,

@@ -39,6 +39,7 @@ from spoel_stimulation.domain.refusals import (
 )
 from spoel_stimulation.domain.room import RoomState, check_not_latched
 from spoel_stimulation.domain.roster import RosterState
+from spoel_stimulation.domain.trainees import is_trainee
 from spoel_stimulation.engine.limits import ClearedRow, example_cleared_list
 from spoel_stimulation.events import Known, SessionKind
 from spoel_stimulation.orders import MeasurementOrder, ThresholdKey, TreatmentOrder
@@ -315,17 +316,17 @@ def check_indication(facts: Facts) -> None:
 
 
 def role_to_run(by: Actor) -> Role:
-    """Return the role under which ``by`` runs a session.
+    """Return the role under which ``by`` runs a session; a trainee is one whatever other role they have.
 
     Raises:
         NotAllowed: none.
     """
+    if is_trainee(by):
+        return Role.TRAINEE
     if Role.TMS_PROFESSIONAL in by.roles:
         return Role.TMS_PROFESSIONAL
     if Role.TMS_TECHNICIAN in by.roles:
         return Role.TMS_TECHNICIAN
-    if Role.TRAINEE in by.roles:
-        return Role.TRAINEE
     check_role("run-session", by)
     return Role.TMS_PROFESSIONAL
 
