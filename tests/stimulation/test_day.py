@@ -57,6 +57,17 @@ def test_trains_that_become_known_meanwhile_stop_a_session_before_its_next_train
     assert caught.value.interlock == "daily-maximum"
 
 
+@pytest.mark.hazard("HZ-14")
+@pytest.mark.hazard("HZ-08")
+def test_pulses_that_no_train_accounts_for_take_their_place_in_the_day_and_stop_no_resuming():
+    story = Story().running().train("a")
+    story.now += timedelta(seconds=30)
+    assert story.authorise("b", story.armed_facts(given=Given(unauthorised_here=3000 - 80)))
+    with pytest.raises(refusals.DailyMaximumReached):
+        story.authorise("b", story.armed_facts(given=Given(unauthorised_here=3000 - 79)))
+    check_day(story.armed_facts(given=Given(unauthorised_here=1)), story.state.order)
+
+
 def unknown(story):
     story.then(story.authorise("a"))
     command = asked.RecordTrainUnknown(reason="link-lost")

@@ -235,6 +235,8 @@ class UnauthorisedPulseObserved(StimulationEvent):
     """The device gave pulses that no train of this room accounts for, such as from its front panel.
 
     Attributes:
+        patient_id: of the session that was open; the pulses count in the patient's day (HZ-14). None where none was
+            open, and in events from before it was kept.
         pulses: by its counter, or at least as many as were heard of.
         device_total_pulses: its counter afterwards; None on a device without one.
     """
@@ -244,6 +246,7 @@ class UnauthorisedPulseObserved(StimulationEvent):
 
     room_id: str
     session_id: str | None = None
+    patient_id: str | None = None
     pulses: int = Field(ge=1)
     device_total_pulses: int | None = Field(ge=0)
 

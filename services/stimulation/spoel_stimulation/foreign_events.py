@@ -301,6 +301,18 @@ class TrainDelivered(RoomEvent):
     ended_at: UtcTime
 
 
+class UnauthorisedPulseObserved(ForeignEvent):
+    """The device in another room gave pulses that no train accounts for; the patient is the open session's, if any."""
+
+    service: ClassVar[str] = "stimulation"
+    event_name: ClassVar[str] = "unauthorised-pulse-observed"
+    event_version: ClassVar[int] = 2
+
+    session_id: str | None = None
+    patient_id: str | None = None
+    pulses: int
+
+
 class AdverseEventReported(RoomEvent):
     """The patient lost consciousness."""
 
@@ -430,9 +442,15 @@ ROOMS: Catalogue[ForeignEvent] = Catalogue(
         DailyCheckDecided,
         TrainAuthorised,
         TrainDelivered,
+        UnauthorisedPulseObserved,
         AdverseEventReported,
         PatientReleased,
     ],
-    {("stimulation", name, 1): dict for name in ("session-opened", "train-authorised", "train-delivered")},
+    {
+        ("stimulation", "session-opened", 1): dict,
+        ("stimulation", "train-authorised", 1): dict,
+        ("stimulation", "train-delivered", 1): dict,
+        ("stimulation", "unauthorised-pulse-observed", 1): dict,
+    },
 )
 """Every event of other nodes that tells what a patient was given, and what blocks one."""

@@ -147,7 +147,7 @@ class Node:
         """Return the read model of what other nodes of stimulation gave to a patient, and what blocks one (HZ-16)."""
         return Projection(
             name="rooms",
-            version=1,
+            version=2,
             services=("stimulation",),
             catalogue=foreign_events.ROOMS,
             apply=self._apply_rooms,
@@ -230,7 +230,7 @@ class Node:
     ) -> None:
         del raw
         if envelope.source != self._source:  # its own events are kept in the transaction of their append
-            await patient_days.keep_known(conn, event, local_day(envelope.time))
+            await patient_days.keep_known(conn, envelope.id, event, local_day(envelope.time))
 
     async def _applied_rooms(self, envelopes: list[Envelope]) -> None:
         if any(envelope.source != self._source and _BLOCKS in envelope.type for envelope in envelopes):

@@ -19,9 +19,10 @@ from spoel_stimulation.projections import table
 
 
 class Book(NamedTuple):
-    """Four tables: trains of treatment and of searches, adverse events, releases, and days without a session."""
+    """Tables: trains of treatment and of searches, pulses that no train accounts for, what blocks, and what frees."""
 
     given: sa.Table
+    unauthorised: sa.Table
     adverse_events: sa.Table
     releases: sa.Table
     refused_days: sa.Table
@@ -30,6 +31,7 @@ class Book(NamedTuple):
 def _book(prefix: str) -> Book:
     return Book(
         table(f"{prefix}given", "train_id", "session_id", "patient_id", "day:date", "pulses:int", "last_at:moment"),
+        table(f"{prefix}unauthorised_pulses", "event_id", "session_id", "patient_id", "day:date", "pulses:int"),
         table(f"{prefix}adverse_events", "adverse_event_id", "patient_id"),
         table(f"{prefix}releases", "adverse_event_id", "patient_id"),
         table(f"{prefix}refused_days", "session_id", "patient_id", "day:date"),
@@ -71,11 +73,30 @@ async def keep(conn: AsyncConnection, book: Book, event: EventData | ForeignEven
             pass
 
 
-async def keep_known(conn: AsyncConnection, event: EventData | ForeignEvent | None, today: date) -> None:
+async def keep_unauthorised(
+    conn: AsyncConnection,
+    book: Book,
+    event_id: str,
+    event: own.UnauthorisedPulseObserved | others.UnauthorisedPulseObserved,
+    today: date,
+) -> None:
+    """Keep pulses that no train accounts for in the day of the patient whose session was open (HZ-14).
+
+    Nobody knows where the coil was: it counts as given.
+    """
+    if event.patient_id is None:
+        return
+    row = event.model_dump(include={"session_id", "patient_id", "pulses"})
+    await upsert(conn, book.unauthorised, [row | {"event_id": event_id, "day": today}])
+
+
+async def keep_known(conn: AsyncConnection, event_id: str, event: EventData | ForeignEvent | None, today: date) -> None:
     """Keep an event of another node.
 
     Single stimuli of a measurement do not count against the day's maximum; the trains of a heart-brain search do.
     """
+    if isinstance(event, others.UnauthorisedPulseObserved):
+        await keep_unauthorised(conn, KNOWN, event_id, event, today)
     if isinstance(event, others.SessionOpened) and event.kind == "measurement":
         await upsert(conn, known_measurements, [{"session_id": event.session_id}])
     if isinstance(event, others.TrainAuthorised) and event.pulses == 1:
@@ -106,11 +127,28 @@ _TODAY: sa.BindParameter[date] = sa.bindparam("today", type_=sa.Date())
 
 
 def _given() -> sa.Select[Any]:
-    trains = sa.union_all(*(sa.select(book.given).where(book.given.c.patient_id == _PATIENT) for book in _BOTH))
-    both = trains.subquery()
-    of_today = sa.func.coalesce(sa.func.sum(sa.case((both.c.day == _TODAY, both.c.pulses), else_=0)), 0)
-    totals = sa.select(of_today.label("pulses"), sa.func.max(both.c.last_at).label("last_at"))
-    return totals.where(both.c.session_id != _SESSION)
+    trains = [
+        sa.select(its.session_id, its.day, its.pulses, its.last_at, sa.false().label("unauthorised")).where(
+            its.patient_id == _PATIENT
+        )
+        for its in (book.given.c for book in _BOTH)
+    ]
+    unauthorised = [
+        sa.select(its.session_id, its.day, its.pulses, sa.null(), sa.true()).where(its.patient_id == _PATIENT)
+        for its in (book.unauthorised.c for book in _BOTH)
+    ]
+    every = sa.union_all(*trains, *unauthorised).subquery().c
+    today, elsewhere = every.day == _TODAY, every.session_id != _SESSION
+    here = sa.and_(today, sa.not_(elsewhere), every.unauthorised)
+    return sa.select(
+        _sum(sa.and_(today, elsewhere), every.pulses).label("pulses"),
+        _sum(here, every.pulses).label("unauthorised_here"),
+        sa.func.max(sa.case((elsewhere, every.last_at))).label("last_at"),
+    )
+
+
+def _sum(where: sa.ColumnElement[bool], pulses: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
+    return sa.func.coalesce(sa.func.sum(sa.case((where, pulses), else_=0)), 0)
 
 
 def _blocking() -> sa.Select[Any]:
@@ -136,10 +174,10 @@ _GIVEN, _BLOCKING, _REFUSED = _given(), _blocking(), _refused()
 
 
 async def given_to(conn: AsyncConnection, patient_id: str, session_id: str, today: date) -> Given:
-    """Return what a patient was given in other sessions than this one."""
+    """Return what a patient was given in other sessions than this one, and in this one by no train."""
     values = {"patient_id": patient_id, "session_id": session_id, "today": today}
     row = (await conn.execute(_GIVEN, values)).one()
-    return Given(pulses_today=row.pulses, last_at=row.last_at)
+    return Given(pulses_today=row.pulses, unauthorised_here=row.unauthorised_here, last_at=row.last_at)
 
 
 async def blocking(conn: AsyncConnection, patient_id: str) -> tuple[str, ...]:

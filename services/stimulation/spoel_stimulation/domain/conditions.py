@@ -135,11 +135,14 @@ class Given(_Fact):
     """What a patient was given in other sessions of treatment, in all rooms of which this node knows.
 
     Attributes:
-        pulses_today: of this local day; those of unknown outcome, or still under way, count as given (ST-12).
-        last_at: clock time of the last pulse of any day.
+        pulses_today: of this local day; those of unknown outcome, or still under way, count as given (ST-12), and so do
+            those that no train accounts for.
+        unauthorised_here: pulses of this local day that no train accounts for, of this session itself.
+        last_at: clock time of the last pulse of a train, on any day.
     """
 
     pulses_today: int = 0
+    unauthorised_here: int = 0
     last_at: AwareDatetime | None = None
 
 
