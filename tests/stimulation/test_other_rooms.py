@@ -1,8 +1,10 @@
 """What happens to a patient in one room holds in all others: of this node, and of nodes that tell it over NATS."""
 
+from datetime import timedelta
+
 import pytest
 from tests.stimulation.clinic import fast_clock, simulated
-from tests.stimulation.story import PATTERN_10HZ, PHYSICIAN, treatment_order
+from tests.stimulation.story import PATTERN_10HZ, PHYSICIAN, measurement_order, treatment_order
 
 from spoel_common.clock import utc_now
 from spoel_common.events import Envelope
@@ -11,6 +13,7 @@ from spoel_stimulation import foreign_events as told
 from spoel_stimulation import patient_days
 from spoel_stimulation.domain.conditions import local_day
 
+HOUR = timedelta(hours=1)
 UNLIMITED = {"max_pulses_per_day": 100_000, "min_pause_between_sessions_s": 0.0}
 AT_MOST_ONE_SESSION = {"max_pulses_per_day": 90, "min_pause_between_sessions_s": 0.0}
 SHORT = PATTERN_10HZ.model_copy(update={"bursts_per_train": 30, "trains": 3, "train_interval_s": 10.0})
@@ -106,6 +109,20 @@ async def test_stimuli_of_a_measurement_and_trains_of_which_nothing_was_given_do
     session_id = await clinic.prepare(treatment_order(SHORT))
     await given_elsewhere(clinic, 1 if kind == "measurement" else 3_000, kind, delivered)
     assert (await clinic.open(session_id)).status_code == 201
+
+
+@pytest.mark.requirement("ST-02")
+@pytest.mark.requirement("ST-12")
+@pytest.mark.parametrize("kind", ["measurement", "treatment"])
+async def test_the_shortest_interval_of_stimuli_holds_after_what_another_room_gave(clinic, kind):
+    now = utc_now(clinic.clock)
+    order = measurement_order(valid_on=local_day(now), min_interval_s=600.0)
+    session_id = await clinic.started(await clinic.prepare(order, "measurement"))
+    await given_elsewhere(clinic, 1, kind)
+    ids = {"session_id": "elsewhere", "patient_id": "patient-1"}
+    await hear(clinic, told.TrainAuthorised(**ids, train_id="train-8", pulses=1, planned_onset_at=now - HOUR))
+    assert slug(await clinic.ask(session_id, "stimuli", percent_mso=40)) == "stimulus-too-soon"
+    assert clinic.simulator.total_pulses == 0
 
 
 @pytest.mark.hazard("HZ-14")

@@ -211,6 +211,7 @@ async def gather(
             "adverse_event_ids": await patient_days.blocking(work.conn, booking.patient_id),
             "no_session_today": await patient_days.refused_on(work.conn, booking.patient_id, facts.today),
             "given": await patient_days.given_to(work.conn, booking.patient_id, session_id, facts.today),
+            **(await _for_a_measurement(work, booking) if booking.kind == "measurement" else {}),
         }
     )
 
@@ -225,6 +226,11 @@ async def _for_a_start(work: Work, around: Surroundings, booking: Booking) -> di
         "elsewhere": await site.bookings_elsewhere(conn, booking, work.now, around.reach),
         "other_treatments_that_day": await site.other_treatments_that_day(conn, booking),
     }
+
+
+async def _for_a_measurement(work: Work, booking: Booking) -> dict[str, object]:
+    """Return what only single stimuli ask for: when the patient had the last one, in whatever session."""
+    return {"last_stimulus_at": await patient_days.last_stimulus_of(work.conn, booking.patient_id)}
 
 
 def _presence_age_s(around: Surroundings, session_id: str) -> float:
@@ -264,6 +270,7 @@ async def append_as(
         if isinstance(event, TrainAuthorised) and isinstance(order, MeasurementOrder):
             await projections.keep_stimulus(work.conn, event.train_id, order.order_id)
             if order.search is None:
+                await patient_days.keep_stimulus(work.conn, patient_days.OWN, event)
                 continue  # single stimuli do not count against the day's maximum; the trains of a search do
         await patient_days.keep(work.conn, patient_days.OWN, event, conditions.local_day(work.now))
     return after

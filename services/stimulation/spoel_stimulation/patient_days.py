@@ -4,7 +4,7 @@ Own events are kept in the transaction of their append; those of other nodes as 
 their own, because the second kind can be rebuilt from the streams; questions are asked of both.
 """
 
-from datetime import date
+from datetime import date, datetime
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -19,10 +19,14 @@ from spoel_stimulation.projections import table
 
 
 class Book(NamedTuple):
-    """Tables: trains of treatment and of searches, pulses that no train accounts for, what blocks, and what frees."""
+    """Tables: trains of treatment and of searches, pulses that no train accounts for, what blocks, and what frees.
+
+    ``stimuli`` has a patient's last single stimulus of any measurement: those are not among the trains.
+    """
 
     given: sa.Table
     unauthorised: sa.Table
+    stimuli: sa.Table
     adverse_events: sa.Table
     releases: sa.Table
     refused_days: sa.Table
@@ -32,6 +36,7 @@ def _book(prefix: str) -> Book:
     return Book(
         table(f"{prefix}given", "train_id", "session_id", "patient_id", "day:date", "pulses:int", "last_at:moment"),
         table(f"{prefix}unauthorised_pulses", "event_id", "session_id", "patient_id", "day:date", "pulses:int"),
+        table(f"{prefix}last_stimuli", "patient_id", "last_at:moment"),
         table(f"{prefix}adverse_events", "adverse_event_id", "patient_id"),
         table(f"{prefix}releases", "adverse_event_id", "patient_id"),
         table(f"{prefix}refused_days", "session_id", "patient_id", "day:date"),
@@ -73,6 +78,15 @@ async def keep(conn: AsyncConnection, book: Book, event: EventData | ForeignEven
             pass
 
 
+async def keep_stimulus(conn: AsyncConnection, book: Book, event: own.TrainAuthorised | others.TrainAuthorised) -> None:
+    """Keep when a patient's last single stimulus was due, in whatever order they become known."""
+    its, last_at = book.stimuli.c, event.planned_onset_at
+    of_patient = sa.select(its.last_at).where(its.patient_id == event.patient_id)
+    known = (await conn.execute(of_patient)).scalar_one_or_none()
+    if known is None or known < last_at:
+        await upsert(conn, book.stimuli, [{"patient_id": event.patient_id, "last_at": last_at}])
+
+
 async def keep_unauthorised(
     conn: AsyncConnection,
     book: Book,
@@ -102,6 +116,7 @@ async def keep_known(conn: AsyncConnection, event_id: str, event: EventData | Fo
     if isinstance(event, others.TrainAuthorised) and event.pulses == 1:
         its = known_measurements.c.session_id == event.session_id
         if (await conn.execute(sa.select(known_measurements).where(its))).one_or_none() is not None:
+            await keep_stimulus(conn, KNOWN, event)
             return
     await keep(conn, KNOWN, event, today)
 
@@ -170,7 +185,12 @@ def _refused() -> sa.CompoundSelect[Any]:
     )
 
 
-_GIVEN, _BLOCKING, _REFUSED = _given(), _blocking(), _refused()
+def _last_stimulus() -> sa.Select[Any]:
+    both = [sa.select(book.stimuli.c.last_at).where(book.stimuli.c.patient_id == _PATIENT) for book in _BOTH]
+    return sa.select(sa.func.max(sa.union_all(*both).subquery().c.last_at))
+
+
+_GIVEN, _BLOCKING, _REFUSED, _LAST_STIMULUS = _given(), _blocking(), _refused(), _last_stimulus()
 
 
 async def given_to(conn: AsyncConnection, patient_id: str, session_id: str, today: date) -> Given:
@@ -178,6 +198,11 @@ async def given_to(conn: AsyncConnection, patient_id: str, session_id: str, toda
     values = {"patient_id": patient_id, "session_id": session_id, "today": today}
     row = (await conn.execute(_GIVEN, values)).one()
     return Given(pulses_today=row.pulses, unauthorised_here=row.unauthorised_here, last_at=row.last_at)
+
+
+async def last_stimulus_of(conn: AsyncConnection, patient_id: str) -> datetime | None:
+    """Return when a patient's last single stimulus was due, in any measurement of which this node knows."""
+    return (await conn.execute(_LAST_STIMULUS, {"patient_id": patient_id})).scalar_one_or_none()
 
 
 async def blocking(conn: AsyncConnection, patient_id: str) -> tuple[str, ...]:

@@ -163,6 +163,8 @@ class Facts(_Fact):
         adverse_event_ids: those after which the patient is blocked, in any room (HZ-16).
         no_session_today: an answer of today ruled out every session of the patient today.
         given: to the patient, in other sessions.
+        last_stimulus_at: clock time at which the patient's last single stimulus was due, in any measurement of which
+            this node knows; asked for a measurement only.
     """
 
     now: datetime
@@ -187,6 +189,7 @@ class Facts(_Fact):
     adverse_event_ids: tuple[str, ...] = ()
     no_session_today: bool = False
     given: Given = Given()
+    last_stimulus_at: AwareDatetime | None = None
 
     @property
     def today(self) -> date:

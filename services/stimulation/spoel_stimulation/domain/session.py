@@ -253,7 +253,7 @@ def stimulate(state: SessionState, command: asked.Stimulate, train_id: str, by: 
         raise TransitionNotAllowed("Single stimuli belong to a measurement; this session is a treatment.")
     check_operator(state, by, facts)
     check_running(state, facts)
-    train = next_stimulus(state, command.percent_mso, facts.order.stimuli_used, facts.now)
+    train = next_stimulus(state, command.percent_mso, facts)
     return [authorised(state, train, train_id, facts)]
 
 
@@ -284,7 +284,7 @@ def search_location(
     check_left(order, facts.order.stimuli_used, trains)
     if belt_problem is not None:
         raise HeartNotHeard(belt_problem)
-    check_interval(state, order, facts.now)
+    check_interval(state, order, facts)
     return [
         SearchRunStarted(
             **ids_of(state),
