@@ -141,7 +141,7 @@ _SESSION: sa.BindParameter[str] = sa.bindparam("session_id", type_=sa.String())
 _TODAY: sa.BindParameter[date] = sa.bindparam("today", type_=sa.Date())
 
 
-def _given() -> sa.Select[Any]:
+def _given() -> sa.Select[int, int, Any]:
     trains = [
         sa.select(its.session_id, its.day, its.pulses, its.last_at, sa.false().label("unauthorised")).where(
             its.patient_id == _PATIENT
@@ -202,7 +202,8 @@ async def given_to(conn: AsyncConnection, patient_id: str, session_id: str, toda
 
 async def last_stimulus_of(conn: AsyncConnection, patient_id: str) -> datetime | None:
     """Return when a patient's last single stimulus was due, in any measurement of which this node knows."""
-    return (await conn.execute(_LAST_STIMULUS, {"patient_id": patient_id})).scalar_one_or_none()
+    last_at: datetime | None = (await conn.execute(_LAST_STIMULUS, {"patient_id": patient_id})).scalar_one_or_none()
+    return last_at
 
 
 async def blocking(conn: AsyncConnection, patient_id: str) -> tuple[str, ...]:
