@@ -39,7 +39,8 @@ from spoel_stimulation.app import build_app
 from spoel_stimulation.devices.magpro.simulator import MagProSimulator
 from spoel_stimulation.devices.simulation.ports import on_tcp
 from spoel_stimulation.domain.conditions import local_day
-from spoel_stimulation.events import Known
+from spoel_stimulation.events.base import Known
+from spoel_stimulation.foreign_events.planning import SignedMeasurementOrder, SignedTreatmentOrder
 from spoel_stimulation.handlers import ROOM, SESSION
 from spoel_stimulation.node import Node
 from spoel_stimulation.settings import RoomSetting, StimulationSettings
@@ -153,7 +154,7 @@ class Clinic:
         await self.tell(told.ConsentWithdrawn(case_id=case_id, patient_id=patient_id, withdrawn_at=moment))
 
     async def tell_prescription(self, order=None, version=1, case_id=CASE, prescription_id="prescription-1"):
-        signed = told.SignedTreatmentOrder.model_validate((order or treatment_order()).model_dump())
+        signed = SignedTreatmentOrder.model_validate((order or treatment_order()).model_dump())
         await self.tell(
             told.PrescriptionSigned(
                 prescription_id=prescription_id,
@@ -167,7 +168,7 @@ class Clinic:
 
     async def tell_measurement_order(self, order=None):
         signed = order or measurement_order(valid_on=local_day(utc_now(self.clock)))
-        model = told.SignedMeasurementOrder.model_validate(signed.model_dump())
+        model = SignedMeasurementOrder.model_validate(signed.model_dump())
         await self.tell(
             told.MeasurementOrderSigned(order_id=signed.order_id, case_id=CASE, patient_id=PATIENT, order=model)
         )

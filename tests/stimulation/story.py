@@ -13,7 +13,9 @@ from spoel_stimulation.domain.room import RoomState
 from spoel_stimulation.domain.roster import RosterState
 from spoel_stimulation.domain.state import SessionState, evolve
 from spoel_stimulation.domain.trains import device_pattern, next_train
-from spoel_stimulation.events import DeviceSettings, Known, RoomChecked
+from spoel_stimulation.events.base import Known
+from spoel_stimulation.events.rooms import RoomChecked
+from spoel_stimulation.events.sessions import DeviceSettings
 from spoel_stimulation.orders import Block, MeasurementOrder, Pattern, TreatmentOrder
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)

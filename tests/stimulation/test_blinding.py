@@ -29,15 +29,8 @@ from spoel_stimulation import foreign_events as told_by_others
 from spoel_stimulation import projections
 from spoel_stimulation.domain import blinding, checks, refusals, session
 from spoel_stimulation.domain.state import Phase
-from spoel_stimulation.events import (
-    DeviceSettings,
-    ParameterChanged,
-    Realised,
-    SessionArmed,
-    SessionStarted,
-    TrainAuthorised,
-    TrainDelivered,
-)
+from spoel_stimulation.events.sessions import DeviceSettings, SessionArmed, SessionStarted
+from spoel_stimulation.events.trains import ParameterChanged, Realised, TrainAuthorised, TrainDelivered
 from spoel_stimulation.orders import Blinding
 
 BLINDING = Blinding(trial_id="trial-1", method="device-code", blind_code="P-017")

@@ -85,7 +85,7 @@ async def given_elsewhere(clinic, pulses, kind="treatment", delivered=None):
     ids = {"session_id": "elsewhere", "patient_id": "patient-1"}
     await hear(
         clinic,
-        told.SessionOpened(**ids, kind=kind),
+        told.SessionOpened(**ids, case_id="case-2", room_id="room-9", kind=kind),
         told.TrainAuthorised(**ids, train_id="train-9", pulses=pulses, planned_onset_at=now),
     )
     if delivered is not None:

@@ -11,15 +11,9 @@ from spoel_stimulation.checks import raise_alert
 from spoel_stimulation.domain import adverse, conditions
 from spoel_stimulation.domain.conduct import pausing
 from spoel_stimulation.domain.state import Phase
-from spoel_stimulation.events import (
-    ADVERSE_EVENTS,
-    AFTERCARE_EVENTS,
-    RELEASE_EVENTS,
-    SIDE_EFFECT_EVENTS,
-    PatientState,
-    PatientStateRecorded,
-    StopOutcome,
-)
+from spoel_stimulation.events import ADVERSE_EVENTS, AFTERCARE_EVENTS, RELEASE_EVENTS, SIDE_EFFECT_EVENTS
+from spoel_stimulation.events.harm import PatientStateRecorded
+from spoel_stimulation.events.words import PatientState, StopOutcome
 from spoel_stimulation.handlers import Look, append, load_opened
 
 SIDE_EFFECT = Aggregate("side-effect", lambda: False, lambda _state, _event: True, SIDE_EFFECT_EVENTS)

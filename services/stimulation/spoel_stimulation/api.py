@@ -22,7 +22,7 @@ from spoel_stimulation.dependencies import NodeDep, PathId, RoomActorDep, Sessio
 from spoel_stimulation.domain.session import check_may_halt
 from spoel_stimulation.domain.state import Act, SessionState
 from spoel_stimulation.dose_view import DoseView, dose_view
-from spoel_stimulation.events import StopOutcome
+from spoel_stimulation.events.words import StopOutcome
 from spoel_stimulation.guard.stops import INSTRUCTIONS
 from spoel_stimulation.handlers import DutyAnswer, Look, RoomAnswer, SessionAnswer
 from spoel_stimulation.notes import NoteAnswer, NotesView, read_notes, write_note

@@ -30,7 +30,8 @@ from spoel_stimulation.domain import conditions, lists
 from spoel_stimulation.domain.adverse import pauses
 from spoel_stimulation.domain.start import STAGES, Situation, Stage, missing
 from spoel_stimulation.domain.state import Act
-from spoel_stimulation.events import InterlockReason, RoomChecked, StopOutcome
+from spoel_stimulation.events.rooms import RoomChecked
+from spoel_stimulation.events.words import InterlockReason, StopOutcome
 from spoel_stimulation.guard.stops import INSTRUCTIONS
 from spoel_stimulation.handlers import SESSION, SessionAnswer
 from spoel_stimulation.node import Node

@@ -12,7 +12,8 @@ from spoel_stimulation import projections
 from spoel_stimulation.domain import adverse, checks, conditions
 from spoel_stimulation.domain.start import check_operator
 from spoel_stimulation.domain.state import Act, SessionState
-from spoel_stimulation.events import ALERT_EVENTS, AlarmClass, DailyOutcome, Decider
+from spoel_stimulation.events import ALERT_EVENTS
+from spoel_stimulation.events.words import AlarmClass, DailyOutcome, Decider
 from spoel_stimulation.handlers import ROOM, Look, SessionAnswer, append, describe, gather, load_opened
 
 ALERT = Aggregate("alert", lambda: False, lambda _state, _event: True, ALERT_EVENTS)

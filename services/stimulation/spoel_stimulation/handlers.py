@@ -22,7 +22,10 @@ from spoel_stimulation.domain.room import RoomState
 from spoel_stimulation.domain.roster import RosterState
 from spoel_stimulation.domain.state import Phase, SessionState, evolve
 from spoel_stimulation.domain.trains import device_pattern, trains_in_force
-from spoel_stimulation.events import ROOM_EVENTS, ROSTER_EVENTS, SESSION_EVENTS, Known, SessionKind, TrainAuthorised
+from spoel_stimulation.events import ROOM_EVENTS, ROSTER_EVENTS, SESSION_EVENTS
+from spoel_stimulation.events.base import Known
+from spoel_stimulation.events.trains import TrainAuthorised
+from spoel_stimulation.events.words import SessionKind
 from spoel_stimulation.orders import Block, MeasurementOrder, TreatmentOrder
 
 ROOM = Aggregate("room", RoomState, room.evolve, ROOM_EVENTS, Snapshots(RoomState, form=2))

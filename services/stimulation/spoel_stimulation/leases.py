@@ -13,7 +13,8 @@ from spoel_common.runtime import Runtime
 from spoel_common.work import Aggregate, Work
 from spoel_stimulation import site
 from spoel_stimulation.domain.conditions import Booking
-from spoel_stimulation.events import LEASE_EVENTS, LeaseReleased
+from spoel_stimulation.events import LEASE_EVENTS
+from spoel_stimulation.events.sessions import LeaseReleased
 from spoel_stimulation.handlers import SESSION
 
 LOOK_EVERY_S = 5.0

@@ -22,7 +22,10 @@ from spoel_stimulation.devices.transport import through_guard
 from spoel_stimulation.domain.conditions import NEEDED_SERVICES, Limits, local_day
 from spoel_stimulation.domain.lists import rules
 from spoel_stimulation.domain.reach import Reach
-from spoel_stimulation.events import ErasureCompleted, Known
+from spoel_stimulation.events import ErasureCompleted
+from spoel_stimulation.events.base import Known
+from spoel_stimulation.foreign_events.intake import PatientErased
+from spoel_stimulation.foreign_events.rooms import AdverseEventReported
 from spoel_stimulation.guard.settings import control_socket, data_socket
 from spoel_stimulation.handlers import SESSION
 from spoel_stimulation.heart.recorder import HeartRecorder
@@ -39,7 +42,7 @@ from spoel_stimulation.settings import RoomSetting, StimulationSettings, cleared
 from spoel_stimulation.strips import STRIP_TTL_S, Strips, bucket_name, room_key
 
 Knowledge = Callable[[], tuple[Known, ...]]
-_BLOCKS = f".{foreign_events.AdverseEventReported.event_name}.v"
+_BLOCKS = f".{AdverseEventReported.event_name}.v"
 
 STRIPS_EVERY_S = 2.0
 """How often a room looks for strips of its day that it has not yet: it may be cut off at any moment."""
@@ -216,7 +219,7 @@ class Node:
     async def _apply(
         self, conn: AsyncConnection, envelope: Envelope, event: EventData | ForeignEvent | None, raw: bytes
     ) -> None:
-        if isinstance(event, foreign_events.PatientErased):
+        if isinstance(event, PatientErased):
             cleared = await projections.clear_patient(conn, event.patient_id)
             await self.erasures.note(conn, envelope, event.patient_id, cleared)
         else:

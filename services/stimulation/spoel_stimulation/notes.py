@@ -18,7 +18,8 @@ from spoel_common.sealing import seal
 from spoel_common.work import Aggregate, Work
 from spoel_stimulation import projections
 from spoel_stimulation.commands import WriteNote
-from spoel_stimulation.events import NOTE_EVENTS, NoteWritten
+from spoel_stimulation.events import NOTE_EVENTS
+from spoel_stimulation.events.patients import NoteWritten
 from spoel_stimulation.handlers import load_opened
 
 NOTE = Aggregate("note", lambda: False, lambda _state, _event: True, NOTE_EVENTS)

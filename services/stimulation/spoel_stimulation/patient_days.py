@@ -12,9 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from spoel_common.events import EventData, ForeignEvent
 from spoel_common.store import upsert
-from spoel_stimulation import events as own
-from spoel_stimulation import foreign_events as others
 from spoel_stimulation.domain.conditions import Given, local_day
+from spoel_stimulation.events.checks import DailyCheckAnswered, DailyCheckDecided
+from spoel_stimulation.events.harm import AdverseEventReported, PatientReleased
+from spoel_stimulation.events.rooms import UnauthorisedPulseObserved
+from spoel_stimulation.events.trains import TrainAuthorised, TrainDelivered
+from spoel_stimulation.foreign_events import rooms as others
 from spoel_stimulation.projections import table
 
 
@@ -58,27 +61,27 @@ async def keep(conn: AsyncConnection, book: Book, event: EventData | ForeignEven
         today: the local day on which it happened.
     """
     match event:
-        case own.TrainAuthorised() | others.TrainAuthorised():
+        case TrainAuthorised() | others.TrainAuthorised():
             last_at = event.planned_onset_at
             row = event.model_dump(include={"train_id", "session_id", "patient_id", "pulses"})
             await upsert(conn, book.given, [row | {"day": local_day(last_at), "last_at": last_at}])
-        case own.TrainDelivered() | others.TrainDelivered():
+        case TrainDelivered() | others.TrainDelivered():
             await _delivered(conn, book.given, event)
-        case own.DailyCheckAnswered(outcome="no-session-today") | others.DailyCheckAnswered(outcome="no-session-today"):
+        case DailyCheckAnswered(outcome="no-session-today") | others.DailyCheckAnswered(outcome="no-session-today"):
             await _refuse_day(conn, book, event.session_id, event.patient_id, event.day)
-        case own.DailyCheckDecided(decision="no-session-today") | others.DailyCheckDecided(decision="no-session-today"):
+        case DailyCheckDecided(decision="no-session-today") | others.DailyCheckDecided(decision="no-session-today"):
             await _refuse_day(conn, book, event.session_id, event.patient_id, today)
-        case own.AdverseEventReported() | others.AdverseEventReported():
+        case AdverseEventReported() | others.AdverseEventReported():
             row = event.model_dump(include={"adverse_event_id", "patient_id"})
             await upsert(conn, book.adverse_events, [row])
-        case own.PatientReleased() | others.PatientReleased():
+        case PatientReleased() | others.PatientReleased():
             released = [{"adverse_event_id": each, "patient_id": event.patient_id} for each in event.adverse_event_ids]
             await upsert(conn, book.releases, released)
         case _:
             pass
 
 
-async def keep_stimulus(conn: AsyncConnection, book: Book, event: own.TrainAuthorised | others.TrainAuthorised) -> None:
+async def keep_stimulus(conn: AsyncConnection, book: Book, event: TrainAuthorised | others.TrainAuthorised) -> None:
     """Keep when a patient's last single stimulus was due, in whatever order they become known."""
     its, last_at = book.stimuli.c, event.planned_onset_at
     of_patient = sa.select(its.last_at).where(its.patient_id == event.patient_id)
@@ -91,7 +94,7 @@ async def keep_unauthorised(
     conn: AsyncConnection,
     book: Book,
     event_id: str,
-    event: own.UnauthorisedPulseObserved | others.UnauthorisedPulseObserved,
+    event: UnauthorisedPulseObserved | others.UnauthorisedPulseObserved,
     today: date,
 ) -> None:
     """Keep pulses that no train accounts for in the day of the patient whose session was open (HZ-14).
@@ -121,7 +124,7 @@ async def keep_known(conn: AsyncConnection, event_id: str, event: EventData | Fo
     await keep(conn, KNOWN, event, today)
 
 
-async def _delivered(conn: AsyncConnection, given: sa.Table, event: own.TrainDelivered | others.TrainDelivered) -> None:
+async def _delivered(conn: AsyncConnection, given: sa.Table, event: TrainDelivered | others.TrainDelivered) -> None:
     its = given.c.train_id == event.train_id
     if event.pulses:
         await conn.execute(sa.update(given).where(its).values(pulses=event.pulses, last_at=event.ended_at))

@@ -16,17 +16,21 @@ from spoel_common.people import Registration
 from spoel_common.sealing import can_seal_for
 from spoel_common.store import BigInt, UtcDateTime, upsert
 from spoel_stimulation.domain.conditions import Booking, OrderFacts
-from spoel_stimulation.events import NoteWritten, SessionClosed, SessionOpened, TrainDelivered, TrainOutcomeUnknown
-from spoel_stimulation.foreign_events import (
+from spoel_stimulation.events.patients import NoteWritten
+from spoel_stimulation.events.sessions import SessionClosed, SessionOpened
+from spoel_stimulation.events.trains import TrainDelivered, TrainOutcomeUnknown
+from spoel_stimulation.foreign_events.intake import (
     ConsentGiven,
     ConsentWithdrawn,
     IndicationDecided,
-    MeasurementOrderSigned,
     PatientRegistered,
-    PrescriptionSigned,
-    PrescriptionWithdrawn,
     RegistrationEnded,
     RegistrationVerified,
+)
+from spoel_stimulation.foreign_events.planning import (
+    MeasurementOrderSigned,
+    PrescriptionSigned,
+    PrescriptionWithdrawn,
     SessionBooked,
     SessionBookingCancelled,
     ThresholdEstimated,

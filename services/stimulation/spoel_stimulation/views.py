@@ -11,7 +11,7 @@ from spoel_common.store import AggregateRef
 from spoel_stimulation.adverse import AFTERCARE
 from spoel_stimulation.domain.room import Latch
 from spoel_stimulation.domain.state import Phase, SessionState, Train
-from spoel_stimulation.events import PatientState, Response
+from spoel_stimulation.events.words import PatientState, Response
 from spoel_stimulation.handlers import ROOM, SESSION, SessionAnswer, describe
 from spoel_stimulation.runner import Room
 

@@ -9,7 +9,8 @@ from spoel_common.work import Aggregate, Work
 from spoel_stimulation import projections, site
 from spoel_stimulation.domain.conduct import closing
 from spoel_stimulation.domain.state import Act, Phase
-from spoel_stimulation.events import WITHDRAWAL_EVENTS, ConsentWithdrawnInRoom
+from spoel_stimulation.events import WITHDRAWAL_EVENTS
+from spoel_stimulation.events.patients import ConsentWithdrawnInRoom
 from spoel_stimulation.handlers import SESSION, Look, append
 
 WITHDRAWAL = Aggregate("withdrawal", lambda: False, lambda _state, _event: True, WITHDRAWAL_EVENTS)

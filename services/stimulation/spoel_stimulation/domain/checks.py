@@ -22,15 +22,9 @@ from spoel_stimulation.domain.refusals import (
 from spoel_stimulation.domain.room import RoomState
 from spoel_stimulation.domain.state import Act, SessionState
 from spoel_stimulation.domain.trainees import check_trained, is_trainee
-from spoel_stimulation.events import (
-    AlarmClass,
-    DailyCheckAnswered,
-    DailyCheckDecided,
-    DailyOutcome,
-    Decider,
-    PresenceConfirmed,
-    RoomChecked,
-)
+from spoel_stimulation.events.checks import DailyCheckAnswered, DailyCheckDecided, PresenceConfirmed
+from spoel_stimulation.events.rooms import RoomChecked
+from spoel_stimulation.events.words import AlarmClass, DailyOutcome, Decider
 
 STRICTEST_FIRST: tuple[DailyOutcome, ...] = ("no-session-today", "ask-supervisor", "go")
 

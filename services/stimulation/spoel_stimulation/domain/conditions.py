@@ -41,7 +41,8 @@ from spoel_stimulation.domain.room import RoomState, check_not_latched
 from spoel_stimulation.domain.roster import RosterState
 from spoel_stimulation.domain.trainees import is_trainee
 from spoel_stimulation.engine.limits import ClearedRow, example_cleared_list
-from spoel_stimulation.events import Known, SessionKind
+from spoel_stimulation.events.base import Known
+from spoel_stimulation.events.words import SessionKind
 from spoel_stimulation.orders import MeasurementOrder, ThresholdKey, TreatmentOrder
 
 NEEDED_SERVICES = ("intake", "planning")

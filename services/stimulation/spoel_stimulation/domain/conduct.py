@@ -13,20 +13,10 @@ from spoel_stimulation.domain.refusals import DeviceNotReady, TrainUnderWay, Tra
 from spoel_stimulation.domain.search import check_run_left, newest_results, ranking_of, upcoming_train
 from spoel_stimulation.domain.state import Act, Phase, SessionState
 from spoel_stimulation.domain.trains import NextTrain, check_percent_mso
-from spoel_stimulation.events import (
-    CoilAwaited,
-    CouplingMeasured,
-    InterlockReason,
-    LocationsRanked,
-    PatientState,
-    RankedPlace,
-    SessionClosed,
-    SessionOutcome,
-    SessionPaused,
-    TrainAuthorised,
-    TrainDelivered,
-    TrainOutcomeUnknown,
-)
+from spoel_stimulation.events.searches import CouplingMeasured, LocationsRanked, RankedPlace
+from spoel_stimulation.events.sessions import CoilAwaited, SessionClosed, SessionPaused
+from spoel_stimulation.events.trains import TrainAuthorised, TrainDelivered, TrainOutcomeUnknown
+from spoel_stimulation.events.words import InterlockReason, PatientState, SessionOutcome
 from spoel_stimulation.heart.rules import heart_rules
 from spoel_stimulation.orders import MeasurementOrder
 

@@ -12,7 +12,7 @@ from spoel_stimulation.domain.conditions import Limits
 from spoel_stimulation.domain.conduct import ids_of
 from spoel_stimulation.domain.refusals import GrantEnded, TransitionNotAllowed
 from spoel_stimulation.domain.state import SessionState
-from spoel_stimulation.events import SessionGrantRevoked
+from spoel_stimulation.events.sessions import SessionGrantRevoked
 
 
 def grant_until(now: datetime, limits: Limits) -> datetime:

@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from spoel_common.errors import SpoelError
-from spoel_stimulation.events import InterlockReason
+from spoel_stimulation.events.words import InterlockReason
 
 
 class RoomRefusal(SpoelError):

@@ -10,7 +10,7 @@ from spoel_common.people import Actor
 from spoel_stimulation.commands import EndSupervision, StartSupervision
 from spoel_stimulation.domain.refusals import NotOnDuty, SupervisionEndInvalid
 from spoel_stimulation.domain.trainees import check_trained
-from spoel_stimulation.events import SupervisionEnded, SupervisionStarted
+from spoel_stimulation.events.supervision import SupervisionEnded, SupervisionStarted
 
 LONGEST_DUTY = timedelta(hours=24)
 

@@ -38,18 +38,17 @@ from spoel_stimulation.domain.trains import (
     next_stimulus,
     percent_mso_for,
 )
-from spoel_stimulation.events import (
+from spoel_stimulation.events.searches import SearchRunStarted
+from spoel_stimulation.events.sessions import (
     CoilPlaced,
     IdentityConfirmed,
-    ParameterChanged,
-    SearchRunStarted,
     SessionArmed,
     SessionOpened,
     SessionPaused,
     SessionResumed,
     SessionStarted,
-    StimulusAnswered,
 )
+from spoel_stimulation.events.trains import ParameterChanged, StimulusAnswered
 from spoel_stimulation.orders import MeasurementOrder, TreatmentOrder
 
 MAY_HALT = ("run-session", "run-session-supervised", "supervise")

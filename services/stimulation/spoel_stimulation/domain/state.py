@@ -11,22 +11,12 @@ from spoel_common.events import EventData
 from spoel_common.people import Actor, Role
 from spoel_common.units import PercentMso, PercentRmt, set_percent_mso
 from spoel_stimulation.domain.refusals import TransitionNotAllowed
-from spoel_stimulation.events import (
+from spoel_stimulation.events.checks import DailyCheckAnswered, DailyCheckDecided, PresenceConfirmed
+from spoel_stimulation.events.searches import CouplingMeasured, CouplingResult, SearchRunStarted
+from spoel_stimulation.events.sessions import (
     CoilAwaited,
     CoilPlaced,
-    CouplingMeasured,
-    CouplingReason,
-    CouplingResult,
-    DailyCheckAnswered,
-    DailyCheckDecided,
-    DailyOutcome,
-    Decider,
     IdentityConfirmed,
-    ParameterChanged,
-    PatientState,
-    PresenceConfirmed,
-    Response,
-    SearchRunStarted,
     SessionArmed,
     SessionClosed,
     SessionGrantRevoked,
@@ -34,12 +24,15 @@ from spoel_stimulation.events import (
     SessionPaused,
     SessionResumed,
     SessionStarted,
+)
+from spoel_stimulation.events.trains import (
+    ParameterChanged,
     StimulusAnswered,
     TrainAuthorised,
     TrainDelivered,
-    TrainOutcome,
     TrainOutcomeUnknown,
 )
+from spoel_stimulation.events.words import CouplingReason, DailyOutcome, Decider, PatientState, Response, TrainOutcome
 from spoel_stimulation.orders import Block, MeasurementOrder, TreatmentOrder
 
 

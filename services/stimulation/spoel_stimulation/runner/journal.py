@@ -22,15 +22,8 @@ from spoel_stimulation.domain.blinding import NOT_SHOWN
 from spoel_stimulation.domain.conditions import local_day
 from spoel_stimulation.domain.refusals import RoomRefusal
 from spoel_stimulation.domain.state import SessionState
-from spoel_stimulation.events import (
-    DeviceFault,
-    EmergencyStopped,
-    InterlockReason,
-    LatchReason,
-    RoomOpened,
-    StopOutcome,
-    UnauthorisedPulseObserved,
-)
+from spoel_stimulation.events.rooms import DeviceFault, EmergencyStopped, RoomOpened, UnauthorisedPulseObserved
+from spoel_stimulation.events.words import InterlockReason, LatchReason, StopOutcome
 from spoel_stimulation.handlers import ROOM, SESSION, Look, append, gather, load_opened
 from spoel_stimulation.runner.guard import Told
 from spoel_stimulation.runner.recovery import Closed, close_gap

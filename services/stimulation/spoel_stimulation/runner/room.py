@@ -34,7 +34,9 @@ from spoel_stimulation.domain.reach import Reach
 from spoel_stimulation.domain.refusals import BeyondDeviceCapability, RoomRefusal, StatusTooOld
 from spoel_stimulation.domain.room import RoomState, check_not_latched
 from spoel_stimulation.domain.state import Act, Phase, SessionState
-from spoel_stimulation.events import DeviceSettings, InterlockReason, Known, StopOutcome
+from spoel_stimulation.events.base import Known
+from spoel_stimulation.events.sessions import DeviceSettings
+from spoel_stimulation.events.words import InterlockReason, StopOutcome
 from spoel_stimulation.handlers import ROOM, SESSION, Surroundings, record_armed
 from spoel_stimulation.runner.conductor import Conductor
 from spoel_stimulation.runner.delivery import Accounted, Delivery, RoomFault, UnaccountedPulses
