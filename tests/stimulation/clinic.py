@@ -38,7 +38,7 @@ from spoel_stimulation import projections
 from spoel_stimulation.app import build_app
 from spoel_stimulation.devices.magpro.simulator import MagProSimulator
 from spoel_stimulation.devices.simulation.ports import on_tcp
-from spoel_stimulation.domain.conditions import local_day
+from spoel_stimulation.domain.facts import local_day
 from spoel_stimulation.events.base import Known
 from spoel_stimulation.foreign_events.planning import SignedMeasurementOrder, SignedTreatmentOrder
 from spoel_stimulation.handlers import ROOM, SESSION

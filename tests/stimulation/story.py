@@ -6,12 +6,13 @@ from spoel_common.people import Actor, Profession, Registration, Role
 from spoel_common.units import set_percent_mso
 from spoel_stimulation import commands as asked
 from spoel_stimulation.domain import checks, conduct, session
-from spoel_stimulation.domain.conditions import Booking, DeviceFacts, Facts, OrderFacts, local_day
+from spoel_stimulation.domain.evolve import evolve
+from spoel_stimulation.domain.facts import Booking, DeviceFacts, Facts, OrderFacts, local_day
 from spoel_stimulation.domain.identity import IdentityStrip
 from spoel_stimulation.domain.lists import daily_check, opening_check
 from spoel_stimulation.domain.room import RoomState
 from spoel_stimulation.domain.roster import RosterState
-from spoel_stimulation.domain.state import SessionState, evolve
+from spoel_stimulation.domain.state import SessionState
 from spoel_stimulation.domain.trains import device_pattern, next_train
 from spoel_stimulation.events.base import Known
 from spoel_stimulation.events.rooms import RoomChecked

@@ -28,7 +28,7 @@ from spoel_stimulation import commands as asked
 from spoel_stimulation import foreign_events as told_by_others
 from spoel_stimulation import projections
 from spoel_stimulation.domain import blinding, checks, refusals, session
-from spoel_stimulation.domain.state import Phase
+from spoel_stimulation.domain.phases import Phase
 from spoel_stimulation.events.sessions import DeviceSettings, SessionArmed, SessionStarted
 from spoel_stimulation.events.trains import ParameterChanged, Realised, TrainAuthorised, TrainDelivered
 from spoel_stimulation.orders import Blinding

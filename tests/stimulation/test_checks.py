@@ -26,11 +26,12 @@ from spoel_common.errors import NotAllowed, RegistrationNotVerified
 from spoel_common.people import Role
 from spoel_stimulation import commands as asked
 from spoel_stimulation.domain import checks, conduct, refusals, roster, session
-from spoel_stimulation.domain.conditions import Limits, check_presence
+from spoel_stimulation.domain.conditions import check_presence
+from spoel_stimulation.domain.facts import Limits
 from spoel_stimulation.domain.lists import daily_check, opening_check, rules
+from spoel_stimulation.domain.phases import Phase
 from spoel_stimulation.domain.roster import RosterState
 from spoel_stimulation.domain.start import Situation, missing
-from spoel_stimulation.domain.state import Phase
 
 EVERY_ANSWER = [(question, answer) for question in daily_check().questions for answer in question.answers]
 NAMES = [f"{question.id}: {answer.id}" for question, answer in EVERY_ANSWER]

@@ -29,7 +29,7 @@ from spoel_common.errors import NotAllowed, RegistrationNotVerified
 from spoel_common.people import Actor, Role
 from spoel_stimulation import commands as asked
 from spoel_stimulation.domain import conduct, refusals, session
-from spoel_stimulation.domain.conditions import NEEDED_SERVICES, Given, OrderFacts
+from spoel_stimulation.domain.facts import NEEDED_SERVICES, Given, OrderFacts
 from spoel_stimulation.domain.room import Latch, RoomState
 from spoel_stimulation.domain.state import SessionState
 from spoel_stimulation.orders import ThresholdKey

@@ -7,8 +7,8 @@ from tests.stimulation.story import NOW, OPERATOR, PATTERN_1HZ, PATTERN_ITBS, St
 
 from spoel_stimulation import commands as asked
 from spoel_stimulation.domain import adverse, conduct, refusals, session
-from spoel_stimulation.domain.conditions import Given
 from spoel_stimulation.domain.day import check_day
+from spoel_stimulation.domain.facts import Given
 from spoel_stimulation.domain.lists import first_aid, maximum_of, side_effects
 from spoel_stimulation.domain.trains import device_pattern, next_train
 

@@ -6,7 +6,7 @@ from tests.stimulation.story import measurement_order
 
 from spoel_common.clock import utc_now
 from spoel_common.ids import new_id
-from spoel_stimulation.domain.conditions import local_day
+from spoel_stimulation.domain.facts import local_day
 
 
 def order(clinic, **changes):

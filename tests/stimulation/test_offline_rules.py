@@ -7,9 +7,10 @@ from tests.stimulation.story import NOW, OPERATOR, SESSION, TECHNICIAN, Story, b
 
 from spoel_stimulation import commands as asked
 from spoel_stimulation.domain import conduct, grant, offline, refusals, session
-from spoel_stimulation.domain.conditions import Limits
+from spoel_stimulation.domain.facts import Limits
+from spoel_stimulation.domain.phases import Phase
 from spoel_stimulation.domain.reach import OtherBooking, Reach, lease_ends_at
-from spoel_stimulation.domain.state import Phase, SessionState
+from spoel_stimulation.domain.state import SessionState
 
 CUT = {"known": known(intake_s=61.0, planning_s=61.0), "reach": Reach(connected=False)}
 TOO_LONG = {"known": known(intake_s=3_601.0), "reach": Reach(connected=False)}

@@ -11,7 +11,7 @@ from spoel_common.events import Envelope
 from spoel_common.ids import new_id
 from spoel_stimulation import foreign_events as told
 from spoel_stimulation import patient_days
-from spoel_stimulation.domain.conditions import local_day
+from spoel_stimulation.domain.facts import local_day
 
 HOUR = timedelta(hours=1)
 UNLIMITED = {"max_pulses_per_day": 100_000, "min_pause_between_sessions_s": 0.0}

@@ -19,8 +19,9 @@ from spoel_stimulation import commands as asked
 from spoel_stimulation import handlers, views
 from spoel_stimulation.coupling_view import CouplingView, Language, coupling_svg, coupling_view
 from spoel_stimulation.dependencies import NodeDep, PathId, RoomActorDep, SessionActorDep, SessionCommandDep
+from spoel_stimulation.domain.phases import Act
 from spoel_stimulation.domain.session import check_may_halt
-from spoel_stimulation.domain.state import Act, SessionState
+from spoel_stimulation.domain.state import SessionState
 from spoel_stimulation.dose_view import DoseView, dose_view
 from spoel_stimulation.events.words import StopOutcome
 from spoel_stimulation.guard.stops import INSTRUCTIONS

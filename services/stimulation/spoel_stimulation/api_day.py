@@ -26,10 +26,11 @@ from spoel_stimulation.adverse import PatientStateAnswer, ReleaseAnswer, SideEff
 from spoel_stimulation.api import EmergencyStopAnswer, SessionCall, SessionDep, person_of
 from spoel_stimulation.checks import DailyCheckAnswer, RoomCheckAnswer
 from spoel_stimulation.dependencies import NodeDep, PathId
-from spoel_stimulation.domain import conditions, lists
+from spoel_stimulation.domain import lists
 from spoel_stimulation.domain.adverse import pauses
+from spoel_stimulation.domain.facts import local_day
+from spoel_stimulation.domain.phases import Act
 from spoel_stimulation.domain.start import STAGES, Situation, Stage, missing
-from spoel_stimulation.domain.state import Act
 from spoel_stimulation.events.rooms import RoomChecked
 from spoel_stimulation.events.words import InterlockReason, StopOutcome
 from spoel_stimulation.guard.stops import INSTRUCTIONS
@@ -102,7 +103,7 @@ async def get_opening_check(room_id: PathId, actor: ActorDep, node: NodeDep, run
     check_role("read-room", actor)
     node.room(room_id)
     done = (await runtime.units.load(handlers.ROOM, room_id)).state.checked
-    today = conditions.local_day(utc_now(runtime.clock))
+    today = local_day(utc_now(runtime.clock))
     of_today = done if done is not None and done.day == today else None
     return OpeningCheckView(list=lists.opening_check(), today=today, done=of_today)
 

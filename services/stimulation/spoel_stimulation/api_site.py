@@ -15,7 +15,7 @@ from spoel_stimulation import commands as asked
 from spoel_stimulation import handlers, site
 from spoel_stimulation.api import while_halted
 from spoel_stimulation.dependencies import NodeDep, PathId, RoomActorDep, SessionCommandDep
-from spoel_stimulation.domain.state import Act
+from spoel_stimulation.domain.phases import Act
 from spoel_stimulation.events.base import Known
 from spoel_stimulation.handlers import SESSION, SessionAnswer
 from spoel_stimulation.live import EventStream

@@ -14,13 +14,15 @@ from spoel_common.work import Aggregate, Loaded, Snapshots, Work
 from spoel_stimulation import commands as asked
 from spoel_stimulation import patient_days, projections, site
 from spoel_stimulation.domain import blinding, conditions, conduct, grant, room, roster, session
-from spoel_stimulation.domain.conditions import Booking, DeviceFacts, Facts, Limits
+from spoel_stimulation.domain.evolve import evolve
+from spoel_stimulation.domain.facts import Booking, DeviceFacts, Facts, Limits, local_day
 from spoel_stimulation.domain.identity import IdentityStrip
+from spoel_stimulation.domain.phases import Phase
 from spoel_stimulation.domain.reach import Reach
 from spoel_stimulation.domain.refusals import RoomBusy
 from spoel_stimulation.domain.room import RoomState
 from spoel_stimulation.domain.roster import RosterState
-from spoel_stimulation.domain.state import Phase, SessionState, evolve
+from spoel_stimulation.domain.state import SessionState
 from spoel_stimulation.domain.trains import device_pattern, trains_in_force
 from spoel_stimulation.events import ROOM_EVENTS, ROSTER_EVENTS, SESSION_EVENTS
 from spoel_stimulation.events.base import Known
@@ -275,7 +277,7 @@ async def append_as(
             if order.search is None:
                 await patient_days.keep_stimulus(work.conn, patient_days.OWN, event)
                 continue  # single stimuli do not count against the day's maximum; the trains of a search do
-        await patient_days.keep(work.conn, patient_days.OWN, event, conditions.local_day(work.now))
+        await patient_days.keep(work.conn, patient_days.OWN, event, local_day(work.now))
     return after
 
 
@@ -432,7 +434,7 @@ async def revoke_grant(work: Work, session_id: str, command: asked.RevokeGrant, 
     """End the grant of a session; the room's interlock interrupts it after the commit."""
     around = look()
     people = await projections.registrations_of(work.conn, {work.actor.person_id})
-    check_act("supervise", work.actor, people.get(work.actor.person_id), conditions.local_day(work.now))
+    check_act("supervise", work.actor, people.get(work.actor.person_id), local_day(work.now))
     loaded = await load_opened(work, session_id)
     after = await append(work, around, session_id, loaded, grant.revoke(loaded.state, command))
     return describe(after.state, around.limits)
@@ -454,7 +456,7 @@ async def reset_room(work: Work, command: asked.ResetRoom, look: Look) -> RoomAn
     """Release a latched room."""
     around = look()
     people = await projections.registrations_of(work.conn, {work.actor.person_id})
-    check_act("reset-room", work.actor, people.get(work.actor.person_id), conditions.local_day(work.now))
+    check_act("reset-room", work.actor, people.get(work.actor.person_id), local_day(work.now))
     loaded = await work.load(ROOM, around.room_id)
     open_session = await projections.open_session_of(work.conn, around.room_id)
     if open_session is not None and (await work.load(SESSION, open_session)).state.open_train is not None:
@@ -467,7 +469,7 @@ async def reset_room(work: Work, command: asked.ResetRoom, look: Look) -> RoomAn
 async def change_duty(work: Work, site: str, command: asked.StartSupervision | asked.EndSupervision) -> DutyAnswer:
     """Go on or off duty as a supervisor."""
     people = await projections.registrations_of(work.conn, {work.actor.person_id})
-    check_act("supervise", work.actor, people.get(work.actor.person_id), conditions.local_day(work.now))
+    check_act("supervise", work.actor, people.get(work.actor.person_id), local_day(work.now))
     loaded = await work.load(ROSTER, site)
     await work.append(ROSTER, site, loaded, roster.decide(loaded.state, command, work.actor, work.now))
     until = command.until.isoformat() if isinstance(command, asked.StartSupervision) else None

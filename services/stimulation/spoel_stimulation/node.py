@@ -19,7 +19,7 @@ from spoel_common.runtime import Runtime, Unavailable
 from spoel_common.store import StoreName
 from spoel_stimulation import foreign_events, patient_days, projections, site
 from spoel_stimulation.devices.transport import through_guard
-from spoel_stimulation.domain.conditions import NEEDED_SERVICES, Limits, local_day
+from spoel_stimulation.domain.facts import NEEDED_SERVICES, Limits, local_day
 from spoel_stimulation.domain.lists import rules
 from spoel_stimulation.domain.reach import Reach
 from spoel_stimulation.events import ErasureCompleted

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from spoel_common.events import EventData, ForeignEvent
 from spoel_common.store import upsert
-from spoel_stimulation.domain.conditions import Given, local_day
+from spoel_stimulation.domain.facts import Given, local_day
 from spoel_stimulation.events.checks import DailyCheckAnswered, DailyCheckDecided
 from spoel_stimulation.events.harm import AdverseEventReported, PatientReleased
 from spoel_stimulation.events.rooms import UnauthorisedPulseObserved

@@ -15,7 +15,7 @@ from spoel_common.events import Envelope, EventData, ForeignEvent
 from spoel_common.people import Registration
 from spoel_common.sealing import can_seal_for
 from spoel_common.store import BigInt, UtcDateTime, upsert
-from spoel_stimulation.domain.conditions import Booking, OrderFacts
+from spoel_stimulation.domain.facts import Booking, OrderFacts
 from spoel_stimulation.events.patients import NoteWritten
 from spoel_stimulation.events.sessions import SessionClosed, SessionOpened
 from spoel_stimulation.events.trains import TrainDelivered, TrainOutcomeUnknown

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from spoel_common.events import Envelope, EventData, ForeignEvent
 from spoel_common.store import UtcDateTime, upsert
-from spoel_stimulation.domain.conditions import Booking
+from spoel_stimulation.domain.facts import Booking
 from spoel_stimulation.domain.reach import OtherBooking, Reach, lease_ends_at, local_day_ends_at
 from spoel_stimulation.foreign_events.rooms import (
     ConsentWithdrawnInRoom,

@@ -6,9 +6,11 @@ from datetime import date, datetime
 from spoel_common.events import EventData
 from spoel_common.people import Actor, Registration, Role, check_act, check_role
 from spoel_stimulation.commands import AnswerDailyCheck, CheckRoom, ConfirmPresence, DecideDailyCheck
-from spoel_stimulation.domain.conditions import Facts, local_day, supervises
 from spoel_stimulation.domain.conduct import closing, ids_of, pausing
+from spoel_stimulation.domain.facts import Facts, local_day
 from spoel_stimulation.domain.lists import Answer, daily_check, opening_check
+from spoel_stimulation.domain.people import supervises
+from spoel_stimulation.domain.phases import Act
 from spoel_stimulation.domain.refusals import (
     DailyCheckAnsweredAlready,
     DailyCheckMissing,
@@ -20,7 +22,7 @@ from spoel_stimulation.domain.refusals import (
     SupervisionMissing,
 )
 from spoel_stimulation.domain.room import RoomState
-from spoel_stimulation.domain.state import Act, SessionState
+from spoel_stimulation.domain.state import SessionState
 from spoel_stimulation.domain.trainees import check_trained, is_trainee
 from spoel_stimulation.events.checks import DailyCheckAnswered, DailyCheckDecided, PresenceConfirmed
 from spoel_stimulation.events.rooms import RoomChecked

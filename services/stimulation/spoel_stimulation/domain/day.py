@@ -5,15 +5,10 @@ What other rooms did is known as far as their events have arrived; a pulse whose
 
 from datetime import timedelta
 
-from spoel_stimulation.domain.conditions import Facts
 from spoel_stimulation.domain.envelope import Before
+from spoel_stimulation.domain.facts import Facts
 from spoel_stimulation.domain.lists import maximum_of
-from spoel_stimulation.domain.refusals import (
-    DailyMaximumReached,
-    NoSessionToday,
-    PatientBlocked,
-    TooSoonAfterSession,
-)
+from spoel_stimulation.domain.refusals import DailyMaximumReached, NoSessionToday, PatientBlocked, TooSoonAfterSession
 from spoel_stimulation.domain.state import SessionState
 from spoel_stimulation.orders import MeasurementOrder, TreatmentOrder
 

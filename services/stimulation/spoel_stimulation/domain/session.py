@@ -6,16 +6,17 @@ from spoel_common.errors import NotAllowed
 from spoel_common.events import EventData
 from spoel_common.people import Actor, acts
 from spoel_stimulation import commands as asked
-from spoel_stimulation.domain import conditions, offline
+from spoel_stimulation.domain import offline, people
 from spoel_stimulation.domain.blinding import check_code
-from spoel_stimulation.domain.conditions import Facts
 from spoel_stimulation.domain.conduct import authorised, check_running, closing, ids_of
 from spoel_stimulation.domain.day import had_before
 from spoel_stimulation.domain.envelope import check_dose
+from spoel_stimulation.domain.facts import Facts, ages_for_record
 from spoel_stimulation.domain.grant import grant_until
 from spoel_stimulation.domain.identity import IdentityStrip, check_identity, check_placed, check_site
 from spoel_stimulation.domain.lists import rules
 from spoel_stimulation.domain.parameters import check_parameter, in_force
+from spoel_stimulation.domain.phases import Act
 from spoel_stimulation.domain.refusals import (
     EarProtectionMissing,
     HeartNotHeard,
@@ -29,7 +30,7 @@ from spoel_stimulation.domain.refusals import (
 )
 from spoel_stimulation.domain.search import check_location, check_search, search_pattern
 from spoel_stimulation.domain.start import Situation, Stage, blinding_of, check_operator, check_start, reach_of
-from spoel_stimulation.domain.state import Act, SessionState
+from spoel_stimulation.domain.state import SessionState
 from spoel_stimulation.domain.trains import (
     check_interval,
     check_left,
@@ -68,7 +69,7 @@ def open_session(state: SessionState, command: asked.OpenSession, by: Actor, fac
     check_start(its, "open")
     booking, order = its.booking, its.order
     reach = reach_of(its)
-    role = conditions.check_people(facts, by, command.supervisor_id)
+    role = people.check_people(facts, by, command.supervisor_id)
     treatment = order if isinstance(order, TreatmentOrder) else None
     measurement = order if isinstance(order, MeasurementOrder) else None
     return [
@@ -87,7 +88,7 @@ def open_session(state: SessionState, command: asked.OpenSession, by: Actor, fac
             prescription_id=booking.prescription_id if treatment else None,
             prescription_version=booking.prescription_version if treatment else None,
             measurement_order_id=booking.measurement_order_id if measurement else None,
-            known=conditions.ages_for_record(facts.known),
+            known=ages_for_record(facts.known),
             grant_until=grant_until(facts.now, facts.limits),
             offline=reach.offline,
             consent_asked_again=reach.consent_asked_again,

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from spoel_common.units import PercentMso, PercentRmt, set_percent_mso
 from spoel_stimulation import engine
-from spoel_stimulation.domain.conditions import Facts
+from spoel_stimulation.domain.facts import Facts
 from spoel_stimulation.domain.refusals import (
     BeyondSignedBand,
     NotThisMeasurement,

@@ -19,7 +19,7 @@ from spoel_stimulation.adverse import record_loss
 from spoel_stimulation.devices.adapter import DeviceIdentity
 from spoel_stimulation.domain import conduct, room
 from spoel_stimulation.domain.blinding import NOT_SHOWN
-from spoel_stimulation.domain.conditions import local_day
+from spoel_stimulation.domain.facts import local_day
 from spoel_stimulation.domain.refusals import RoomRefusal
 from spoel_stimulation.domain.state import SessionState
 from spoel_stimulation.events.rooms import DeviceFault, EmergencyStopped, RoomOpened, UnauthorisedPulseObserved

@@ -21,19 +21,14 @@ from spoel_common.people import Actor
 from spoel_common.sealing import KeyPair
 from spoel_common.work import UnitsOfWork
 from spoel_stimulation import commands as asked
-from spoel_stimulation.devices.adapter import (
-    Counters,
-    DeviceError,
-    DeviceIdentity,
-    NotSupported,
-    Unasked,
-)
+from spoel_stimulation.devices.adapter import Counters, DeviceError, DeviceIdentity, NotSupported, Unasked
 from spoel_stimulation.domain.blinding import NOT_SHOWN
-from spoel_stimulation.domain.conditions import Limits
+from spoel_stimulation.domain.facts import Limits
+from spoel_stimulation.domain.phases import Act, Phase
 from spoel_stimulation.domain.reach import Reach
 from spoel_stimulation.domain.refusals import BeyondDeviceCapability, RoomRefusal, StatusTooOld
 from spoel_stimulation.domain.room import RoomState, check_not_latched
-from spoel_stimulation.domain.state import Act, Phase, SessionState
+from spoel_stimulation.domain.state import SessionState
 from spoel_stimulation.events.base import Known
 from spoel_stimulation.events.sessions import DeviceSettings
 from spoel_stimulation.events.words import InterlockReason, StopOutcome
