@@ -35,13 +35,13 @@ from spoel_common.sealing import seal
 from spoel_common.store import START
 from spoel_stimulation import foreign_events as told
 from spoel_stimulation import projections
+from spoel_stimulation.aggregates import ROOM, SESSION
 from spoel_stimulation.app import build_app
 from spoel_stimulation.devices.magpro.simulator import MagProSimulator
 from spoel_stimulation.devices.simulation.ports import on_tcp
 from spoel_stimulation.domain.facts import local_day
 from spoel_stimulation.events.base import Known
 from spoel_stimulation.foreign_events.planning import SignedMeasurementOrder, SignedTreatmentOrder
-from spoel_stimulation.handlers import ROOM, SESSION
 from spoel_stimulation.node import Node
 from spoel_stimulation.settings import RoomSetting, StimulationSettings
 

@@ -7,6 +7,7 @@ from spoel_common.people import check_act, check_role
 from spoel_common.work import Aggregate, Work
 from spoel_stimulation import commands as asked
 from spoel_stimulation import patient_days, projections
+from spoel_stimulation.aggregates import append, load_opened
 from spoel_stimulation.checks import raise_alert
 from spoel_stimulation.domain import adverse
 from spoel_stimulation.domain.conduct import pausing
@@ -15,7 +16,7 @@ from spoel_stimulation.domain.phases import Phase
 from spoel_stimulation.events import ADVERSE_EVENTS, AFTERCARE_EVENTS, RELEASE_EVENTS, SIDE_EFFECT_EVENTS
 from spoel_stimulation.events.harm import PatientStateRecorded
 from spoel_stimulation.events.words import PatientState, StopOutcome
-from spoel_stimulation.handlers import Look, append, load_opened
+from spoel_stimulation.surroundings import Look
 
 SIDE_EFFECT = Aggregate("side-effect", lambda: False, lambda _state, _event: True, SIDE_EFFECT_EVENTS)
 ADVERSE_EVENT = Aggregate("adverse-event", lambda: False, lambda _state, _event: True, ADVERSE_EVENTS)

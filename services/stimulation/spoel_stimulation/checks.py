@@ -9,6 +9,8 @@ from spoel_common.people import check_role
 from spoel_common.work import Aggregate, Work
 from spoel_stimulation import commands as asked
 from spoel_stimulation import projections
+from spoel_stimulation.aggregates import ROOM, append, load_opened
+from spoel_stimulation.answers import SessionAnswer, describe
 from spoel_stimulation.domain import adverse, checks
 from spoel_stimulation.domain.facts import local_day
 from spoel_stimulation.domain.phases import Act
@@ -16,7 +18,8 @@ from spoel_stimulation.domain.start import check_operator
 from spoel_stimulation.domain.state import SessionState
 from spoel_stimulation.events import ALERT_EVENTS
 from spoel_stimulation.events.words import AlarmClass, DailyOutcome, Decider
-from spoel_stimulation.handlers import ROOM, Look, SessionAnswer, append, describe, gather, load_opened
+from spoel_stimulation.gathering import gather
+from spoel_stimulation.surroundings import Look
 
 ALERT = Aggregate("alert", lambda: False, lambda _state, _event: True, ALERT_EVENTS)
 

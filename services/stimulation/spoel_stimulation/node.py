@@ -18,6 +18,7 @@ from spoel_common.messaging import BrokerAway, Bucket, FeedKnowledge, Projection
 from spoel_common.runtime import Runtime, Unavailable
 from spoel_common.store import StoreName
 from spoel_stimulation import foreign_events, patient_days, projections, site
+from spoel_stimulation.aggregates import SESSION
 from spoel_stimulation.devices.transport import through_guard
 from spoel_stimulation.domain.facts import NEEDED_SERVICES, Limits, local_day
 from spoel_stimulation.domain.lists import rules
@@ -27,7 +28,6 @@ from spoel_stimulation.events.base import Known
 from spoel_stimulation.foreign_events.intake import PatientErased
 from spoel_stimulation.foreign_events.rooms import AdverseEventReported
 from spoel_stimulation.guard.settings import control_socket, data_socket
-from spoel_stimulation.handlers import SESSION
 from spoel_stimulation.heart.recorder import HeartRecorder
 from spoel_stimulation.heart.rules import heart_rules
 from spoel_stimulation.heart.sources import source_of

@@ -17,10 +17,10 @@ from spoel_common.runtime import Runtime
 from spoel_common.sealing import seal
 from spoel_common.work import Aggregate, Work
 from spoel_stimulation import projections
+from spoel_stimulation.aggregates import load_opened
 from spoel_stimulation.commands import WriteNote
 from spoel_stimulation.events import NOTE_EVENTS
 from spoel_stimulation.events.patients import NoteWritten
-from spoel_stimulation.handlers import load_opened
 
 NOTE = Aggregate("note", lambda: False, lambda _state, _event: True, NOTE_EVENTS)
 

@@ -16,6 +16,7 @@ from spoel_common.work import Loaded, UnitsOfWork, Work
 from spoel_stimulation import commands as asked
 from spoel_stimulation import patient_days, projections
 from spoel_stimulation.adverse import record_loss
+from spoel_stimulation.aggregates import ROOM, SESSION, append, load_opened
 from spoel_stimulation.devices.adapter import DeviceIdentity
 from spoel_stimulation.domain import conduct, room
 from spoel_stimulation.domain.blinding import NOT_SHOWN
@@ -24,9 +25,10 @@ from spoel_stimulation.domain.refusals import RoomRefusal
 from spoel_stimulation.domain.state import SessionState
 from spoel_stimulation.events.rooms import DeviceFault, EmergencyStopped, RoomOpened, UnauthorisedPulseObserved
 from spoel_stimulation.events.words import InterlockReason, LatchReason, StopOutcome
-from spoel_stimulation.handlers import ROOM, SESSION, Look, append, gather, load_opened
+from spoel_stimulation.gathering import gather
 from spoel_stimulation.runner.guard import Told
 from spoel_stimulation.runner.recovery import Closed, close_gap
+from spoel_stimulation.surroundings import Look
 
 FIRST_RETRY_S = 0.2
 LONGEST_RETRY_S = 5.0
