@@ -17,8 +17,8 @@ from spoel_common.settings import CannotStart
 from spoel_stimulation import commands as asked
 from spoel_stimulation.devices.record import CapabilityRecord
 from spoel_stimulation.domain import session
-from spoel_stimulation.domain.conditions import Limits
 from spoel_stimulation.domain.envelope import Before, check_order_dose, coil_forecast, rest_of_session
+from spoel_stimulation.domain.facts import Limits
 from spoel_stimulation.domain.refusals import BeyondHardLimits, NotOnClearedList, TransitionNotAllowed
 from spoel_stimulation.domain.state import SessionState
 from spoel_stimulation.dose_view import dose_view

@@ -6,8 +6,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from spoel_stimulation.devices.record import CapabilityRecord
-from spoel_stimulation.domain.conditions import Limits
 from spoel_stimulation.domain.envelope import coil_forecast, rest_of_session, verdict_of
+from spoel_stimulation.domain.facts import Limits
 from spoel_stimulation.domain.refusals import TransitionNotAllowed
 from spoel_stimulation.domain.state import SessionState
 from spoel_stimulation.engine.envelope import GRADES, Finding, Grade

@@ -17,8 +17,8 @@ from spoel_stimulation.domain.refusals import (
     TrainBeyondLimits,
 )
 from spoel_stimulation.domain.search import upcoming_train
-from spoel_stimulation.events import CouplingResult
-from spoel_stimulation.foreign_events import SignedMeasurementOrder
+from spoel_stimulation.events.searches import CouplingResult
+from spoel_stimulation.foreign_events.planning import SignedMeasurementOrder
 from spoel_stimulation.orders import MeasurementOrder
 
 pytestmark = pytest.mark.requirement("PL-11")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from spoel_stimulation import engine
-from spoel_stimulation.domain.conditions import Limits
+from spoel_stimulation.domain.facts import Limits
 from spoel_stimulation.domain.refusals import BeyondHardLimits, NotOnClearedList
 from spoel_stimulation.domain.state import SessionState
 from spoel_stimulation.domain.trains import device_pattern, train_interval_s
