@@ -68,6 +68,7 @@ async def test_a_belt_says_who_it_is_and_its_beats_are_recorded():
         ("contact-lost", {}, "contact-lost"),
         ("gone", {}, "belt-lost"),
         ("silent", {"max_silence_s": 0.2}, "belt-silent"),
+        ("drop-beats", {"max_silence_s": 0.5}, "beats-missing"),
     ],
 )
 async def test_a_recording_that_was_spoilt_is_none(fault, rules, trouble):
@@ -81,6 +82,16 @@ async def test_a_recording_that_was_spoilt_is_none(fault, rules, trouble):
         belt.fault = "none"
         await until(lambda: recorder.state.problem is None)
         assert recorder.end(0) == trouble, "a belt that is back does not mend what it missed"
+
+
+async def test_nobody_waits_for_a_belt_that_is_heard_and_tells_no_beats():
+    async with worn(max_silence_s=0.5) as (belt, recorder):
+        await until(lambda: recorder.state.problem is None)
+        recorder.begin()
+        belt.fault = "drop-beats"
+        async with asyncio.timeout(WAIT_S):
+            await recorder.told_until(fast_clock(1).utc_ns() + 3_600 * NS_PER_S)
+        assert recorder.trouble == "beats-missing"
 
 
 @pytest.mark.hazard("HZ-25")

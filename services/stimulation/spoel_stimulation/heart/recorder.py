@@ -68,6 +68,7 @@ class HeartRecorder:
         self._problem: str | None = "The belt has not answered yet."
         self._last: Measurement | None = None
         self._heard_at_s: float | None = None
+        self._beat_at_s = 0.0
         self._series: list[Came] | None = None
         self._trouble: Trouble | None = None
         self._news = asyncio.Event()
@@ -112,6 +113,7 @@ class HeartRecorder:
         if measurement.contact == "lost":
             self._fail("contact-lost")
         if self._series is not None and measurement.rr_units:
+            self._beat_at_s = self._heard_at_s
             self._series.append(Came(self._clock.utc_ns(), measurement.rr_ms))
             self._news.set()
 
@@ -151,12 +153,16 @@ class HeartRecorder:
     @property
     def trouble(self) -> Trouble | None:
         """What spoils the recording that is under way; None where nothing does."""
-        if self._trouble is None and self._series is not None and self._is_silent():
-            self._trouble = "belt-silent"
+        if self._trouble is None and self._series is not None:
+            if self._is_over(self._heard_at_s):
+                self._trouble = "belt-silent"
+            elif self._is_over(self._beat_at_s):
+                self._trouble = "beats-missing"
         return self._trouble
 
-    def _is_silent(self) -> bool:
-        return self._heard_at_s is None or time.monotonic() - self._heard_at_s > self._rules.max_silence_s
+    def _is_over(self, at_s: float | None) -> bool:
+        """Tell whether a moment of wall time is longer ago than a belt may be silent."""
+        return at_s is None or time.monotonic() - at_s > self._rules.max_silence_s
 
     async def told_until(self, utc_ns: int) -> None:
         """Return when intervals have come at or after a moment of clock time, or the recording is spoilt."""
@@ -168,7 +174,7 @@ class HeartRecorder:
 
     def begin(self) -> None:
         """Begin to record; what was recorded before is dropped."""
-        self._series, self._trouble = [], None
+        self._series, self._trouble, self._beat_at_s = [], None, time.monotonic()
 
     def drop(self) -> None:
         """Keep nothing of the recording."""
