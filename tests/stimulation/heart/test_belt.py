@@ -127,8 +127,12 @@ def test_beats_are_placed_by_their_intervals_and_the_least_delay():
     assert np.allclose(beats.time_s, 0.9 * np.arange(1, 121) + 0.3, atol=0.1)
 
 
-def test_notifications_that_were_lost_are_noticed():
-    assert placed(series(lost=range(50, 56)), 0, BELT.max_missing_s) == "beats-missing"
+@pytest.mark.parametrize("first", [5, 50, 85, 104])
+def test_notifications_that_were_lost_are_noticed_wherever_they_were(first):
+    assert placed(series(lost=range(first, first + 6)), 0, BELT.max_missing_s) == "beats-missing"
+
+
+def test_a_recording_without_a_beat_is_none():
     assert placed([], 0, BELT.max_missing_s) == "belt-silent"
 
 

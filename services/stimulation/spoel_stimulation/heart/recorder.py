@@ -19,6 +19,8 @@ from spoel_stimulation.heart.source import Belt, HeartLost, HeartNotAllowed, Hea
 
 RECONNECT_S = 1.0
 MS_PER_S = 1_000.0
+NEWEST = 10
+"""Notifications at a recording's end of which one came without delay: about ten seconds of a belt's."""
 
 Trouble = Literal["belt-lost", "belt-silent", "contact-lost", "beats-missing"]
 
@@ -193,8 +195,8 @@ def placed(series: list[Came], zero_utc_ns: int, max_missing_s: float) -> Beats 
     """Return the beats of a recording, each at its moment.
 
     A belt says how long intervals were, not when: their sum gives the moments, but for one constant, which is the
-    notification that came with the least delay. Where later notifications all came later than the sum says, intervals
-    are missing between.
+    notification that came with the least delay. Where the newest notifications all came later than the sum says,
+    intervals are missing before them.
 
     Args:
         series: notifications in the order in which they came.
@@ -208,7 +210,6 @@ def placed(series: list[Came], zero_utc_ns: int, max_missing_s: float) -> Beats 
     ends_s = np.cumsum(rr_ms) / MS_PER_S
     came_s = np.array([(came.at_utc_ns - zero_utc_ns) / NS_PER_S for came in series])
     delay_s = came_s - ends_s[np.cumsum(counts) - 1]
-    third = max(1, len(series) // 3)
-    if delay_s[-third:].min() - delay_s[:third].min() > max_missing_s:
+    if delay_s[-NEWEST:].min() - delay_s.min() > max_missing_s:
         return "beats-missing"
     return Beats(ends_s + float(delay_s.min()), rr_ms)
