@@ -114,6 +114,12 @@ def test_locations_that_do_not_differ_are_not_told_apart():
     assert all(location.coupled for answer in answers for location in answer.locations)
 
 
+def test_a_heart_as_steady_as_a_clock_is_not_coupled_by_errors_of_rounding():
+    found = {f"{rr_ms:g}": measure(beats_from([rr_ms] * 360, -2.0), DASH, RULES) for rr_ms in np.arange(600, 1_000, 7)}
+    assert all(each.p_value > 0.99 and np.isfinite(each.ratio) for each in found.values())
+    assert rank(found, RULES.ranking).verdict == "no-coupling"
+
+
 def test_one_location_is_not_ranked_against_itself():
     answer = rank({"F3": measured(1, coupling_bpm=8.0)}, RULES.ranking)
     assert (answer.verdict, answer.best) == ("too-few-locations", None)

@@ -23,6 +23,8 @@ MIN_BEATS_A_TRAIN = 5
 """Fewer beats a train than this cannot be: 5 in 16 s are 19 a minute."""
 LONGEST_HOLE_S = 6.0
 """Longest time without a beat that counts; longer than two beats that were left out of a slow heart's."""
+LEAST_NOISE_BPM2 = 1e-6
+"""More than intervals in whole 1/1024 s leave of a heart like a clock, which is compared with this and not with 0."""
 
 
 class _Rule(BaseModel):
@@ -221,7 +223,7 @@ def measure(beats: Beats, cycle: Cycle, rules: CouplingRules) -> Coupling | NoRe
     beside = _neighbours(cycle.trains, rules.spectrum) / length_s
     powers = [_power(_cosine(moment_s, rate_bpm, float(hz), length_s)) for hz in beside]
     trough_s = _trough_s(fitted, cycle.period_s)
-    noise = float(np.mean(powers))
+    noise = max(float(np.mean(powers)), LEAST_NOISE_BPM2)
     power = _power(fitted)
     return Coupling(
         cycle_hz=1.0 / cycle.period_s,
