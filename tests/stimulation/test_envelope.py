@@ -164,6 +164,10 @@ def test_the_rest_of_a_session_is_forecast_anew_from_what_is_in_force():
         coil_forecast(state, LIMITS, 25.0) for state in (Story(order=treatment_order()).running().state, story.state)
     )
     assert rest.highest_c < whole.highest_c
+    fewer = asked.ChangeParameter(parameter="trains", value=10.0, reason="pain")
+    story.then(session.change_parameter(story.state, fewer, OPERATOR, story.armed_facts()))
+    (part,) = rest_of_session(story.state, LIMITS).parts
+    assert part.pattern.trains == 9
 
 
 @pytest.mark.hazard("HZ-13")
