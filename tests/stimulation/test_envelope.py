@@ -243,6 +243,13 @@ def test_what_a_session_asks_of_the_connected_models_power_is_shown():
     assert dose_view(Story(order=order).opened().state, LIMITS, unknown, None).supply is None
 
 
+def test_after_a_blocks_last_train_the_power_is_that_of_the_block_that_comes():
+    story = Story(order=bilateral_order(first=PATTERN_10HZ.model_copy(update={"trains": 1}))).running().train()
+    assert story.state.percent_mso == 60
+    supply = dose_view(story.state, LIMITS, RAPID, None).supply
+    assert supply.pulse_energy_j == pytest.approx(252 * 0.4**2), "theta burst at 40 % of output follows"
+
+
 @pytest.mark.hazard("HZ-19")
 def test_a_model_whose_circuit_is_not_known_is_forecast_by_the_energy_that_it_states():
     order = treatment_order(stimulator_model="Rapid2")

@@ -55,7 +55,7 @@ class CoilForecastView(_View):
 
 
 class SupplyView(_View):
-    """What the block that is given asks of the connected model's power supply.
+    """What the block that is given, or the next one after its last train, asks of the connected model's power supply.
 
     Attributes:
         minimum_wait_s: from a train's last slot to the next train.
@@ -145,7 +145,7 @@ def _supply_view(state: SessionState, limits: Limits, record: CapabilityRecord) 
     joules, power_w, rest = record.joules_at_full_output, record.mean_power_w, rest_of_session(state, limits)
     if joules is None or power_w is None or rest is None:
         return None
-    supply, percent_mso, pattern = PowerSupply(joules, power_w), state.percent_mso, rest.parts[0].pattern
+    supply, percent_mso, pattern = PowerSupply(joules, power_w), rest.parts[0].percent_mso, rest.parts[0].pattern
     on_time_s = supply.longest_on_time_s(pattern.mean_rate_hz, percent_mso)
     highest_hz = supply.highest_continuous_rate_hz(percent_mso)
     return SupplyView(
