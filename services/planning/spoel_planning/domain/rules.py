@@ -17,9 +17,9 @@ from spoel_planning.events import BlindingMethod, Location, Pattern, RampUp, Sit
 
 
 class Rule(BaseModel):
-    """A part of a data file; unknown keys are refused, so that a misspelt limit does not vanish."""
+    """A part of a data file; unknown keys are refused, so that a misspelt limit does not vanish, as TOML's inf and nan are."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Sourced(Rule):
