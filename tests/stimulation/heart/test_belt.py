@@ -94,6 +94,30 @@ async def test_nobody_waits_for_a_belt_that_is_heard_and_tells_no_beats():
         assert recorder.trouble == "beats-missing"
 
 
+class Stumbling(TcpBelt):
+    """A belt whose library fails in an unforeseen way at first."""
+
+    stumbled = False
+
+    async def listen(self):
+        if not self.stumbled:
+            self.stumbled = True
+            raise KeyError("org.bluez.Device1")
+        async with aclosing(super().listen()) as heard:
+            async for each in heard:
+                yield each
+
+
+async def test_a_fault_in_a_belts_library_is_told_and_ends_no_task_of_the_room():
+    clock = fast_clock(30)
+    async with on_tcp(BeltSimulator(clock, HeartSetting())) as ports:
+        recorder = HeartRecorder(Stumbling(ports.address), clock, BELT, clinical=False)
+        listening = asyncio.create_task(recorder.run())
+        await until(lambda: "org.bluez.Device1" in recorder.state.problem)
+        await until(lambda: recorder.state.problem is None)
+        listening.cancel()
+
+
 @pytest.mark.hazard("HZ-25")
 async def test_a_simulated_belt_is_refused_where_people_are_treated():
     async with worn(ScaledClock.starting_now(), clinical=True) as (_belt, recorder):

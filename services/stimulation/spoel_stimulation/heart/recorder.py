@@ -81,9 +81,9 @@ class HeartRecorder:
             try:
                 await self._listen()
             except (HeartLost, HeartNotAllowed) as error:
-                if self._problem != str(error):
-                    _log.warning("belt.lost", address=self._source.address, detail=str(error))
                 self._lose(str(error))
+            except Exception as error:  # noqa: BLE001 - whatever a Bluetooth library raises: a room needs no belt to stop
+                self._lose(f"The belt cannot be heard ({type(error).__name__}: {error}). Look at it, or use another.")
             await asyncio.sleep(RECONNECT_S)
 
     async def _listen(self) -> None:
@@ -107,6 +107,8 @@ class HeartRecorder:
             raise HeartNotAllowed(f"A real belt does not run at {self._clock.speed:g} times time. Use a simulator.")
 
     def _lose(self, problem: str) -> None:
+        if self._problem != problem:
+            _log.warning("belt.lost", address=self._source.address, detail=problem)
         self._belt, self._last, self._problem = None, None, problem
         self._fail("belt-lost")
 
