@@ -17,7 +17,7 @@ from spoel_planning.events import BlindingMethod, Location, Pattern, RampUp, Sit
 
 
 class Rule(BaseModel):
-    """A part of a data file; unknown keys are refused, so that a misspelt limit does not vanish, as TOML's inf and nan are."""
+    """A part of a data file; unknown keys, inf and nan are refused, so that no limit vanishes by a slip of the pen."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
