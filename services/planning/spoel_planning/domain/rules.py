@@ -113,6 +113,15 @@ class ThresholdRules(Rule):
     margin: Margin
     validity: Validity
 
+    @model_validator(mode="after")
+    def _an_order_can_find_a_threshold(self) -> Self:
+        if self.order.min_max_stimuli <= self.staircase.refinement_stimuli:
+            raise ValueError(
+                f"min_max_stimuli is {self.order.min_max_stimuli}; no search ends before the first response and "
+                f"{self.staircase.refinement_stimuli} answers after it"
+            )
+        return self
+
 
 class SearchOrderRules(Sourced):
     """What the order of a heart-brain search gives, and within what a person may set it.
