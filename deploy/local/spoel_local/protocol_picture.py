@@ -322,7 +322,7 @@ def _draw_temperature(axes: Axes, picture: Picture) -> None:
             alpha=0.3,
         )
         axes.annotate(
-            text["too-warm"].format(minutes=picture.number(at, digits=0)),
+            text["too-warm"].format(minutes=int(at)),
             (at, found.limit_c),
             (0.03, 0.92),
             textcoords="axes fraction",

@@ -186,11 +186,11 @@ def _coil_view(forecast: Forecast | None) -> CoilForecastView | None:
     source = heat_data().limits.source
     warning: dict[Literal["nl", "en"], str] | None = None
     if forecast.too_warm_at_s is not None:
-        minutes = forecast.too_warm_at_s / 60
+        minutes = int(forecast.too_warm_at_s // _MINUTE_S)  # rounded down: a warning names no later moment
         warning = {
-            "nl": f"De spoel wordt naar verwachting na {minutes:.0f} minuten warmer dan {forecast.limit_c:g} °C. "
+            "nl": f"De spoel wordt naar verwachting na {minutes} minuten warmer dan {forecast.limit_c:g} °C. "
             "Koel hem eerst, of neem een gekoelde spoel.",
-            "en": f"The coil is expected to be above {forecast.limit_c:g} °C after {minutes:.0f} minutes. "
+            "en": f"The coil is expected to be above {forecast.limit_c:g} °C after {minutes} minutes. "
             "Cool it first, or take a cooled coil.",
         }
     return CoilForecastView(
