@@ -4,8 +4,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from spoel_stimulation.engine.coupling import Beats, Coupling, Cycle, NoResult, find_artefacts, in_cycle, measure, rank
+from spoel_stimulation.engine.coupling import (
+    Beats,
+    Coupling,
+    Cycle,
+    NoResult,
+    SpectrumRules,
+    find_artefacts,
+    in_cycle,
+    measure,
+    rank,
+)
 from spoel_stimulation.heart.model import BREATH_HZ, HeartSetting, beats_from, synthetic_beats
 from spoel_stimulation.heart.rules import heart_rules
 
@@ -193,3 +204,9 @@ def test_every_number_of_the_analysis_has_a_source_and_says_that_it_is_not_verif
     for part in (RULES.artefacts, RULES.spectrum, RULES.ranking, RULES.belt):
         assert part.source
         assert part.verified is False
+
+
+@pytest.mark.parametrize("change", [{"farthest_bin": 8}, {"nearest_bin": 6}])
+def test_frequencies_beside_the_cycles_that_there_are_not_are_refused(change):
+    with pytest.raises(ValidationError, match="must ascend"):
+        SpectrumRules.model_validate(RULES.spectrum.model_dump() | change)

@@ -8,11 +8,11 @@ fitted to heart rate where there are beats.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Floats = NDArray[np.float64]
 Verdict = Literal["ranked", "no-location-differs", "no-coupling", "too-few-locations"]
@@ -51,6 +51,15 @@ class SpectrumRules(_Rule):
     farthest_bin: int = Field(ge=2)
     min_trains: int = Field(ge=6)
     max_lag_s: float = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _frequencies_exist(self) -> Self:
+        if not self.nearest_bin <= self.farthest_bin < self.min_trains:
+            raise ValueError(
+                f"nearest_bin {self.nearest_bin}, farthest_bin {self.farthest_bin} and min_trains {self.min_trains} "
+                "must ascend, the last strictly: there is no frequency of 0 or below"
+            )
+        return self
 
 
 class RankingRules(_Rule):
