@@ -96,10 +96,12 @@ def record_train_unknown(state: SessionState, command: asked.RecordTrainUnknown)
     ]
 
 
-def record_coupling(state: SessionState, command: asked.RecordCoupling) -> list[EventData]:
-    """Record how the run that is under way ended; nothing where it was broken off meanwhile."""
+def record_coupling(state: SessionState, command: asked.RecordCoupling, number: int) -> list[EventData]:
+    """Record how the run of this number ended; nothing where it was broken off meanwhile, or another one begun."""
     run, order = state.run, state.order
-    if run is None or not isinstance(order, MeasurementOrder) or not state.may(Act.RECORD_COUPLING):
+    if run is None or run.run != number:
+        return []
+    if not isinstance(order, MeasurementOrder) or not state.may(Act.RECORD_COUPLING):
         return []
     return [
         CouplingMeasured(

@@ -150,10 +150,12 @@ class Journal:
             await append(work, self._look(), state.session.session_id, loaded, events)
 
     async def record_coupling(self, state: SessionState, command: asked.RecordCoupling) -> None:
-        """Record how the run of a heart-brain search ended."""
+        """Record how the run of a heart-brain search that was under way in ``state`` ended."""
+        if state.run is None:
+            return
         async with self._as(self.actor, state) as work:
             loaded = await load_opened(work, state.session.session_id)
-            events = conduct.record_coupling(loaded.state, command)
+            events = conduct.record_coupling(loaded.state, command, state.run.run)
             await append(work, self._look(), state.session.session_id, loaded, events)
 
     async def await_coil(self, state: SessionState) -> None:
