@@ -46,6 +46,26 @@ def test_a_row_without_a_limit_stops_the_start(tmp_path, number):
         site_rules(PlanningSettings(cleared_list_file=own))
 
 
+@pytest.mark.parametrize(
+    ("packaged", "number"),
+    [
+        ("min_pause_between_sessions_s = 14400", -1),
+        ("min_train_interval_s = 30.0", -30.0),
+        ("min_train_interval_s = 30.0", 0.0),
+        ("burst_interval_s = 0.1", 0.0),
+        ("max_trains = 75", 0),
+    ],
+)
+def test_a_row_that_clears_any_pause_or_nothing_at_all_stops_the_start(tmp_path, packaged, number):
+    text = files("spoel_planning").joinpath("data/cleared.toml").read_text(encoding="utf-8")
+    name = packaged.partition(" ")[0]
+    assert packaged in text
+    own = tmp_path / "cleared.toml"
+    own.write_text(text.replace(packaged, f"{name} = {number}"), encoding="utf-8")
+    with pytest.raises(CannotStart, match=rf"SPOEL_CLEARED_LIST_FILE(.|\n)*{name}(.|\n)*greater than"):
+        site_rules(PlanningSettings(cleared_list_file=own))
+
+
 def test_a_list_that_is_not_there_stops_the_start(tmp_path):
     with pytest.raises(CannotStart, match="SPOEL_CLEARED_LIST_FILE"):
         site_rules(PlanningSettings(cleared_list_file=tmp_path / "nothing.toml"))

@@ -1,6 +1,7 @@
 """A room looks at the published limits itself: at opening, at arming and at every change (INV-2, HZ-12, HZ-13)."""
 
 import re
+from importlib.resources import files
 
 import pytest
 from tests.stimulation.story import (
@@ -287,3 +288,24 @@ def test_a_clinics_own_list_takes_the_place_of_the_example(tmp_path):
     for path in (own, tmp_path / "nothing.toml"):
         with pytest.raises(CannotStart, match="SPOEL_CLEARED_LIST_FILE"):
             cleared_list(StimulationSettings(cleared_list_file=path))
+
+
+@pytest.mark.hazard("HZ-13")
+@pytest.mark.parametrize(
+    ("packaged", "number"),
+    [
+        ("min_pause_between_sessions_s = 14400", -1),
+        ("min_train_interval_s = 30.0", -30.0),
+        ("min_train_interval_s = 30.0", 0.0),
+        ("burst_interval_s = 0.1", 0.0),
+        ("max_trains = 75", 0),
+    ],
+)
+def test_a_row_that_clears_any_pause_or_nothing_at_all_stops_the_start(tmp_path, packaged, number):
+    text = files("spoel_stimulation.engine").joinpath("data/cleared.toml").read_text(encoding="utf-8")
+    name = packaged.partition(" ")[0]
+    assert packaged in text
+    own = tmp_path / "cleared.toml"
+    own.write_text(text.replace(packaged, f"{name} = {number}"), encoding="utf-8")
+    with pytest.raises(CannotStart, match=rf"SPOEL_CLEARED_LIST_FILE(.|\n)*{name}(.|\n)*greater than"):
+        cleared_list(StimulationSettings(cleared_list_file=own))

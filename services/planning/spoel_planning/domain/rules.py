@@ -239,18 +239,18 @@ class ClearedRow(Sourced):
     """One row of the clinic's cleared list."""
 
     protocol_id: str
-    protocol_version: int
+    protocol_version: int = Field(ge=1)
     site: Site
-    pulses_per_burst: int
-    pulse_interval_s: float | None = None
-    bursts_per_train: int
-    burst_interval_s: float
-    max_trains: int
-    min_train_interval_s: float
-    max_percent_rmt: float
-    max_pulses_per_session: int
-    max_pulses_per_day: int
-    min_pause_between_sessions_s: float
+    pulses_per_burst: int = Field(ge=1)
+    pulse_interval_s: float | None = Field(default=None, gt=0)
+    bursts_per_train: int = Field(ge=1)
+    burst_interval_s: float = Field(gt=0)
+    max_trains: int = Field(ge=1)
+    min_train_interval_s: float = Field(gt=0)
+    max_percent_rmt: float = Field(gt=0)
+    max_pulses_per_session: int = Field(ge=1)
+    max_pulses_per_day: int = Field(ge=1)
+    min_pause_between_sessions_s: float = Field(ge=0)
     reason: str
     cleared_by: str
     cleared_on: date
@@ -365,7 +365,7 @@ def with_cleared_list(rules: Rules, text: str) -> Rules:
 
     Raises:
         tomllib.TOMLDecodeError: the text is not TOML.
-        pydantic.ValidationError: a row lacks a field or has one too many.
+        pydantic.ValidationError: a row lacks a field, has one too many, or one below what makes sense.
     """
     rows = tuple(ClearedRow.model_validate(row) for row in tomllib.loads(text).get("row", []))
     return rules.model_copy(update={"cleared": rows})
