@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spoel_common.units import PercentMso, PercentRmt, set_percent_mso
+from spoel_common.units import PercentMso, PercentRmt, exact_percent, set_percent_mso
 
 pytestmark = pytest.mark.hazard("HZ-05")
 
@@ -24,3 +24,8 @@ def test_the_set_value_is_never_above_and_less_than_one_below_the_exact_product(
     exact = Fraction(tenths, 1_000) * threshold
     value = set_percent_mso(PercentRmt(tenths / 10), PercentMso(threshold))
     assert value <= exact < value + 1
+
+
+def test_a_fraction_that_was_calculated_is_not_rounded_before_the_product():
+    assert set_percent_mso(Fraction(280, 3), PercentMso(75)) == 70
+    assert exact_percent(PercentRmt(110.1)) == Fraction(1101, 10)

@@ -158,6 +158,14 @@ def test_the_first_trains_ramp_up_to_the_intensity_in_force():
     assert percents_of(Story(order=RAMPED).running().through_block()) == [40, 45, 50, 55, 60, 60]
 
 
+@pytest.mark.requirement("ST-05")
+@pytest.mark.parametrize(("threshold", "percents"), [(75, [60, 70, 80, 90]), (60, [48, 56, 64, 72])])
+def test_steps_of_a_ramp_are_exact_before_they_are_rounded_down(threshold, percents):
+    ramp = RampUp(trains=3, from_percent_rmt=80.0).model_dump()
+    order = treatment_order(PATTERN_10HZ.model_copy(update={"trains": 4}), threshold=threshold, ramp_up=ramp)
+    assert percents_of(Story(order=order).running().through_block()) == percents
+
+
 def test_a_lower_intensity_chosen_by_the_operator_lowers_the_ramp_too():
     story = Story(order=RAMPED).running().train("t", total=1000)
     change = asked.ChangeParameter(parameter="percent_rmt", value=84.0, reason="pain")

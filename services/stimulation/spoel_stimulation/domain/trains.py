@@ -1,11 +1,12 @@
 """Which train is next, and when: from the order, the parameters in force and the trains so far. Pure."""
 
 from datetime import datetime, timedelta
+from fractions import Fraction
 from itertools import pairwise
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from spoel_common.units import PercentMso, PercentRmt, set_percent_mso
+from spoel_common.units import PercentMso, PercentRmt, exact_percent, set_percent_mso
 from spoel_stimulation import engine
 from spoel_stimulation.domain.facts import Facts
 from spoel_stimulation.domain.refusals import (
@@ -105,9 +106,9 @@ def _percent_mso_of_train(state: SessionState, pattern: engine.Pattern, index: i
     prescribed = index * block.pattern.trains // pattern.trains
     if prescribed >= block.ramp_up.trains:
         return state.percent_mso
-    start = block.ramp_up.from_percent_rmt
-    percent_rmt = start + (state.percent_rmt - start) * prescribed / block.ramp_up.trains
-    return min(state.percent_mso, set_percent_mso(PercentRmt(percent_rmt), PercentMso(block.threshold_percent_mso)))
+    start, full = (exact_percent(PercentRmt(each)) for each in (block.ramp_up.from_percent_rmt, state.percent_rmt))
+    percent_rmt = start + (full - start) * Fraction(prescribed, block.ramp_up.trains)
+    return min(state.percent_mso, set_percent_mso(percent_rmt, PercentMso(block.threshold_percent_mso)))
 
 
 def _due_at(state: SessionState, pattern: engine.Pattern) -> datetime | None:
