@@ -156,6 +156,21 @@ def test_notifications_that_were_lost_are_noticed_wherever_they_were(first):
     assert placed(series(lost=range(first, first + 6)), 0, BELT.max_missing_s) == "beats-missing"
 
 
+@pytest.mark.requirement("PL-11")
+@pytest.mark.parametrize("first", [15, 50, 85, 104])
+def test_intervals_that_were_told_twice_are_noticed_wherever_they_were(first):
+    told = series()
+    twice = [told[each] for each in range(first, first + 6) for _time in range(2)]
+    assert placed([*told[:first], *twice, *told[first + 6 :]], 0, BELT.max_missing_s) == "beats-missing"
+
+
+@pytest.mark.requirement("PL-11")
+@pytest.mark.parametrize(("share", "spoilt"), [(0.94, True), (0.99, False), (1.0, False), (1.01, False), (1.06, True)])
+def test_a_belt_whose_intervals_are_all_too_long_or_too_short_is_noticed(share, spoilt):
+    told = [came._replace(rr_ms=(share * came.rr_ms[0],)) for came in series()]
+    assert (placed(told, 0, BELT.max_missing_s) == "beats-missing") is spoilt
+
+
 def test_a_recording_without_a_beat_is_none():
     assert placed([], 0, BELT.max_missing_s) == "belt-silent"
 

@@ -19,8 +19,8 @@ from spoel_stimulation.heart.source import Belt, HeartLost, HeartNotAllowed, Hea
 
 RECONNECT_S = 1.0
 MS_PER_S = 1_000.0
-NEWEST = 10
-"""Notifications at a recording's end of which one came without delay: about ten seconds of a belt's."""
+AT_AN_END = 10
+"""Notifications at either end of a recording of which one came without delay: about ten seconds of a belt's."""
 
 Trouble = Literal["belt-lost", "belt-silent", "contact-lost", "beats-missing"]
 
@@ -198,12 +198,12 @@ def placed(series: list[Came], zero_utc_ns: int, max_missing_s: float) -> Beats 
 
     A belt says how long intervals were, not when: their sum gives the moments, but for one constant, which is the
     notification that came with the least delay. Where the newest notifications all came later than the sum says,
-    intervals are missing before them.
+    intervals are missing before them; where the first ones did, intervals after them were told twice, or too long.
 
     Args:
         series: notifications in the order in which they came.
         zero_utc_ns: the moment of second 0.
-        max_missing_s: how much may be missing.
+        max_missing_s: how much may be missing, or too much.
     """
     if not series:
         return "belt-silent"
@@ -212,6 +212,7 @@ def placed(series: list[Came], zero_utc_ns: int, max_missing_s: float) -> Beats 
     ends_s = np.cumsum(rr_ms) / MS_PER_S
     came_s = np.array([(came.at_utc_ns - zero_utc_ns) / NS_PER_S for came in series])
     delay_s = came_s - ends_s[np.cumsum(counts) - 1]
-    if delay_s[-NEWEST:].min() - delay_s.min() > max_missing_s:
+    least_s = float(delay_s.min())
+    if max(delay_s[:AT_AN_END].min(), delay_s[-AT_AN_END:].min()) - least_s > max_missing_s:
         return "beats-missing"
-    return Beats(ends_s + float(delay_s.min()), rr_ms)
+    return Beats(ends_s + least_s, rr_ms)
