@@ -24,6 +24,9 @@ async def test_the_coupled_location_of_three_is_ranked_first(searching):
     assert (view["verdict"], view["best"], view["not_measured"]) == ("ranked", "F3", [])
     assert view["locations"][0]["coupled"] is True
     assert view["verified"] is False
+    weaker = await searching.run(session_id, "F3", percent_mso=49)
+    assert weaker.json()["type"].endswith("search-intensity-differs")
+    assert weaker.json()["measured_percent_mso"] == 50
     authorised, delivered = await clinic.events("train-authorised"), await clinic.events("train-delivered")
     assert [train["outcome"] for train in delivered] == ["complete"] * 24
     assert sum(train["pulses"] for train in delivered) == clinic.simulator.total_pulses == 24 * 50

@@ -13,6 +13,7 @@ from spoel_stimulation.domain.refusals import (
     NotThisMeasurement,
     OrderInconsistent,
     RunUnderWay,
+    SearchIntensityDiffers,
     StimuliUsedUp,
     TrainBeyondLimits,
 )
@@ -39,12 +40,12 @@ def started(story, said=SAID, problem=None):
     return story.then(session.search_location(story.state, said, OPERATOR, story.armed_facts(), problem))
 
 
-def trained(story, used=0):
+def trained(story, used=0, percent_mso=50):
     """Authorise the run's next train, half a minute on, and record its end."""
     story.now += timedelta(seconds=30)
     around = story.armed_facts(device=device(enabled=True, total_pulses=1000 + story.state.pulses_delivered))
     around = around.model_copy(update={"order": around.order.model_copy(update={"stimuli_used": used})})
-    command = asked.AuthoriseTrain(train_id=f"t-{len(story.state.trains)}", percent_mso=50)
+    command = asked.AuthoriseTrain(train_id=f"t-{len(story.state.trains)}", percent_mso=percent_mso)
     return story.then(conduct.authorise_train(story.state, command, around)).ended()
 
 
@@ -174,6 +175,24 @@ def test_the_last_result_of_a_location_counts_and_the_ranking_closes_the_session
     assert (ranked.verdict, ranked.best) == ("ranked", "F3")
     assert [(place.location, place.fall_bpm) for place in ranked.locations] == [("F3", 2.8), ("FC3", -2.8)]
     assert closed.outcome == "completed"
+
+
+def test_locations_are_compared_at_one_intensity_only():
+    story = trained(started(searching()))
+    told(story, asked.RecordCoupling(reason="belt-lost"))
+    story.now += timedelta(seconds=30)
+    weaker = SAID.model_copy(update={"percent_mso": 45})
+    trained(started(story, weaker), percent_mso=45)  # a run without a result binds nobody
+    told(story, MEASURED)
+    story.now += timedelta(seconds=30)
+    for percent_mso in (44, 46, 50):
+        other = SAID.model_copy(update={"location": "FC3", "percent_mso": percent_mso})
+        with pytest.raises(SearchIntensityDiffers, match="had 45, .* Give this one 45 too, or stop") as refusal:
+            started(story, other)
+        assert refusal.value.facts == {"measured_percent_mso": 45}
+    assert len(story.state.runs) == 2
+    started(story, weaker.model_copy(update={"location": "FC3"}))
+    assert upcoming_train(story.state, 10.0).percent_mso == 45
 
 
 def test_trains_of_a_search_are_not_answered_by_people():

@@ -6,7 +6,13 @@ from pydantic import ValidationError
 
 from spoel_stimulation import engine
 from spoel_stimulation.commands import SearchLocation
-from spoel_stimulation.domain.refusals import LocationUnknown, NotThisMeasurement, RunUnderWay, TrainBeyondLimits
+from spoel_stimulation.domain.refusals import (
+    LocationUnknown,
+    NotThisMeasurement,
+    RunUnderWay,
+    SearchIntensityDiffers,
+    TrainBeyondLimits,
+)
 from spoel_stimulation.domain.state import SearchRun, SessionState
 from spoel_stimulation.domain.trains import NextTrain, check_left, device_pattern, next_train
 from spoel_stimulation.engine.coupling import Coupling, Ranking, RankingRules, rank
@@ -26,16 +32,24 @@ def check_search(state: SessionState) -> MeasurementOrder:
 
 
 def check_location(state: SessionState, order: MeasurementOrder, command: SearchLocation) -> None:
-    """Refuse a location that is not the order's, or another run beside the one under way.
+    """Refuse a location that is not the order's, another run beside the one under way, or one that cannot be compared.
 
     Raises:
-        LocationUnknown, RunUnderWay: as they say.
+        LocationUnknown, RunUnderWay, SearchIntensityDiffers: as they say.
     """
     if state.run is not None:
         raise RunUnderWay(f"The trains at {state.run.location} are not over. Wait, or pause to break them off.")
     names = order.search.names if order.search is not None else ()
     if command.location not in names:
         raise LocationUnknown(f"{command.location} is not in the order. It has {', '.join(names)}.")
+    measured_at = measured_percent_mso(state)
+    if measured_at not in (None, command.percent_mso):
+        raise SearchIntensityDiffers(
+            f"percent_mso is {command.percent_mso}; what was measured in this search had {measured_at}, and locations "
+            f"are compared at one intensity only. Give this one {measured_at} too, or stop, and search all of them "
+            f"with {command.percent_mso} in another session.",
+            measured_percent_mso=measured_at,
+        )
 
 
 def search_pattern(order: MeasurementOrder, max_autonomous_s: float) -> engine.Pattern:
@@ -90,6 +104,11 @@ def check_run_left(state: SessionState, used: int) -> None:
     """
     if isinstance(state.order, MeasurementOrder):
         check_left(state.order, used, 1)
+
+
+def measured_percent_mso(state: SessionState) -> int | None:
+    """Return the intensity at which this search compares its locations; None before the first that was measured."""
+    return next((run.percent_mso for run in state.runs if run.result is not None), None)
 
 
 def newest_results(state: SessionState) -> dict[str, SearchRun]:

@@ -38,6 +38,13 @@ class RunUnderWay(RoomRefusal):
     title = "The trains at another location are not over"
 
 
+class SearchIntensityDiffers(RoomRefusal):
+    """Locations are compared by how far the heart falls, which says something at one intensity only."""
+
+    slug = "search-intensity-differs"
+    title = "Another intensity than that of the locations measured before"
+
+
 class HeartNotHeard(RoomRefusal):
     """The belt is not there, silent or without contact: trains would be given for nothing."""
 
