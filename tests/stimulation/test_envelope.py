@@ -264,7 +264,7 @@ def test_a_model_whose_circuit_is_not_known_is_forecast_by_the_energy_that_it_st
     assert dose_view(state, LIMITS, RAPID, None).coil.highest_c > 25
 
 
-def test_a_measurement_has_no_dose():
+def test_single_stimuli_have_no_dose():
     with pytest.raises(TransitionNotAllowed):
         dose_view(Story("measurement", measurement_order()).opened().state, LIMITS, None, None)
 

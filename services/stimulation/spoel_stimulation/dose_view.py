@@ -6,14 +6,15 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from spoel_stimulation.devices.record import CapabilityRecord
-from spoel_stimulation.domain.envelope import coil_forecast, rest_of_session, verdict_of
+from spoel_stimulation.domain.envelope import coil_forecast, rest_of_session, search_verdict, verdict_of
 from spoel_stimulation.domain.facts import Limits
 from spoel_stimulation.domain.refusals import TransitionNotAllowed
+from spoel_stimulation.domain.search import measured_percent_mso, search_pattern
 from spoel_stimulation.domain.state import SessionState
 from spoel_stimulation.engine.envelope import GRADES, Finding, Grade
 from spoel_stimulation.engine.heat import Forecast, heat_data
 from spoel_stimulation.engine.load import PowerSupply
-from spoel_stimulation.orders import Block, TreatmentOrder
+from spoel_stimulation.orders import Block, MeasurementOrder, Search, TreatmentOrder
 
 _MINUTE_S = 60.0
 
@@ -75,6 +76,8 @@ class SupplyView(_View):
 class BlockView(_View):
     """The dose at one site: of the block that is given at the intensity and the pause in force, else as signed.
 
+    Of a heart-brain search: at the intensity of the locations measured so far; before them, at the order's highest.
+
     Attributes:
         percent_mso: null in a blinded session.
         grade: that of the worst finding.
@@ -91,7 +94,7 @@ class BlockView(_View):
 
 
 class DoseView(_View):
-    """The dose of a treatment.
+    """The dose of a treatment, or of a heart-brain search: one block of all its trains.
 
     Attributes:
         grade: that of the worst block.
@@ -113,18 +116,16 @@ def dose_view(
     """Return the dose of a session.
 
     Args:
-        state: of a treatment.
+        state: of a treatment, or of a heart-brain search.
         limits: of this node, the clinic's cleared list among them.
         record: of the connected model; None where none is connected.
         coil_temperature_c: now; None where the device does not tell.
 
     Raises:
-        TransitionNotAllowed: a measurement: each stimulus names its own intensity.
+        TransitionNotAllowed: single stimuli for a threshold: each names its own intensity.
+        TrainBeyondLimits: as ``rest_of_session``.
     """
-    order = state.order
-    if not isinstance(order, TreatmentOrder):
-        raise TransitionNotAllowed("A measurement has no dose of its own: each stimulus names its intensity.")
-    blocks = [_block_view(state, index, block, limits) for index, block in enumerate(order.blocks)]
+    blocks = _block_views(state, limits)
     return DoseView(
         session_id=state.session.session_id,
         grade=max((block.grade for block in blocks), key=GRADES.index),
@@ -132,6 +133,15 @@ def dose_view(
         supply=None if state.blinded or record is None else _supply_view(state, limits, record),
         coil=None if state.blinded else _coil_view(_forecast(state, limits, record, coil_temperature_c)),
     )
+
+
+def _block_views(state: SessionState, limits: Limits) -> list[BlockView]:
+    order = state.order
+    if isinstance(order, TreatmentOrder):
+        return [_block_view(state, index, block, limits) for index, block in enumerate(order.blocks)]
+    if order.search is None:
+        raise TransitionNotAllowed("A measurement has no dose of its own: each stimulus names its intensity.")
+    return [_search_view(state, order, order.search, limits)]
 
 
 def _forecast(
@@ -173,6 +183,21 @@ def _block_view(state: SessionState, index: int, block: Block, limits: Limits) -
         grade=verdict.grade,
         findings=[_finding_view(finding) for finding in verdict.findings],
         cleared_by=None if row is None else f"{row.protocol_id} v{row.protocol_version}",
+    )
+
+
+def _search_view(state: SessionState, order: MeasurementOrder, search: Search, limits: Limits) -> BlockView:
+    """Return the dose of a search: at the intensity of what was measured, before that at the order's highest."""
+    percent_mso = measured_percent_mso(state) or order.ceiling_percent_mso
+    verdict = search_verdict(order, search_pattern(order, limits.max_autonomous_s), percent_mso)
+    return BlockView(
+        site=order.site,
+        pulses=order.max_pulses,
+        percent_mso=percent_mso,
+        percent_rmt=round(100 * percent_mso / search.threshold_percent_mso, 2),
+        grade=verdict.grade,
+        findings=[_finding_view(finding) for finding in verdict.findings],
+        cleared_by=None,
     )
 
 

@@ -7,6 +7,8 @@ from tests.stimulation.story import OPERATOR, PATTERN_SEARCH, Story, device, mea
 
 from spoel_stimulation import commands as asked
 from spoel_stimulation.domain import conduct, session
+from spoel_stimulation.domain.envelope import rest_of_session
+from spoel_stimulation.domain.facts import Limits
 from spoel_stimulation.domain.refusals import (
     BeyondHardLimits,
     HeartNotHeard,
@@ -18,12 +20,14 @@ from spoel_stimulation.domain.refusals import (
     TrainBeyondLimits,
 )
 from spoel_stimulation.domain.search import upcoming_train
+from spoel_stimulation.dose_view import dose_view
 from spoel_stimulation.events.searches import CouplingResult
 from spoel_stimulation.foreign_events.planning import SignedMeasurementOrder
 from spoel_stimulation.orders import MeasurementOrder
 
 pytestmark = pytest.mark.requirement("PL-11")
 
+LIMITS = Limits()
 SAID = asked.SearchLocation(location="F3", side_or_site="left", percent_mso=50, ear_protection=True)
 RESULT = CouplingResult(
     cycle_hz=0.0625, mean_bpm=64, power_bpm2=4, noise_bpm2=0.1, p_value=1e-6, amplitude_bpm=2.8, trough_s=4, slows=True
@@ -187,12 +191,53 @@ def test_locations_are_compared_at_one_intensity_only():
     story.now += timedelta(seconds=30)
     for percent_mso in (44, 46, 50):
         other = SAID.model_copy(update={"location": "FC3", "percent_mso": percent_mso})
-        with pytest.raises(SearchIntensityDiffers, match="had 45, .* Give this one 45 too, or stop") as refusal:
+        with pytest.raises(SearchIntensityDiffers, match=r"had 45, .* Give this one 45 too, or stop") as refusal:
             started(story, other)
         assert refusal.value.facts == {"measured_percent_mso": 45}
     assert len(story.state.runs) == 2
     started(story, weaker.model_copy(update={"location": "FC3"}))
     assert upcoming_train(story.state, 10.0).percent_mso == 45
+
+
+@pytest.mark.hazard("HZ-19")
+def test_the_coil_is_forecast_through_every_run_that_the_order_leaves_before_the_search_begins():
+    order, cooled = search_order(coil_model="C-B60"), search_order()
+    story = Story("measurement", order=order)
+    bare = story.facts().device.model_copy(update={"coil_model": "C-B60"})
+    opening = asked.OpenSession(session_id="session-1", supervisor_id=None)
+    state = story.then(session.open_session(story.state, opening, OPERATOR, story.facts(device=bare))).state
+    shown = dose_view(state, LIMITS, None, None)
+    assert shown.coil.highest_c > shown.coil.limit_c
+    assert set(shown.coil.warning) == {"nl", "en"}
+    assert rest_of_session(state, LIMITS).pulses == 7 * 8 * 50, "of 60 trains four make no run"
+    (only,) = shown.blocks
+    assert (only.grade, only.pulses, only.percent_mso, only.percent_rmt) == ("within", 3000, 80, 109.59)
+    assert dose_view(Story("measurement", order=cooled).opened().state, LIMITS, None, None).coil.warning is None
+
+
+@pytest.mark.hazard("HZ-19")
+def test_the_rest_of_a_search_is_the_run_under_way_and_the_runs_after_it():
+    def parts_of(story):
+        rest = rest_of_session(story.state, LIMITS)
+        return [(part.pattern.trains, part.percent_mso) for part in rest.parts]
+
+    story = searching(max_stimuli=24)
+    assert parts_of(story) == [(8, 80)] * 3
+    trained(trained(trained(started(story))))
+    assert parts_of(story) == [(5, 50), (8, 80), (8, 80)]
+    told(story, MEASURED)
+    assert parts_of(story) == [(8, 50)] * 2, "three trains are gone, and one run with them; intensity is settled"
+    story.now += timedelta(seconds=30)
+    started(story, SAID.model_copy(update={"location": "FC3"}))
+    for _train in range(8):
+        trained(story)
+    assert parts_of(story) == [(8, 50)]
+    told(story, MEASURED)
+    story.now += timedelta(seconds=30)
+    started(story, SAID.model_copy(update={"location": "F3+front"}))
+    for _train in range(8):
+        trained(story)
+    assert rest_of_session(story.state, LIMITS) is None
 
 
 def test_trains_of_a_search_are_not_answered_by_people():

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from spoel_stimulation import engine
 from spoel_stimulation.domain.facts import Limits
 from spoel_stimulation.domain.refusals import BeyondHardLimits, NotOnClearedList
+from spoel_stimulation.domain.search import measured_percent_mso, search_pattern
 from spoel_stimulation.domain.state import SessionState
 from spoel_stimulation.domain.trains import device_pattern, train_interval_s, trains_in_force
 from spoel_stimulation.engine import circuits, envelope, heat
@@ -80,15 +81,26 @@ def check_order_dose(order: TreatmentOrder, cleared: Sequence[ClearedRow], befor
         before = before._replace(pulses_today=before.pulses_today + block.pattern.pulses)
 
 
+def search_verdict(order: MeasurementOrder, pattern: engine.Pattern, percent_mso: int) -> envelope.Verdict:
+    """Grade the trains of a heart-brain search at an intensity within its ceiling.
+
+    Args:
+        order: of a search.
+        pattern: of one run.
+        percent_mso: as the device is set.
+    """
+    threshold = order.ceiling_percent_mso if order.search is None else order.search.threshold_percent_mso
+    dose = envelope.Dose(pattern, percent_mso, threshold, order.site, *NOTHING_BEFORE)
+    return envelope.grade_dose(dose, published_limits(), ())
+
+
 def check_search_dose(order: MeasurementOrder, pattern: engine.Pattern) -> None:
     """Refuse a heart-brain search that is not within the limits: before a plan there is nothing to override (HZ-12).
 
     Raises:
         BeyondHardLimits: says by which limit.
     """
-    threshold = order.ceiling_percent_mso if order.search is None else order.search.threshold_percent_mso
-    dose = envelope.Dose(pattern, order.ceiling_percent_mso, threshold, order.site, *NOTHING_BEFORE)
-    verdict = envelope.grade_dose(dose, published_limits(), ())
+    verdict = search_verdict(order, pattern, order.ceiling_percent_mso)
     if verdict.grade == "within":
         return
     beyond = next(each for each in verdict.findings if each.grade == verdict.grade and not each.advisory)
@@ -101,15 +113,23 @@ def check_search_dose(order: MeasurementOrder, pattern: engine.Pattern) -> None:
 def rest_of_session(state: SessionState, limits: Limits) -> engine.Session | None:
     """Return what is still to be delivered, with the parameters in force; None after the last train.
 
-    Weaker first trains count as full ones, and the coil as moved at once: so a forecast of heat errs on the warm side.
+    Weaker first trains count as full ones, the coil as moved at once, and of a heart-brain search every run for which
+    this session leaves trains in the order: so a forecast of heat errs on the warm side.
 
     Raises:
-        TrainBeyondLimits: as ``device_pattern``.
+        TrainBeyondLimits: as ``device_pattern`` and ``search_pattern``.
     """
-    order, block = state.order, state.block
-    if block is None or not isinstance(order, TreatmentOrder):
-        return None
-    pattern = device_pattern(block, limits.max_autonomous_s)
+    order, longest_s = state.order, limits.max_autonomous_s
+    if isinstance(order, TreatmentOrder):
+        parts = _rest_of_blocks(state, order, longest_s)
+    else:
+        parts = _rest_of_search(state, order, longest_s)
+    return engine.Session.in_sequence(parts, COIL_MOVED_AT_ONCE_S) if parts else None
+
+
+def _rest_of_blocks(state: SessionState, order: TreatmentOrder, max_autonomous_s: float) -> list[engine.Part]:
+    block = order.blocks[state.block_index]
+    pattern = device_pattern(block, max_autonomous_s)
     left = trains_in_force(state, pattern) - len(state.trains_of_block)
     parts = []
     if left > 0:
@@ -117,9 +137,27 @@ def rest_of_session(state: SessionState, limits: Limits) -> engine.Session | Non
         rest = pattern.model_copy(update=changed)
         parts = [engine.Part(pattern=rest, percent_mso=state.percent_mso, site=block.site)]
     for later in order.blocks[state.block_index + 1 :]:
-        pattern = device_pattern(later, limits.max_autonomous_s)
+        pattern = device_pattern(later, max_autonomous_s)
         parts.append(engine.Part(pattern=pattern, percent_mso=later.percent_mso, site=later.site))
-    return engine.Session.in_sequence(parts, COIL_MOVED_AT_ONCE_S) if parts else None
+    return parts
+
+
+def _rest_of_search(state: SessionState, order: MeasurementOrder, max_autonomous_s: float) -> list[engine.Part]:
+    """Return the trains left of the run under way, and the whole runs after it; none of a threshold's single pulses."""
+    if order.search is None:
+        return []
+    pattern = search_pattern(order, max_autonomous_s)
+    given, run = len(state.trains), state.run
+    under_way = 0 if run is None else run.first_train + run.trains - given
+    whole = (order.max_stimuli - given - under_way) // pattern.trains
+    later_percent_mso = measured_percent_mso(state) or order.ceiling_percent_mso
+    runs = [(pattern.trains, later_percent_mso)] * whole
+    if run is not None and under_way:
+        runs = [(under_way, run.percent_mso), *runs]
+    return [
+        engine.Part(pattern=pattern.model_copy(update={"trains": trains}), percent_mso=percent_mso, site=order.site)
+        for trains, percent_mso in runs
+    ]
 
 
 def coil_forecast(
@@ -128,7 +166,7 @@ def coil_forecast(
     """Forecast the coil's temperature through what is left of a session, all of it before its start (HZ-19).
 
     Args:
-        state: of a treatment.
+        state: of a treatment, or of a heart-brain search.
         limits: of this node.
         start_c: the coil's temperature now; None where the device does not tell.
         joules_at_full_output: what the device says that a pulse takes, for a model whose circuit is not known.
