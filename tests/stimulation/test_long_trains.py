@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 from tests.stimulation.clinic import fast_clock, simulated
-from tests.stimulation.story import PATTERN_CTBS, treatment_order
+from tests.stimulation.story import PATTERN_10HZ, PATTERN_CTBS, treatment_order
 
 from spoel_stimulation.devices.record import LONGEST_VERIFIED_S, StopVerified
 
@@ -69,3 +69,20 @@ async def test_any_other_unit_refuses_it(tmp_path, of_room):
     answer, pulses, limits = await opened(tmp_path, **of_room)
     assert (answer.json()["type"].rsplit(":", 1)[-1], pulses) == ("train-beyond-limits", 0)
     assert limits.max_autonomous_s == 10.0
+
+
+@pytest.mark.invariant("INV-11")
+@pytest.mark.invariant("INV-7")
+async def test_a_unit_that_may_not_run_so_long_any_more_pauses_the_session_and_the_room_goes_on(tmp_path):
+    pattern = PATTERN_10HZ.model_copy(update={"bursts_per_train": 110, "trains": 3, "train_interval_s": 600.0})
+    order = treatment_order(pattern, percent=70.0, floor=60.0, ceiling=80.0)
+    async with simulated(tmp_path, fast_clock(), of_room=of_unit("SIM-1")) as clinic, clinic.opened():
+        await clinic.ready()
+        await clinic.started(await clinic.prepare(order))
+        await clinic.until_event("train-delivered")
+        clinic.room.link.longest_alone_s = None  # as after another unit answered
+        clinic.room.wake()
+        (paused,) = await clinic.until_event("session-paused")
+        assert (paused["by"], paused["reason"]) == ("interlock", "train-beyond-limits")
+        assert clinic.simulator.total_pulses == 110
+        assert not clinic.simulator.enabled

@@ -101,6 +101,7 @@ InterlockReason = Literal[
     "daily-maximum",
     "grant-ended",
     "no-session-today",
+    "train-beyond-limits",
 ]
 ChangeReason = Literal[
     "patient-discomfort", "pain", "facial-twitch", "anxiety", "clinical-judgement", "technical", "other"

@@ -16,7 +16,7 @@ from spoel_common.ids import new_id
 from spoel_stimulation import commands as asked
 from spoel_stimulation.devices.adapter import DeviceError
 from spoel_stimulation.domain.phases import Phase
-from spoel_stimulation.domain.refusals import DeviceNotReady, StatusTooOld, TransitionNotAllowed
+from spoel_stimulation.domain.refusals import DeviceNotReady, StatusTooOld, TrainBeyondLimits, TransitionNotAllowed
 from spoel_stimulation.domain.search import upcoming_train
 from spoel_stimulation.domain.state import SessionState
 from spoel_stimulation.runner.delivery import RoomFault, UnaccountedPulses
@@ -76,7 +76,11 @@ class Conductor:
 
     async def _step(self, state: SessionState) -> bool:
         """Wait for the next train's moment and deliver it; False when somebody has to wake the conductor."""
-        train = upcoming_train(state, self._room.limits.max_autonomous_s)
+        try:
+            train = upcoming_train(state, self._room.limits.max_autonomous_s)
+        except TrainBeyondLimits as refusal:  # as where another unit answers, of which no stop was verified (INV-11)
+            await self._room.interlock(state, refusal)
+            return False
         if state.run is not None and not self._room.heart.goes_on(state):
             return await self._end_run(state)
         if train is None:

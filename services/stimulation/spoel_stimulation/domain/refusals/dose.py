@@ -41,3 +41,4 @@ class TrainBeyondLimits(RoomRefusal):
     slug = "train-beyond-limits"
     status = 422
     title = "The train is too long for one start command"
+    interlock = "train-beyond-limits"
