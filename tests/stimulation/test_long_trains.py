@@ -4,9 +4,11 @@ from datetime import date
 
 import pytest
 from tests.stimulation.clinic import fast_clock, simulated
-from tests.stimulation.story import PATTERN_10HZ, PATTERN_CTBS, treatment_order
+from tests.stimulation.story import PATTERN_10HZ, PATTERN_CTBS, Story, treatment_order
 
 from spoel_stimulation.devices.record import LONGEST_VERIFIED_S, StopVerified
+from spoel_stimulation.domain.facts import Limits
+from spoel_stimulation.live import next_in_s
 
 CLEARED = """
 [[row]]
@@ -72,13 +74,12 @@ async def test_any_other_unit_refuses_it(tmp_path, of_room):
 
 
 @pytest.mark.invariant("INV-11")
-@pytest.mark.invariant("INV-7")
 async def test_a_unit_that_may_not_run_so_long_any_more_pauses_the_session_and_the_room_goes_on(tmp_path):
     pattern = PATTERN_10HZ.model_copy(update={"bursts_per_train": 110, "trains": 3, "train_interval_s": 600.0})
     order = treatment_order(pattern, percent=70.0, floor=60.0, ceiling=80.0)
     async with simulated(tmp_path, fast_clock(), of_room=of_unit("SIM-1")) as clinic, clinic.opened():
         await clinic.ready()
-        await clinic.started(await clinic.prepare(order))
+        session_id = await clinic.started(await clinic.prepare(order))
         await clinic.until_event("train-delivered")
         clinic.room.link.longest_alone_s = None  # as after another unit answered
         clinic.room.wake()
@@ -86,3 +87,13 @@ async def test_a_unit_that_may_not_run_so_long_any_more_pauses_the_session_and_t
         assert (paused["by"], paused["reason"]) == ("interlock", "train-beyond-limits")
         assert clinic.simulator.total_pulses == 110
         assert not clinic.simulator.enabled
+        assert (await clinic.session(session_id))["state"] == "interrupted"
+        stopped = await clinic.ask(session_id, "stop", reason="technical")
+        assert (stopped.status_code, stopped.json()["state"]) == (200, "closed")
+
+
+@pytest.mark.invariant("INV-11")
+def test_what_is_watched_live_goes_on_where_the_next_train_may_not_be_run():
+    running = Story(order=treatment_order(PATTERN_10HZ)).running().state
+    assert next_in_s(running, fast_clock(), Limits()) == 0.0
+    assert next_in_s(running, fast_clock(), Limits(max_autonomous_s=3.0)) is None

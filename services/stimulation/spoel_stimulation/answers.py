@@ -4,6 +4,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from spoel_stimulation.domain.facts import Limits
 from spoel_stimulation.domain.phases import Phase
+from spoel_stimulation.domain.refusals import TrainBeyondLimits
 from spoel_stimulation.domain.state import SessionState
 from spoel_stimulation.domain.trains import device_pattern, trains_in_force
 from spoel_stimulation.events.words import SessionKind
@@ -80,7 +81,12 @@ class DutyAnswer(BaseModel):
 
 
 def _trains_of(state: SessionState, index: int, block: Block, limits: Limits) -> int:
-    pattern = device_pattern(block, limits.max_autonomous_s)
+    try:
+        pattern = device_pattern(block, limits.max_autonomous_s)
+    except (
+        TrainBeyondLimits
+    ):  # another device than at the start: it is shown as signed, and can be stopped all the same
+        return block.pattern.trains
     return trains_in_force(state, pattern) if index == state.block_index else pattern.trains
 
 

@@ -25,6 +25,7 @@ from spoel_common.runtime import Runtime
 from spoel_stimulation.answers import describe
 from spoel_stimulation.domain.facts import Limits
 from spoel_stimulation.domain.phases import Phase
+from spoel_stimulation.domain.refusals import TrainBeyondLimits
 from spoel_stimulation.domain.state import SessionState
 from spoel_stimulation.domain.trains import device_pattern, next_train
 from spoel_stimulation.runner import Room
@@ -257,7 +258,10 @@ def next_in_s(session: SessionState | None, clock: Clock, limits: Limits) -> flo
     block = None if session is None else session.block
     if session is None or block is None or session.phase is not Phase.RUNNING:
         return None
-    train = next_train(session, device_pattern(block, limits.max_autonomous_s))
+    try:
+        train = next_train(session, device_pattern(block, limits.max_autonomous_s))
+    except TrainBeyondLimits:
+        return None
     if train is None:
         return None
     return 0.0 if train.due_at is None else max(0.0, round((train.due_at - utc_now(clock)).total_seconds(), 3))
