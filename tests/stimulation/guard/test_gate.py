@@ -131,9 +131,9 @@ def test_disarm_is_repeated_until_it_is_read_back_and_then_it_only_asks():
     gate.mark_sent(1.0)
     assert gate.due(1.0) == (QUESTION,)
     assert gate.due(1.01) == ()
-    assert gate.due(1.0 + REPEAT_S) == (DISARM, QUESTION)
+    assert [gate.due(1.0 + REPEAT_S) for _ in range(3)] == [(DISARM,), (QUESTION,), ()]
     gate.from_device(says(enabled=True), 1.21)
-    assert gate.due(1.0 + 2 * REPEAT_S) == (DISARM, QUESTION)
+    assert [gate.due(1.0 + 2 * REPEAT_S) for _ in range(3)] == [(DISARM,), (QUESTION,), ()]
     gate.from_device(says(enabled=False), 1.45)
     assert gate.due(1.0 + 3 * REPEAT_S) == (QUESTION,)
     assert gate.due(1.01 + 3 * REPEAT_S + ASK_S) == (QUESTION,)
