@@ -274,7 +274,7 @@ async def test_arming_that_is_cancelled_ends_disarmed(tmp_path, until, maker):
 
 @pytest.mark.hazard("HZ-09")
 @each()
-async def test_a_time_out_around_arming_and_a_second_cancelling_break_off_no_disarm(tmp_path, until, maker):
+async def test_cancelling_a_second_time_breaks_off_no_disarm(tmp_path, until, maker):
     async with maker.open(tmp_path) as room:
         async with armed_by_a_frame_that_is_not_answered(room, maker, until) as arming:
             arming.cancel()
