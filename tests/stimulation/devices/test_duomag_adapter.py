@@ -10,10 +10,8 @@ import pytest
 
 from spoel_common.clock import ScaledClock
 from spoel_stimulation.devices.adapter import (
-    LinkLost,
     NotAllowed,
     NotReady,
-    NotSupported,
     RefusedByDevice,
     SettingNotTaken,
     TrainSettings,
@@ -94,31 +92,6 @@ async def test_the_intensity_can_be_changed_staged_or_armed(duomag):
     assert (await duomag.adapter.refresh_status()).percent_mso == 51
 
 
-@pytest.mark.invariant("INV-1")
-async def test_nothing_is_fired_that_was_not_staged_and_armed(duomag):
-    for ask in (duomag.adapter.arm(), duomag.adapter.run_train(SINGLE), duomag.adapter.change_percent_mso(50)):
-        with pytest.raises(NotReady):
-            await ask
-    await duomag.adapter.stage(SINGLE)
-    with pytest.raises(NotReady):
-        await duomag.adapter.run_train(SINGLE)
-    with pytest.raises(NotSupported):
-        await duomag.adapter.stage(SINGLE.model_copy(update={"percent_mso": 101}))
-    assert duomag.starts() == 0
-
-
-async def test_before_connecting_everything_but_disarm_is_refused(open_duomag):
-    async with open_duomag() as room:
-        assert room.adapter.status is None
-        assert not await room.adapter.disarm()
-        for ask in (room.adapter.stage(SINGLE), room.adapter.counters(), room.adapter.refresh_status()):
-            with pytest.raises(NotReady):
-                await ask
-        room.adapter.address = "socket://127.0.0.1:9"
-        with pytest.raises(LinkLost, match="does not open"):
-            await room.adapter.connect()
-
-
 async def test_a_disarm_between_two_pulses_ends_the_train(duomag, until):
     await duomag.arm(ONE_HZ)
     train = asyncio.create_task(duomag.adapter.run_train(ONE_HZ))
@@ -127,22 +100,6 @@ async def test_a_disarm_between_two_pulses_ends_the_train(duomag, until):
     result = await train
     assert (result.outcome, result.pulses) == ("partial", duomag.simulator.total_pulses)
     assert result.pulses < 4
-
-
-@pytest.mark.parametrize("after_s", [0.0, 0.02, 0.06, 0.1, 0.15, 0.2])
-async def test_nothing_goes_out_after_a_disarm_whenever_it_comes(duomag, after_s):
-    async def treat():
-        await duomag.arm(ONE_HZ)
-        return await duomag.adapter.run_train(ONE_HZ)
-
-    treating = asyncio.create_task(treat())
-    await asyncio.sleep(after_s)
-    await duomag.adapter.disarm()
-    sent = len(duomag.frames_in())
-    (result,) = await asyncio.gather(treating, return_exceptions=True)
-    assert isinstance(result, NotReady | RefusedByDevice) or result.outcome == "partial"
-    assert not {"7979", "3737"} & set(duomag.frames_in()[sent:])
-    assert duomag.simulator.percent == 0
 
 
 # --- faults -------------------------------------------------------------------------------------------------------

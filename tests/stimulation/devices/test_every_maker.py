@@ -1,245 +1,114 @@
-"""What every maker's adapter promises when something happens at the device, on its line, or to the caller."""
+"""What every maker's adapter promises its caller: order, one command at a time, and that stopping always wins."""
 
 import asyncio
-import re
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager
 
 import pytest
-from tests.stimulation.devices import rooms
+from tests.stimulation.devices.makers import MAKERS, each
 
-from spoel_stimulation.devices.adapter import (
-    DeviceError,
-    InterlockOpen,
-    LinkLost,
-    NotReady,
-    RefusedByDevice,
-    TrainSettings,
-)
-from spoel_stimulation.devices.duomag.codec import set_intensity
-from spoel_stimulation.devices.magpro.codec import encode_frame
-from spoel_stimulation.devices.magpro.commands import SetEnabled
-from spoel_stimulation.devices.magstim.messages import ARM
-from spoel_stimulation.devices.simulation.faults import Fault
+from spoel_stimulation.devices.adapter import LinkLost, NotReady, NotSupported, RefusedByDevice
+
+# --- the order of things --------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Maker:
-    """One maker's device.
-
-    Attributes:
-        open: makes a room with it, in a folder.
-        settings: of a train.
-        arms: the frame that arms it for that.
-        often: options with which its status is asked often.
-    """
-
-    open: Callable[..., AbstractAsyncContextManager[rooms.Room]]
-    settings: TrainSettings
-    arms: bytes
-    often: dict[str, object] = field(default_factory=dict)
-
-
-MONO = TrainSettings(waveform="monophasic", rate_hz=0.2, stimuli=1, percent_mso=45)
-PAIR = MONO.model_copy(
-    update={"pulses_per_burst": 2, "pulse_interval_s": 0.0025, "percent_mso": 40, "second_percent_mso": 60}
-)
-
-
-def _magstim(kind, settings):
-    return Maker(lambda folder, **options: rooms.magstim(folder, kind, **options), settings, ARM, {"poll_s": 0.05})
-
-
-MAKERS = {
-    "magpro": Maker(
-        rooms.magpro,
-        TrainSettings(rate_hz=10.0, stimuli=40, percent_mso=55),
-        encode_frame(SetEnabled(enabled=True).encode()),
-        {"adapter_options": {"poll_s": 0.05}},
-    ),
-    "rapid2": _magstim("rapid2", TrainSettings(rate_hz=10.0, stimuli=20, percent_mso=45)),
-    "200": _magstim("200", MONO),
-    "bistim": _magstim("bistim", PAIR),
-    "duomag": Maker(rooms.duomag, TrainSettings(rate_hz=1.0, stimuli=4, percent_mso=55), set_intensity(55)),
-}
-
-
-def each(*names):
-    return pytest.mark.parametrize("maker", [pytest.param(MAKERS[name], id=name) for name in names or MAKERS])
-
-
-def cases(*rows):
-    """Rows that each begin with a maker's name."""
-    return [pytest.param(MAKERS[name], *rest, id="-".join([name, *map(str, rest[:1])])) for name, *rest in rows]
-
-
-# --- what happens at the device -------------------------------------------------------------------------------------
-
-
-@pytest.mark.hazard("HZ-19")
-@pytest.mark.parametrize(
-    ("maker", "fault", "word"),
-    cases(
-        ("magpro", Fault.OVERHEAT, "45 °C"),
-        ("magpro", Fault.COIL_UNPLUGGED, "No coil"),
-        ("rapid2", Fault.OVERHEAT, "45 °C"),
-        ("rapid2", Fault.COIL_UNPLUGGED, "no coil"),
-        ("200", Fault.OVERHEAT, "45 °C"),
-        ("200", Fault.COIL_UNPLUGGED, "no coil"),
-        ("duomag", Fault.OVERHEAT, "oo hot|voided"),
-        ("duomag", Fault.COIL_UNPLUGGED, "o coil|voided"),
-    ),
-)
-async def test_a_coil_that_is_missing_or_too_hot_is_an_open_interlock(tmp_path, maker, fault, word):
+@pytest.mark.invariant("INV-1")
+@each()
+async def test_nothing_is_started_that_was_not_staged_and_armed(tmp_path, maker):
     async with maker.open(tmp_path) as room:
         await room.adapter.connect()
-        room.simulator.faults.set(fault)
-        await room.adapter.refresh_status()
-        with pytest.raises((InterlockOpen, NotReady) if "voided" in word else InterlockOpen, match=word):
-            await room.arm(maker.settings)
-        assert room.disarmed
-        assert maker.arms.hex() not in room.frames_in()
-        room.simulator.faults.clear(fault)
-        await room.adapter.refresh_status()
-        await room.arm(maker.settings)
-        result = await room.adapter.run_train(maker.settings)
-        assert result.outcome == "complete", result
-
-
-@pytest.mark.hazard("HZ-08")
-@pytest.mark.hazard("HZ-19")
-@pytest.mark.parametrize(
-    ("maker", "fault", "word"),
-    cases(
-        ("magpro", Fault.OVERHEAT, "disabled at the device"),
-        ("magpro", Fault.COIL_UNPLUGGED, "coil none instead of Cool-B65"),
-        ("magpro", Fault.OTHER_COIL, "coil C-B60 instead of Cool-B65"),
-        ("magpro", Fault.PANEL_CHANGE, "amplitude 62 % instead of 55 %"),
-        ("magpro", Fault.RESET, "disabled at the device"),
-        ("rapid2", Fault.OVERHEAT, "disarmed itself: .*(45 °C|coil is not ready)"),
-        ("rapid2", Fault.COIL_UNPLUGGED, "disarmed itself: no coil"),
-        ("rapid2", Fault.PANEL_CHANGE, "percent_mso reads 50 instead of 45"),
-        ("200", Fault.COIL_UNPLUGGED, "disarmed itself: no coil"),
-        ("200", Fault.PANEL_CHANGE, "percent_mso reads 50 instead of 45"),
-        ("200", Fault.RESET, "disarmed at the device, or by itself"),
-        ("bistim", Fault.PANEL_CHANGE, "percent_mso reads 45 instead of 40"),
-        ("duomag", Fault.OVERHEAT, "too hot"),
-        ("duomag", Fault.COIL_UNPLUGGED, "no coil"),
-        ("duomag", Fault.OTHER_COIL, "coil type 2 instead of 1"),
-        ("duomag", Fault.PANEL_CHANGE, "intensity 62 % instead of 55 %"),
-        ("duomag", Fault.RESET, "intensity 0 % instead of 55 %"),
-    ),
-)
-async def test_what_happens_to_an_armed_device_disarms_it_and_is_told(tmp_path, maker, fault, word):
-    async with maker.open(tmp_path, **maker.often) as room:
-        await room.adapter.connect()
-        await room.arm(maker.settings)
-        room.simulator.faults.set(fault)
-        unasked = await room.unasked("change")
-        assert unasked.disarmed
-        assert re.search(word, unasked.detail), unasked.detail
-        assert room.disarmed
+        assert room.frames_in()[0] == maker.disarms.hex(), "the first thing that a device hears"
+        adapter, settings = room.adapter, maker.settings
+        for ask in (adapter.arm(), adapter.run_train(settings), adapter.change_percent_mso(50)):
+            with pytest.raises(NotReady):
+                await ask
+        with pytest.raises(NotSupported):
+            await adapter.stage(settings.at(101))
+        await adapter.stage(settings)
         with pytest.raises(NotReady):
-            await room.adapter.run_train(maker.settings)
+            await adapter.run_train(settings)
+        await adapter.arm()
+        with pytest.raises(NotReady, match="not the settings"):
+            await adapter.run_train(settings.at(30))
+        assert await adapter.disarm()
+        with pytest.raises(NotReady):
+            await adapter.run_train(settings)
         assert (room.starts(), room.simulator.total_pulses) == (0, 0)
 
 
-@pytest.mark.parametrize(
-    ("maker", "refused", "not_armed"),
-    cases(("magpro", "", "stays disabled"), ("rapid2", "refuses EH", "refuses EB"), ("duomag", "omitted", "not take")),
-)
-async def test_a_device_that_refuses_is_not_armed_and_a_start_that_it_refuses_is_none(
-    tmp_path, hurried, maker, refused, not_armed
-):
+@each("magpro", "rapid2", "duomag")
+async def test_before_connecting_everything_but_disarm_is_refused(tmp_path, maker):
+    async with maker.open(tmp_path) as room:
+        assert room.adapter.status is None
+        assert not await room.adapter.disarm()
+        for ask in (room.adapter.stage(maker.settings), room.adapter.counters(), room.adapter.refresh_status()):
+            with pytest.raises(NotReady):
+                await ask
+        room.adapter.address = "socket://127.0.0.1:9"
+        with pytest.raises(LinkLost, match="does not open"):
+            await room.adapter.connect()
+
+
+@pytest.mark.invariant("INV-9")
+@each()
+async def test_two_commands_at_once_are_one(tmp_path, maker):
     async with maker.open(tmp_path) as room:
         await room.adapter.connect()
         await room.arm(maker.settings)
-        room.simulator.faults.set(Fault.REFUSE)
-        result = await room.adapter.run_train(maker.settings)
-        assert (result.outcome, result.pulses, room.starts()) == ("none", 0, 1)
-        assert refused in result.reason
-        await room.adapter.disarm()
-        await room.adapter.stage(maker.settings)
-        with pytest.raises(RefusedByDevice, match=not_armed):
-            await room.adapter.arm()
+        run = room.adapter.run_train
+        first, *others = await asyncio.gather(
+            run(maker.settings), run(maker.settings), room.adapter.stage(maker.settings), return_exceptions=True
+        )
+        assert first.outcome == "complete"
+        assert [type(other) for other in others] == [NotReady, NotReady]
+        assert room.simulator.total_pulses == maker.settings.pulses
+
+
+# --- stopping -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.invariant("INV-8")
+@pytest.mark.parametrize(
+    ("maker", "after_s"),
+    [
+        *((MAKERS["magpro"], 0.002 * turns) for turns in range(0, 60, 8)),
+        *((MAKERS["rapid2"], after_s) for after_s in (0.0, 0.03, 0.1, 0.2)),
+        *((MAKERS["duomag"], after_s) for after_s in (0.0, 0.02, 0.06, 0.1, 0.15, 0.2)),
+    ],
+)
+async def test_nothing_goes_out_after_a_disarm_whenever_it_comes(tmp_path, maker, after_s):
+    """A disarm at any turn of the event loop wins over staging, arming and starting."""
+
+    async with maker.open(tmp_path) as room:
+        await room.adapter.connect()
+
+        async def treat():
+            await room.arm(maker.settings)
+            return await room.adapter.run_train(maker.settings)
+
+        treating = asyncio.create_task(treat())
+        await asyncio.sleep(after_s)
+        assert await room.adapter.disarm()
+        sent = len(room.frames_in())
+        (result,) = await asyncio.gather(treating, return_exceptions=True)
+        assert isinstance(result, NotReady | RefusedByDevice) or result.outcome in {"partial", "complete", "unknown"}
+        assert not {maker.arms.hex(), maker.starts.hex()} & set(room.frames_in()[sent:])
         assert room.disarmed
 
 
-@pytest.mark.hazard("HZ-10")
-@pytest.mark.parametrize("fault", [Fault.DISABLE_AFTER_TRAIN, Fault.DISABLE_IGNORED])
-@pytest.mark.parametrize(
-    ("maker", "speed", "outcomes"),
-    cases(("magpro", 4.0, {"complete"}), ("rapid2", 2.0, {"complete", "unknown"})),
-)
-async def test_a_disarm_that_does_not_take_effect_in_a_train_is_never_called_confirmed(
-    tmp_path, hurried, until, maker, speed, outcomes, fault
-):
-    async with maker.open(tmp_path, speed=speed) as room:
-        await room.adapter.connect()
-        await room.arm(maker.settings)
-        room.simulator.faults.set(fault)
-        train = asyncio.create_task(room.adapter.run_train(maker.settings))
-        await until(lambda: room.simulator.total_pulses >= 2)
-        told_before = len(room.frames_in())
-        assert not await room.adapter.disarm()
-        assert not room.disarmed
-        assert len(room.frames_in()) > told_before + 2, "it was told again and again"
-        result = await train
-        assert result.outcome in outcomes
-        assert result.pulses in {None, room.simulator.total_pulses}
-        room.simulator.faults.clear(fault)
-        assert await room.adapter.disarm()
-
-
-@pytest.mark.hazard("HZ-10")
-@each("magpro", "200", "duomag")
-async def test_a_disarm_that_is_ignored_is_never_called_confirmed(tmp_path, hurried, maker):
+@each()
+async def test_a_disarm_overtakes_an_arm_under_way(tmp_path, maker):
     async with maker.open(tmp_path) as room:
         await room.adapter.connect()
-        await room.arm(maker.settings)
-        room.simulator.faults.set(Fault.DISABLE_IGNORED)
-        assert not await room.adapter.disarm()
-        assert not room.disarmed
-        room.simulator.faults.clear(Fault.DISABLE_IGNORED)
+        await room.adapter.stage(maker.settings)
+        arming = asyncio.create_task(room.adapter.arm())
+        await asyncio.sleep(0)
         assert await room.adapter.disarm()
+        with pytest.raises((NotReady, RefusedByDevice)):
+            await arming
+        assert room.disarmed
 
 
-# --- what happens on its line ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.hazard("HZ-11")
-@pytest.mark.invariant("INV-9")
-@pytest.mark.requirement("ST-06")
-@pytest.mark.parametrize("fault", [Fault.DROP_BYTES, Fault.CORRUPT_CHECKSUM, Fault.GO_SILENT])
-@pytest.mark.parametrize(
-    ("maker", "pulses_before", "most_starts"),
-    cases(("magpro", 0, 1), ("magpro", 3, 1), ("rapid2", 0, 1), ("rapid2", 3, 1), ("duomag", 0, 4)),
-)
-async def test_on_a_bad_line_nothing_is_started_twice_or_miscounted(
-    tmp_path, hurried, until, maker, fault, pulses_before, most_starts
-):
-    async with maker.open(tmp_path) as room:
-        await room.adapter.connect()
-        await room.arm(maker.settings)
-        if maker is not MAKERS["duomag"]:
-            room.expect_answers_within(0.1)
-        if not pulses_before:
-            room.simulator.faults.set(fault)
-        train = asyncio.create_task(room.adapter.run_train(maker.settings))
-        await until(lambda: room.simulator.total_pulses >= pulses_before or train.done())
-        room.simulator.faults.set(fault)
-        (result,) = await asyncio.gather(train, return_exceptions=True)
-        assert isinstance(result, DeviceError) or result.pulses in {None, room.simulator.total_pulses}
-        assert room.starts() <= most_starts
-        assert room.simulator.total_pulses <= maker.settings.pulses
-        room.simulator.faults.clear(fault)
-        if maker is MAKERS["magpro"]:
-            await room.adapter.connect()
-            assert (await room.adapter.counters()).pulses == room.simulator.total_pulses
-
-
-# --- what the caller does -------------------------------------------------------------------------------------------
+# --- callers that go away -------------------------------------------------------------------------------------------
 
 
 @asynccontextmanager
@@ -273,7 +142,7 @@ async def test_arming_that_is_cancelled_ends_disarmed(tmp_path, until, maker):
 
 
 @pytest.mark.hazard("HZ-09")
-@each()
+@each("magpro", "rapid2", "duomag")
 async def test_cancelling_a_second_time_breaks_off_no_disarm(tmp_path, until, maker):
     async with maker.open(tmp_path) as room:
         async with armed_by_a_frame_that_is_not_answered(room, maker, until) as arming:
@@ -288,7 +157,7 @@ async def test_cancelling_a_second_time_breaks_off_no_disarm(tmp_path, until, ma
 
 
 @pytest.mark.hazard("HZ-10")
-@each()
+@each("magpro", "rapid2", "duomag")
 async def test_arming_that_is_cancelled_and_not_read_back_as_disarmed_is_told(tmp_path, hurried, until, maker):
     async with maker.open(tmp_path) as room, armed_by_a_frame_that_is_not_answered(room, maker, until) as arming:
         arming.cancel()
@@ -319,23 +188,8 @@ async def test_another_intensity_that_is_cancelled_leaves_nothing_armed(tmp_path
         assert room.starts() == 0
 
 
-@pytest.mark.invariant("INV-9")
-@each()
-async def test_two_commands_at_once_are_one(tmp_path, maker):
-    async with maker.open(tmp_path) as room:
-        await room.adapter.connect()
-        await room.arm(maker.settings)
-        run = room.adapter.run_train
-        first, *others = await asyncio.gather(
-            run(maker.settings), run(maker.settings), room.adapter.stage(maker.settings), return_exceptions=True
-        )
-        assert first.outcome == "complete"
-        assert [type(other) for other in others] == [NotReady, NotReady]
-        assert room.simulator.total_pulses == maker.settings.pulses
-
-
 @pytest.mark.invariant("INV-8")
-@each()
+@each("magpro", "rapid2", "duomag")
 async def test_after_the_link_was_cut_in_mid_arming_nothing_is_armed(tmp_path, hurried, until, maker):
     async with maker.open(tmp_path) as room, armed_by_a_frame_that_is_not_answered(room, maker, until) as arming:
         room.cable.cut()

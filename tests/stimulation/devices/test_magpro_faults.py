@@ -57,10 +57,11 @@ async def test_a_pulse_from_the_panel_at_the_first_arming_is_told(open_room, ten
 
 @pytest.mark.hazard("HZ-11")
 @pytest.mark.invariant("INV-9")
-@pytest.mark.parametrize("lost", range(30))
+@pytest.mark.parametrize("lost", range(28))
 async def test_whichever_answer_is_lost_nothing_is_started_a_second_time(open_room, hurried, ten_hz, lost):
+    """A device that takes its settings at once has 28 things to say from staging to the end of such a train."""
     short = ten_hz.model_copy(update={"stimuli": 4})
-    async with open_room(adapter_options={"poll_s": 60.0}) as room:
+    async with open_room(adapter_options={"poll_s": 60.0}, settle_s=0.0) as room:
         await room.adapter.connect()
         room.expect_answers_within(0.1)
         room.cable.lose_frame = lost
@@ -72,4 +73,4 @@ async def test_whichever_answer_is_lost_nothing_is_started_a_second_time(open_ro
         else:
             assert room.starts() == 1
             assert result.pulses in {None, room.simulator.total_pulses}
-            assert room.cable.lose_frame < 0 or result.outcome != "complete"
+        assert room.cable.lose_frame < 0, "it was lost"
