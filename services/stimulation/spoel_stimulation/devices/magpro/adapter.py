@@ -257,7 +257,7 @@ class MagProAdapter:
                 if not await talk.enable(allowed=turn.stands) or not turn.stands():
                     if self.status is not None:
                         check_interlocks(self.status)
-                    raise RefusedByDevice("The device stays disabled, or was changed or disarmed meanwhile. Look.")
+                    raise RefusedByDevice("It stays disabled, or was changed or disarmed meanwhile. Look at it.")
                 turn.arm(replace(expected, enabled=True))
 
     async def change_percent_mso(self, percent_mso: int) -> ReadBack:
