@@ -44,7 +44,7 @@ from spoel_stimulation.devices.use import check_use
 
 CONFIRMED_FOR_S = 300.0
 READ_COUNTER_TIMEOUT_S = 60.0
-GREETING_TIMEOUT_S = 0.3
+GREETING_TIMEOUT_S = 2.0
 NOT_TOLD = "not-told"
 
 
