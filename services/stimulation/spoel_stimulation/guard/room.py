@@ -54,7 +54,7 @@ class GuardedRoom:
         self._note("started", address=address)
         for stop in self._record.unfinished:
             self._note_outcome(stop["n"], stop, "not-confirmed", tell=bool(stop.get("recorded")))
-        self._port = Port(address, guarded.line, guarded.gap_s, loop, self)
+        self._port = Port(address, guarded.line, loop, self)
         self._hold("started")
         self._control = Control(control_socket(directory, room_id), loop, self, self._record)
         self._door = Door(data_socket(directory, room_id), loop, Order.HOST, self._host_came)
