@@ -27,8 +27,9 @@ from spoel_stimulation.guard.stops import INSTRUCTIONS
 from spoel_stimulation.handlers import DutyAnswer, Look, RoomAnswer, SessionAnswer
 from spoel_stimulation.notes import NoteAnswer, NotesView, read_notes, write_note
 from spoel_stimulation.runner import Room
+from spoel_stimulation.runner.arming import Wanted
 from spoel_stimulation.runner.delivery import RoomFault
-from spoel_stimulation.runner.room import ARMED_PHASES
+from spoel_stimulation.runner.faults import ARMED_PHASES
 from spoel_stimulation.shown import ShownAnswer, confirm_device
 
 EMERGENCY_STOP_PATHS = r"/rooms/[^/]+/emergency-stop|/sessions/[^/]+/loss-of-consciousness"
@@ -153,7 +154,7 @@ async def post_device_shown(room_id: PathId, command: asked.ConfirmDevice, call:
 async def post_emergency_stop(room_id: PathId, request: Request, node: NodeDep) -> EmergencyStopAnswer:
     """Disarm now. Needs no token, no body and no key. The room's guard answers the same at a port of its own."""
     room = node.room(room_id)
-    outcome, through = await room.emergency_stop(lambda: person_of(request))
+    outcome, through = await room.stops.emergency(lambda: person_of(request))
     instruction = INSTRUCTIONS[outcome]
     return EmergencyStopAnswer(room_id=room_id, outcome=outcome, instruction=instruction, through=through)
 
@@ -230,7 +231,8 @@ async def post_arm(command: asked.Arm, its: SessionDep) -> Response:
     bars = its.room.delivery.bars
 
     async def arm(body: dict[str, Any]) -> None:
-        await its.room.arm(its.state, body["event_id"], its.call.actor, bars, asked_again=command.consent_asked_again)
+        wanted = Wanted(its.state, body["event_id"], its.call.actor, bars, command.consent_asked_again)
+        await its.room.arming.arm(wanted)
 
     async def current(body: dict[str, Any]) -> dict[str, Any]:
         view = await views.arm_view(its.call.runtime, its.room, its.session_id, body["event_id"])
@@ -302,10 +304,12 @@ async def while_halted(
     if not state.may(act):
         status = room.device.status
         return await do(status is not None and not status.enabled)
-    async with room.halted() as disarmed:
+    async with room.stops.halted() as disarmed:
         response = await do(disarmed)
     if not disarmed and state.phase in ARMED_PHASES:
-        await room.fault(RoomFault("device-fault", "disarm-not-confirmed", "not read back as disabled at a stop"))
+        await room.faults.record(
+            RoomFault("device-fault", "disarm-not-confirmed", "not read back as disabled at a stop")
+        )
     return response
 
 

@@ -211,7 +211,7 @@ class Node:
     def look_again(self) -> None:
         """Have every room look at its interlocks: something that is known has changed."""
         for room in self.rooms.values():
-            room.look_again()
+            room.interlocks.look_again()
 
     async def _apply(
         self, conn: AsyncConnection, envelope: Envelope, event: EventData | ForeignEvent | None, raw: bytes

@@ -147,7 +147,7 @@ async def test_a_loss_of_consciousness_is_recorded_from_the_guards_file_by_a_pro
     locker.execute("BEGIN EXCLUSIVE")
     answer = await clinic.client.post(f"/sessions/{session_id}/loss-of-consciousness")
     assert answer.json()["through"] == "guard"
-    clinic.room._persons.clear()  # what a new process has: the guard's file alone
+    clinic.room.stops._persons.clear()  # what a new process has: the guard's file alone
     locker.execute("ROLLBACK")
     locker.close()
     (reported,) = await clinic.until_event("adverse-event-reported")
@@ -223,8 +223,8 @@ async def test_a_guard_that_stands_still_is_noticed_and_the_stop_says_that_it_is
 async def test_a_guard_that_tells_of_a_stop_while_the_room_still_looks_for_itself_has_it_recorded_once(
     clinic, monkeypatch
 ):
-    monkeypatch.setattr("spoel_stimulation.runner.room.GUARD_ANSWER_S", 0.1)
-    looking, go_on, look = asyncio.Event(), asyncio.Event(), clinic.room._disarm_and_see
+    monkeypatch.setattr("spoel_stimulation.runner.stops.GUARD_ANSWER_S", 0.1)
+    looking, go_on, look = asyncio.Event(), asyncio.Event(), clinic.room.stops._disarm_and_see
 
     async def look_long():
         outcome = await look()
@@ -232,7 +232,7 @@ async def test_a_guard_that_tells_of_a_stop_while_the_room_still_looks_for_itsel
         await go_on.wait()
         return outcome
 
-    monkeypatch.setattr(clinic.room, "_disarm_and_see", look_long)
+    monkeypatch.setattr(clinic.room.stops, "_disarm_and_see", look_long)
     clinic.guard.send_signal(signal.SIGSTOP)
     pressing = asyncio.create_task(clinic.client.post(STOP))
     await clinic.until(lambda: clinic.room.delivery.bars and not clinic.room.guard._stops, "it waits for itself")
@@ -291,11 +291,11 @@ async def test_a_device_that_is_armed_at_its_panel_after_a_stop_is_disarmed_agai
 
 async def test_what_is_told_twice_is_recorded_once(clinic):
     told = Told("file", 5, 4, "confirmed", "emergency", "192.0.2.7", "", utc_now(clinic.clock))
-    await clinic.room.guard_told(told)
-    await clinic.room.guard_told(told)
-    await clinic.room.guard_told(told._replace(number=3))
-    await clinic.room.guard_told(told._replace(number=6))
-    await clinic.room.guard_told(told._replace(file_id="another", number=1))
+    await clinic.room.stops.guard_told(told)
+    await clinic.room.stops.guard_told(told)
+    await clinic.room.stops.guard_told(told._replace(number=3))
+    await clinic.room.stops.guard_told(told._replace(number=6))
+    await clinic.room.stops.guard_told(told._replace(file_id="another", number=1))
     assert len(await clinic.events("emergency-stopped")) == 3
 
 

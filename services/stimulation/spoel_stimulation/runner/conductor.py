@@ -95,16 +95,16 @@ class Conductor:
         except TransitionNotAllowed:
             return
         except UnaccountedPulses as error:
-            await room.unaccounted(error)
+            await room.faults.unaccounted(error)
         except RoomFault as error:
-            await room.train_failed(error)
+            await room.faults.train_failed(error)
         except StatusTooOld as refusal:
-            await room.interlock(state, refusal)
+            await room.faults.interlock(state, refusal)
         except (DeviceError, DeviceNotReady) as error:
             if not room.holds:  # else whoever stops the room records why
-                await room.suspect(RoomFault("device-fault", error.slug, error.detail))
+                await room.faults.suspect(RoomFault("device-fault", error.slug, error.detail))
         except SpoelError as refusal:
-            await room.interlock(state, refusal)
+            await room.faults.interlock(state, refusal)
 
     def _not_before(self, state: SessionState, due_at: datetime | None) -> datetime | None:
         """Return when the next train may begin: when it is due, and not before the device can take one.
@@ -143,12 +143,12 @@ class Conductor:
     async def _finish(self, state: SessionState) -> None:
         """Disarm after a block's last train; the session is complete, or waits for its coil at the next site."""
         journal = self._room.journal
-        disarmed = await self._room.stop_device()
+        disarmed = await self._room.delivery.stop()
         record = journal.complete if state.next_block is None else journal.await_coil
         await journal.persist(lambda: record(state))
         if not disarmed:
             fault = RoomFault("device-fault", "disarm-not-confirmed", "not read back as disabled after the last train")
-            await self._room.fault(fault)
+            await self._room.faults.record(fault)
 
     async def _end_run(self, state: SessionState) -> bool:
         """Record what the heart did in a run whose last cycle is over, or which a lost belt has spoilt."""
@@ -202,7 +202,7 @@ class Conductor:
                 await self._set_or_discard(state, train.percent_mso)
                 await room.delivery.deliver(state, train, device_settings(state, room.limits.max_autonomous_s))
         except RoomFault as error:
-            await room.train_failed(error)
+            await room.faults.train_failed(error)
 
     async def _set_or_discard(self, state: SessionState, percent_mso: int) -> None:
         """Set the stimulus's intensity.

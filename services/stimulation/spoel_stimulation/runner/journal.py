@@ -8,7 +8,7 @@ from typing import TypeVar
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from spoel_common.errors import VersionConflict
+from spoel_common.errors import SpoelError, VersionConflict
 from spoel_common.events import EventData
 from spoel_common.people import Actor, Role
 from spoel_common.sealing import seal
@@ -360,6 +360,7 @@ class Journal:
         return self._units.begin(actor, self._room_id if state is None else state.session.session_id)
 
 
-def interlock_of(refusal: RoomRefusal) -> InterlockReason:
+def interlock_of(refusal: SpoelError) -> InterlockReason:
     """Return under which reason a refusal stops a running session."""
-    return refusal.interlock or "device-fault"
+    named = refusal.interlock if isinstance(refusal, RoomRefusal) else None
+    return named or "device-fault"
