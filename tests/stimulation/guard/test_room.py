@@ -147,7 +147,7 @@ async def test_a_loss_of_consciousness_is_recorded_from_the_guards_file_by_a_pro
     locker.execute("BEGIN EXCLUSIVE")
     answer = await clinic.client.post(f"/sessions/{session_id}/loss-of-consciousness")
     assert answer.json()["through"] == "guard"
-    clinic.room.stops._persons.clear()  # what a new process has: the guard's file alone
+    clinic.room.stops._pressed.clear()  # what a new process has: the guard's file alone
     locker.execute("ROLLBACK")
     locker.close()
     (reported,) = await clinic.until_event("adverse-event-reported")
@@ -245,6 +245,27 @@ async def test_a_guard_that_tells_of_a_stop_while_the_room_still_looks_for_itsel
     assert (await pressing).json()["through"] == "room"
     await clinic.until(lambda: not clinic.room.holds, "the record")
     assert len(await clinic.events("emergency-stopped")) == 1
+
+
+async def test_a_stop_that_the_room_recorded_by_itself_is_not_recorded_again_when_the_guard_tells_of_it_to_a_new_process(
+    tmp_path, start, monkeypatch
+):
+    monkeypatch.setattr("spoel_stimulation.runner.stops.GUARD_ANSWER_S", 0.1)
+    async with open_guarded(tmp_path, start) as clinic:
+        clinic.guard.send_signal(signal.SIGSTOP)
+        assert (await clinic.client.post(STOP)).json()["through"] == "room"
+        await clinic.until_event("emergency-stopped")
+    clinic.guard.send_signal(signal.SIGCONT)
+    async with clinic.opened():
+        await guard_at_rest(clinic)
+        await clinic.until(lambda: emergencies(clinic.guard), "the guard tells it too")
+        (told,) = emergencies(clinic.guard)
+        await clinic.until(lambda: recorded_to(clinic, told["n"]), "it is taken as recorded")
+        assert len(await clinic.events("emergency-stopped")) == 1
+
+
+def emergencies(guard):
+    return [line for line in guard.lines("outcome") if line["reason"] == "emergency"]
 
 
 async def test_a_stop_while_the_rooms_process_is_killed_is_recorded_once_when_it_is_back(tmp_path, start):

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple, Protocol
 import structlog
 
 from spoel_common.clock import NS_PER_S
-from spoel_common.ids import new_id
 from spoel_stimulation.devices.adapter import LinkLost, NotReady
 from spoel_stimulation.devices.local_socket import short_path
 from spoel_stimulation.events import StopOutcome
@@ -89,6 +88,11 @@ class Told(NamedTuple):
         )
 
     @property
+    def stop_id(self) -> str:
+        """This process's id of the stop; empty where somebody else asked for it."""
+        return self.request.partition(_LOST)[0]
+
+    @property
     def lost(self) -> str | None:
         """The session whose patient lost consciousness, if that is why."""
         return self.request.partition(_LOST)[2] or None
@@ -145,8 +149,14 @@ class GuardClient:
         self._listener: Listener | None = None
         self._to_record: asyncio.Queue[Told] = asyncio.Queue()
         self._begun: dict[int, Told] = {}
+        self._to_come: set[int] = set()
         self._stops: dict[str, asyncio.Future[StopOutcome | None]] = {}
         self._releases: dict[int, asyncio.Future[str | None]] = {}
+
+    @property
+    def has_told(self) -> bool:
+        """It answers, and all that it had to tell is recorded."""
+        return self.up and not self._to_come and not self.stopping
 
     async def run(self, listener: Listener) -> None:
         """Keep the connection, beat, and have told what is to be recorded, until cancelled."""
@@ -155,24 +165,22 @@ class GuardClient:
             tasks.create_task(self._record(listener), name=f"{self._room_id} guard's file")
             tasks.create_task(self._keep_connected(listener), name=f"{self._room_id} guard")
 
-    def ask_stop(self, lost: str | None = None) -> tuple[str, asyncio.Future[StopOutcome | None]] | None:
+    def ask_stop(self, stop_id: str, lost: str | None = None) -> asyncio.Future[StopOutcome | None] | None:
         """Have the guard stop the device now; None where it cannot be asked.
 
-        A session whose patient lost consciousness stands in the name, so that the guard's file keeps it: this process
-        may end before it has recorded that (HZ-16).
+        A session whose patient lost consciousness stands behind the id, so that the guard's file keeps it (HZ-16).
 
-        Returns the name under which it will be told, and the outcome to come: None where the guard is lost first.
+        Returns the outcome to come: None where the guard is lost first.
         """
         if self._transport is None:
             return None
-        request = new_id() if lost is None else f"{new_id()}{_LOST}{lost}"
-        outcome = self._stops[request] = asyncio.get_running_loop().create_future()
-        self._say(stop=request)
-        return request, outcome
+        outcome = self._stops[stop_id] = asyncio.get_running_loop().create_future()
+        self._say(stop=stop_id if lost is None else f"{stop_id}{_LOST}{lost}")
+        return outcome
 
-    def give_up_stop(self, request: str) -> None:
+    def give_up_stop(self, stop_id: str) -> None:
         """Wait no longer for the outcome of a stop."""
-        self._stops.pop(request, None)
+        self._stops.pop(stop_id, None)
 
     async def release(self) -> None:
         """Let frames that can fire pass again: a person has armed the device in a room that is not latched.
@@ -289,7 +297,7 @@ class GuardClient:
             self._begun.pop(told.of, None)
             self.stopping.add(told.of)
             self._to_record.put_nowait(told)
-            outcome = self._stops.pop(told.request, None)
+            outcome = self._stops.pop(told.stop_id, None)
             if outcome is not None and not outcome.done():
                 outcome.set_result(told.outcome)
         elif "released" in said:
@@ -306,6 +314,7 @@ class GuardClient:
         for number in sorted(self._begun.keys() - set(said["to_come"])):  # the guard died before it was written down
             lost = self._begun.pop(number)
             self._to_record.put_nowait(lost._replace(file_id=lost.file_id or said["file"]))
+        self._to_come = set(said["to_come"])
         self._file_id, self._held = said["file"], said["held"]
         if said["device"] != self._device:
             self.up = False
@@ -334,6 +343,7 @@ class GuardClient:
                 _log.exception("guard.not-recorded", room=self._room_id, number=told.number)
                 continue  # the room stays stopped; it is told again at the next connection
             self.stopping.discard(told.of)
+            self._to_come.discard(told.of)
 
 
 class _Lines(asyncio.Protocol):

@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime
 from typing import TypeVar
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from spoel_common.clock import utc_now
 from spoel_common.errors import SpoelError, VersionConflict
 from spoel_common.events import EventData
 from spoel_common.people import Actor, Role
@@ -27,11 +29,11 @@ from spoel_stimulation.events import (
     InterlockReason,
     LatchReason,
     RoomOpened,
-    StopOutcome,
     UnauthorisedPulseObserved,
 )
 from spoel_stimulation.handlers import ROOM, SESSION, Look, append, gather, load_opened
 from spoel_stimulation.runner.guard import Told
+from spoel_stimulation.runner.kept_stops import KeptStop
 from spoel_stimulation.runner.recovery import Closed, close_gap
 
 FIRST_RETRY_S = 0.2
@@ -74,6 +76,11 @@ class Journal:
         self._room_id = room_id
         self._look = look
         self.actor = Actor(person_id=f"room:{room_id}", roles=frozenset({Role.ROOM}))
+
+    @property
+    def now(self) -> datetime:
+        """Clock time, as events have it."""
+        return utc_now(self._units.clock)
 
     async def persist(self, write: Callable[[], Awaitable[R]]) -> R:
         """Do ``write``, again and again while the database fails: what happened is not to be lost.
@@ -202,41 +209,44 @@ class Journal:
             if session_id is not None:
                 await self._interlock(work, session_id, "unauthorised-pulse")
 
-    async def emergency(
-        self, outcome: StopOutcome, person: str, told: Told | None = None, lost: str | None = None
-    ) -> None:
+    async def emergency(self, stop: KeptStop, told: Told | None = None) -> None:
         """Record an emergency stop that was done, latch the room, and close its session (INV-8).
 
+        It is recorded once, under its own id, whoever tells of it and however often: this process, the file of an
+        earlier one, the room's guard. The patient who lost consciousness is blocked (HZ-16); a session that was never
+        opened here blocks nobody, and the stop is recorded all the same.
+
         Args:
-            outcome: what became of it.
-            person: who pressed it.
-            told: what the room's guard told of it; recorded once, however often it is told.
-            lost: session whose patient lost consciousness; the patient is blocked then (HZ-16). One that was never
-                opened here blocks nobody, and the stop is recorded all the same.
+            stop: as it was pressed, and what became of it.
+            told: what the room's guard told of it.
         """
-        by = Actor(person_id=person, roles=frozenset())
-        async with self._as(by, None) as work:
+        async with self._as(Actor(person_id=stop.person, roles=frozenset()), None) as work:
             if told is not None and not await self._is_new(work, told):
                 return
+            if await self._units.store.find(stop.stop_id) is not None:
+                return
             session_id = await projections.open_session_of(work.conn, self._room_id)
-            loaded = await work.load(ROOM, self._room_id)
-            stopped = EmergencyStopped(
-                room_id=self._room_id,
-                session_id=session_id,
-                outcome=outcome,
-                person=person,
-                stopped_at=None if told is None else told.stopped_at,
-                source=None if told is None else told.by,
-            )
-            detail = f"{'emergency stop' if lost is None else 'loss of consciousness'}, {outcome}"
-            latched = room.latch(loaded.state, self._room_id, "emergency-stop", detail, session_id)
-            await self._append_room(work, loaded, [stopped, *latched])
+            await self._append_stop(work, stop, session_id, None if told is None else told.by)
             if session_id is not None:
-                await self._interlock(
-                    work, session_id, "loss-of-consciousness" if session_id == lost else "emergency-stop"
-                )
-            if lost is not None and await self._was_opened_here(work, lost):
-                await record_loss(work, lost, person, outcome)
+                reason: InterlockReason = "loss-of-consciousness" if session_id == stop.lost else "emergency-stop"
+                await self._interlock(work, session_id, reason)
+            if stop.lost is not None and await self._was_opened_here(work, stop.lost):
+                await record_loss(work, stop.lost, stop.person, stop.outcome)
+
+    async def _append_stop(self, work: Work, stop: KeptStop, session_id: str | None, source: str | None) -> None:
+        loaded = await work.load(ROOM, self._room_id)
+        stopped = EmergencyStopped(
+            room_id=self._room_id,
+            session_id=session_id,
+            outcome=stop.outcome,
+            person=stop.person,
+            stopped_at=stop.stopped_at,
+            source=source,
+        )
+        detail = f"{'emergency stop' if stop.lost is None else 'loss of consciousness'}, {stop.outcome}"
+        latched = room.latch(loaded.state, self._room_id, "emergency-stop", detail, session_id)
+        ids = [stop.stop_id, *(work.new_event_id() for _ in latched)]
+        await self._append_room(work, loaded, [stopped, *latched], ids)
 
     async def _was_opened_here(self, work: Work, session_id: str) -> bool:
         """Tell whether a session belongs to this room; a name that nobody knows keeps no stop from its record."""
@@ -247,11 +257,6 @@ class Journal:
         """Return which file of the room's guard is recorded, and up to which line."""
         async with self._units.database.read() as conn:
             return await projections.guard_lines_of(conn, self._room_id)
-
-    async def pass_over(self, told: Told) -> None:
-        """Take a line of the guard's file as recorded: what it tells was recorded otherwise."""
-        async with self._as(self.actor, None) as work:
-            await self._is_new(work, told)
 
     async def _is_new(self, work: Work, told: Told) -> bool:
         return await projections.keep_guard_line(work.conn, self._room_id, told.file_id, told.number)

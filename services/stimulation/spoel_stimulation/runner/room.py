@@ -27,6 +27,7 @@ from spoel_stimulation.runner.guard import GuardClient
 from spoel_stimulation.runner.heart import RoomHeart
 from spoel_stimulation.runner.interlocks import Interlocks
 from spoel_stimulation.runner.journal import Journal
+from spoel_stimulation.runner.kept_stops import KeptStops
 from spoel_stimulation.runner.link import DeviceLink, RoomDevice
 from spoel_stimulation.runner.lookout import Lookout
 from spoel_stimulation.runner.settings import device_settings
@@ -52,7 +53,10 @@ class Room:
         limits: limits of this node.
         key: the room's key for identity strips.
         heart: its belt, and how the heart is looked at.
+        kept: the file of its stops that are not recorded yet.
         guard: the guard's control socket, and the device's address as it is to hold it; None where it has no guard.
+        losses: sessions of any room of this node whose patient lost consciousness, which is not recorded yet; None:
+            of this room alone.
 
     Attributes:
         link: to its device, kept.
@@ -79,7 +83,9 @@ class Room:
         limits: Limits,
         key: KeyPair,
         heart: RoomHeart,
+        kept: KeptStops,
         guard: tuple[Path, str] | None = None,
+        losses: Callable[[], frozenset[str]] | None = None,
     ) -> None:
         self.room_id = room_id
         self.site = site
@@ -96,7 +102,9 @@ class Room:
         self.delivery = Delivery(device, self.journal, clock, None if self.guard is None else self.guard.release)
         self.lookout = Lookout(self.link, self.delivery, limits)
         self.faults = Faults(room_id, self.link, self.delivery, self.journal)
-        self.stops = Stops(self.link, self.delivery, self.journal, self.guard, self.background, self.wake)
+        self._kept = kept
+        self.stops = Stops(self.link, self.delivery, self.journal, self.guard, kept, self.background, self.wake)
+        self._losses = losses or (lambda: kept.lost)
         self.arming = Arming(room_id, units, self.delivery, self.faults, self.background, self.look)
         self.interlocks = Interlocks(room_id, self.journal, self.faults, self.stops.halted)
         self.device_news = DeviceNews(self.delivery, self.journal, self.faults, self.background, key.public_key)
@@ -114,15 +122,17 @@ class Room:
             parts["guard"] = self.guard.run(self.stops)
         if self.heart.recorder is not None:
             parts["belt"] = self.heart.recorder.run()
+        self.background.start(self.stops.record_found(), "stops of before")
         async with asyncio.TaskGroup() as tasks:
             for name, part in parts.items():
                 tasks.create_task(part, name=f"{self.room_id} {name}")
 
     async def close(self) -> None:
-        """Disarm and let go of the device; what is open is closed at the next start."""
+        """Disarm and let go of the device; what is open or not recorded yet is so at the next start."""
         self.delivery.bar()
         await self.device.close()
         await self.background.end(CLOSE_TIMEOUT_S)
+        self._kept.close()
 
     # --- how it stands
 
@@ -161,7 +171,8 @@ class Room:
             problem = "The room is being stopped. Wait until that is recorded, and look at the room."
             device = device.model_copy(update={"ready": False, "problem": problem})
         presence, reach = self.lookout.presence, self._reach()
-        return Surroundings(self.site, self.room_id, device, self._knowledge(), self.limits, presence, reach)
+        known, limits, losses = self._knowledge(), self.limits, self._losses()
+        return Surroundings(self.site, self.room_id, device, known, limits, presence, reach, losses)
 
     def check_supported(self, state: SessionState) -> None:
         """Refuse a session that the device cannot deliver as it stands; nothing is sent (INV-2).

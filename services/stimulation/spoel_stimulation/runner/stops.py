@@ -11,11 +11,13 @@ from typing import Literal, NamedTuple
 
 import structlog
 
+from spoel_common.ids import new_id
 from spoel_stimulation.events import StopOutcome
 from spoel_stimulation.runner.background import Background
 from spoel_stimulation.runner.delivery import Delivery
 from spoel_stimulation.runner.guard import GuardClient, Told
 from spoel_stimulation.runner.journal import Journal
+from spoel_stimulation.runner.kept_stops import KeptStop, KeptStops
 from spoel_stimulation.runner.link import DeviceLink
 
 HALT_TIMEOUT_S = 5.0
@@ -23,13 +25,13 @@ QUIET_S = 0.5
 GUARD_ANSWER_S = 3.0
 OPEN_TRAIN_WAIT_S = 10.0
 OPEN_TRAIN_STEP_S = 0.05
+GUARD_BACK_S = 10.0
+GUARD_BACK_STEP_S = 0.1
 
 _log = structlog.get_logger(__name__)
 
 Person = Callable[[], Awaitable[str]]
 """Says who stopped the room, if anybody signed in; asked only after the device was disarmed."""
-
-AskedStop = tuple[str, asyncio.Future[StopOutcome | None]]
 
 
 class Stopped(NamedTuple):
@@ -52,6 +54,7 @@ class Stops:
         delivery: whose device is disarmed.
         journal: where it is recorded.
         guard: the room's guard; None where it has none.
+        kept: the file of stops that are not recorded yet.
         background: where it is recorded.
         wake: has the conductor look at the session.
     """
@@ -62,6 +65,7 @@ class Stops:
         delivery: Delivery,
         journal: Journal,
         guard: GuardClient | None,
+        kept: KeptStops,
         background: Background,
         wake: Callable[[], None],
     ) -> None:
@@ -69,16 +73,21 @@ class Stops:
         self._delivery = delivery
         self._journal = journal
         self._guard = guard
+        self._kept = kept
         self._background = background
         self._wake = wake
         self._holds = 0
-        self._persons: dict[str, tuple[Person | None, str | None]] = {}
-        self._recorded_stops: set[str] = set()
+        self._pressed: dict[str, tuple[KeptStop, Person]] = {}
 
     @property
     def holds(self) -> int:
         """How many stops are under way, or not recorded yet: nothing may begin meanwhile."""
-        return self._holds + (0 if self._guard is None else len(self._guard.stopping))
+        return self._holds + len(self._kept) + (0 if self._guard is None else len(self._guard.stopping))
+
+    @property
+    def lost(self) -> frozenset[str]:
+        """Sessions whose patient lost consciousness, and of whom the journal does not say so yet (HZ-16)."""
+        return self._kept.lost
 
     @asynccontextmanager
     async def halted(self) -> AsyncIterator[bool]:
@@ -94,7 +103,8 @@ class Stops:
     async def emergency(self, person: Person, lost: str | None = None) -> Stopped:
         """Disarm first; then see whether it holds; the record follows in the background.
 
-        The room's guard is asked first, and its word counts; the adapter disarms beside it, and without it.
+        The room's guard is asked first, and its word counts; the adapter disarms beside it, and without it. Meanwhile
+        the stop is written to the file of stops, of which nothing here waits.
 
         Args:
             person: says who asked.
@@ -102,43 +112,40 @@ class Stops:
         """
         self._holds += 1
         self._delivery.bar()
-        asked = None if self._guard is None else self._guard.ask_stop(lost)
-        if asked is not None:
-            self._persons[asked[0]] = (person, lost)
+        stop_id = new_id()
+        asked = None if self._guard is None else self._guard.ask_stop(stop_id, lost)
+        stop = KeptStop(stop_id=stop_id, stopped_at=self._journal.now, lost=lost, by_guard=asked is not None)
+        self._pressed[stop_id] = stop, person
         told: asyncio.Future[Stopped] = asyncio.get_running_loop().create_future()
-        self._background.start(self._emergency(told, person, lost, asked), "emergency stop")
+        self._background.start(self._emergency(told, stop_id, asked), "emergency stop")
         return await asyncio.shield(told)
 
     async def _emergency(
-        self, told: asyncio.Future[Stopped], person: Person, lost: str | None, asked: AskedStop | None
+        self, told: asyncio.Future[Stopped], stop_id: str, asked: asyncio.Future[StopOutcome | None] | None
     ) -> None:
         """Stop, tell the outcome, and then record it; goes on also where nobody waits for the outcome any more."""
         stopped = Stopped("not-confirmed", "room")
         try:
             try:
-                stopped = await self._stop_and_see(asked)
+                stopped = await self._stop_and_see(stop_id, asked)
             finally:
                 told.set_result(stopped)
-            if stopped.through == "guard":
-                return  # it is told, and recorded with the person's name, by way of the guard's file
-            name = await _name_of(person)
-            await self._until_trains_are_recorded()
-            await self._journal.persist(lambda: self._journal.emergency(stopped.outcome, name, lost=lost))
+            if stopped.through == "room":  # else it is told, and recorded, by way of the guard's file
+                await self._record_pressed(stop_id, stopped.outcome)
         finally:
             self._release()
 
-    async def _stop_and_see(self, asked: AskedStop | None) -> Stopped:
+    async def _stop_and_see(self, stop_id: str, asked: asyncio.Future[StopOutcome | None] | None) -> Stopped:
         """Return what the guard saw; what the adapter saw, where there is no guard or it does not say."""
         own = self._background.start(self._disarm_and_see(), "disarm")
+        stop, _person = self._pressed[stop_id]
+        self._background.start(self._kept.keep(stop), "stop kept")
         if asked is not None and self._guard is not None:
-            request, to_come = asked
-            await asyncio.wait({to_come}, timeout=GUARD_ANSWER_S)
-            self._guard.give_up_stop(request)
-            outcome = to_come.result() if to_come.done() else None
+            await asyncio.wait({asked}, timeout=GUARD_ANSWER_S)
+            self._guard.give_up_stop(stop_id)
+            outcome = asked.result() if asked.done() else None
             if outcome is not None:
                 return Stopped(outcome, "guard")
-            self._persons.pop(request, None)
-            self._recorded_stops.add(request)  # before the adapter's word: the guard may tell of it meanwhile
         return Stopped(await own, "room")
 
     async def _disarm_and_see(self) -> StopOutcome:
@@ -168,17 +175,16 @@ class Stops:
         self._background.start(self._delivery.device.disarm(), "stopped by its guard")
 
     async def guard_told(self, told: Told) -> None:
-        """Record a stop that the guard did, once, with the session as it ended."""
-        if told.request in self._recorded_stops:
-            self._recorded_stops.discard(told.request)
-            await self._journal.persist(lambda: self._journal.pass_over(told))
-            return
-        person, lost = self._persons.pop(told.request, (None, told.lost))
-        name = "unverified" if person is None else await _name_of(person)
-        await self._until_trains_are_recorded()
-        if told.reason == "emergency":
-            await self._journal.persist(lambda: self._journal.emergency(told.outcome, name, told, lost))
+        """Record what the guard did, once, with the session as it ended."""
+        if told.reason == "emergency" and told.stop_id in self._pressed:
+            await self._record_pressed(told.stop_id, told.outcome, told)
+        elif told.reason == "emergency":
+            stop = KeptStop(
+                stop_id=told.stop_id or new_id(), stopped_at=told.stopped_at, lost=told.lost, outcome=told.outcome
+            )
+            await self._record(stop, told)
         else:
+            await self._until_trains_are_recorded()
             kind = f"guard-{told.reason}"
             await self._journal.persist(lambda: self._journal.fault("device-fault", kind, told.detail, told))
         self._wake()
@@ -188,7 +194,31 @@ class Stops:
         self._delivery.bar()
         self._link.give_up(detail)
 
-    # --- before a stop is recorded
+    # --- the record
+
+    async def record_found(self) -> None:
+        """Record what an earlier process was told to stop and did not live to record."""
+        for stop in self._kept.found:
+            if stop.by_guard:
+                await self._until_guard_has_told()
+            await self._record(stop)
+            self._wake()
+
+    async def _record_pressed(self, stop_id: str, outcome: StopOutcome, told: Told | None = None) -> None:
+        """Record a stop of this process, with the name of whoever pressed it."""
+        pressed = self._pressed.get(stop_id)
+        if pressed is None:
+            return  # recorded meanwhile, by the guard's word
+        stop, person = pressed
+        stop = stop.model_copy(update={"outcome": outcome, "person": await _name_of(person)})
+        self._background.start(self._kept.keep(stop), "stop kept")
+        await self._record(stop, told)
+        self._pressed.pop(stop_id, None)
+
+    async def _record(self, stop: KeptStop, told: Told | None = None) -> None:
+        await self._until_trains_are_recorded()
+        await self._journal.persist(lambda: self._journal.emergency(stop, told))
+        await self._kept.recorded(stop.stop_id)
 
     async def _until_trains_are_recorded(self) -> None:
         """Wait a moment for a running train's record, and for the device to say how one ended that was left open."""
@@ -199,6 +229,14 @@ class Stops:
             if state is None or state.open_train is None:
                 return
             await asyncio.sleep(OPEN_TRAIN_STEP_S)
+
+    async def _until_guard_has_told(self) -> None:
+        """Wait a moment for the guard's word of a stop, which knows more of it."""
+        give_up_at_s = time.monotonic() + GUARD_BACK_S
+        while time.monotonic() < give_up_at_s:
+            if self._guard is None or self._guard.has_told:
+                return
+            await asyncio.sleep(GUARD_BACK_STEP_S)
 
 
 async def _name_of(person: Person) -> str:
