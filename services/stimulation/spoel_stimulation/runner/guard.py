@@ -19,6 +19,7 @@ from spoel_common.clock import NS_PER_S
 from spoel_stimulation.devices.adapter import LinkLost, NotReady
 from spoel_stimulation.devices.local_socket import short_path
 from spoel_stimulation.events import StopOutcome
+from spoel_stimulation.guard.stops import is_grave
 
 BEAT_S = 0.25
 UNANSWERED_BEATS = 8
@@ -32,6 +33,7 @@ _LOST = " lost "
 REASONS = {
     "silence": "the room's process was silent while the device could fire",
     "room-gone": "the room's process let go of the device while it could fire",
+    "enabled-again": "the device was armed at its panel after a stop",
 }
 
 _log = structlog.get_logger(__name__)
@@ -44,8 +46,9 @@ class Told(NamedTuple):
         file_id: of the guard's file.
         number: of the line in that file.
         of: number of the stop.
-        reason: ``emergency``, ``silence`` or ``room-gone``.
-        by: network address of whoever asked for it, ``room`` or ``guard``.
+        reason: as ``guard.stops.Stop`` has it.
+        armed: the device was armed when it was stopped, or nobody knew that it was not.
+        by: network address of whoever asked for it, ``room``, ``guard`` or ``device``.
         request: this process's own name for it; empty where somebody else asked.
         stopped_at: clock time of the stop, to the second.
     """
@@ -55,9 +58,11 @@ class Told(NamedTuple):
     of: int
     outcome: StopOutcome
     reason: str
+    armed: bool
     by: str
     request: str
     stopped_at: datetime
+    pulses_after: int = 0
 
     @classmethod
     def of_line(cls, file_id: str, line: dict[str, Any]) -> "Told":
@@ -68,9 +73,11 @@ class Told(NamedTuple):
             of=line["of"],
             outcome=line["outcome"],
             reason=line["reason"],
+            armed=line.get("armed", True),
             by=line["by"],
             request=line["request"],
             stopped_at=datetime.fromtimestamp(line["stopped_utc_ns"] // NS_PER_S, UTC),
+            pulses_after=line.get("pulses_after", 0),
         )
 
     @classmethod
@@ -82,10 +89,16 @@ class Told(NamedTuple):
             of=held["held"],
             outcome="not-confirmed",
             reason=held["reason"],
+            armed=held["armed"],
             by=held["by"],
             request=held["request"],
             stopped_at=datetime.fromtimestamp(held["utc_ns"] // NS_PER_S, UTC),
         )
+
+    @property
+    def grave(self) -> bool:
+        """It latches the room, in which nothing goes on before it is recorded."""
+        return is_grave(self.reason, armed=self.armed)
 
     @property
     def stop_id(self) -> str:
@@ -295,7 +308,8 @@ class GuardClient:
         elif "record" in said:
             told = Told.of_line(self._file_id, said["record"])
             self._begun.pop(told.of, None)
-            self.stopping.add(told.of)
+            if told.grave:
+                self.stopping.add(told.of)
             self._to_record.put_nowait(told)
             outcome = self._stops.pop(told.stop_id, None)
             if outcome is not None and not outcome.done():
@@ -304,11 +318,15 @@ class GuardClient:
             self._released(said["released"], said["why_not"])
         elif "held" in said:
             self._held = max(self._held or 0, said["held"])
-            if said.get("recorded"):
-                self.stopping.add(said["held"])
-                self._begun[said["held"]] = Told.begun(self._file_id, said)
-            if "reason" in said and self._listener is not None:
-                self._listener.guard_stopped()
+            if "reason" in said:
+                self._stop_begun(Told.begun(self._file_id, said))
+
+    def _stop_begun(self, told: Told) -> None:
+        self._begun[told.of] = told
+        if told.grave:
+            self.stopping.add(told.of)
+        if self._listener is not None:
+            self._listener.guard_stopped()
 
     def _welcomed(self, said: dict[str, Any]) -> None:
         for number in sorted(self._begun.keys() - set(said["to_come"])):  # the guard died before it was written down

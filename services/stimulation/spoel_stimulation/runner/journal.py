@@ -26,6 +26,7 @@ from spoel_stimulation.domain.state import SessionState
 from spoel_stimulation.events import (
     DeviceFault,
     EmergencyStopped,
+    GuardDisarmed,
     InterlockReason,
     LatchReason,
     RoomOpened,
@@ -54,7 +55,7 @@ ENDS_A_SESSION: frozenset[InterlockReason] = frozenset(
 )
 """Interlocks after which a session is closed: nothing that a person does in the room brings the condition back."""
 
-TELLS_SETTINGS: frozenset[LatchReason] = frozenset({"device-fault", "unasked-change"})
+TELLS_SETTINGS: frozenset[LatchReason] = frozenset({"device-fault", "unasked-change", "link-lost"})
 """Faults whose detail may say what a device is set to."""
 
 R = TypeVar("R")
@@ -103,6 +104,12 @@ class Journal:
         async with self._units.database.read() as conn:
             session_id = await projections.open_session_of(conn, self._room_id)
         return None if session_id is None else (await self._units.load(SESSION, session_id)).state
+
+    async def open_session_as_written(self) -> SessionState | None:
+        """Return the open session behind every commit that is under way, also one whose outcome nobody was told."""
+        async with self._as(self.actor, None) as work:
+            session_id = await projections.open_session_of(work.conn, self._room_id)
+            return None if session_id is None else (await work.load(SESSION, session_id)).state
 
     # --- a session
 
@@ -257,6 +264,21 @@ class Journal:
         """Return which file of the room's guard is recorded, and up to which line."""
         async with self._units.database.read() as conn:
             return await projections.guard_lines_of(conn, self._room_id)
+
+    async def guard_disarmed(self, told: Told) -> None:
+        """Record that the room's guard disarmed the device by itself, which latches nothing (INV-11)."""
+        async with self._as(self.actor, None) as work:
+            if not await self._is_new(work, told):
+                return
+            disarmed = GuardDisarmed(
+                room_id=self._room_id,
+                session_id=await projections.open_session_of(work.conn, self._room_id),
+                reason=told.reason,
+                outcome=told.outcome,
+                stopped_at=told.stopped_at,
+                pulses_after=told.pulses_after,
+            )
+            await self._append_room(work, await work.load(ROOM, self._room_id), [disarmed])
 
     async def _is_new(self, work: Work, told: Told) -> bool:
         return await projections.keep_guard_line(work.conn, self._room_id, told.file_id, told.number)

@@ -183,6 +183,8 @@ class Stops:
                 stop_id=told.stop_id or new_id(), stopped_at=told.stopped_at, lost=told.lost, outcome=told.outcome
             )
             await self._record(stop, told)
+        elif not told.grave:
+            await self._journal.persist(lambda: self._journal.guard_disarmed(told))
         else:
             await self._until_trains_are_recorded()
             kind = f"guard-{told.reason}"
