@@ -42,6 +42,7 @@ class Conductor:
         self._clock = clock
         self._woken = asyncio.Event()
         self._attempted: str | None = None
+        self._stimulus: str | None = None
 
     def wake(self) -> None:
         """Look at the session again."""
@@ -190,8 +191,18 @@ class Conductor:
         The state is that of its authorisation: whoever stopped the session since has raised a bar, and nothing is
         sent.
         """
+        self._stimulus = None if state.open_train is None else state.open_train.train_id
         with self._room.delivery.under_way():
             await self._deliver_stimulus(state)
+
+    async def discard_stimulus(self, train_id: str) -> None:
+        """Record that a stimulus never left whose authorisation looked failed, where the journal has it after all."""
+        journal, delivery = self._room.journal, self._room.delivery
+        async with delivery.busy:
+            state = await journal.persist(journal.open_session_as_written)
+            train = None if state is None else state.open_train
+            if state is not None and train is not None and train.train_id == train_id != self._stimulus:
+                await delivery.discard(state, train)
 
     async def _deliver_stimulus(self, state: SessionState) -> None:
         room, train = self._room, state.open_train

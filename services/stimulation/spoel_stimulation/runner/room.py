@@ -1,12 +1,14 @@
 """One room: its device, its session, and what runs and stops them, put together."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import structlog
 
 from spoel_common.clock import Clock
+from spoel_common.errors import SpoelError
 from spoel_common.sealing import KeyPair
 from spoel_common.work import UnitsOfWork
 from spoel_stimulation.devices.adapter import DeviceError, NotSupported
@@ -194,7 +196,7 @@ class Room:
         try:
             await self.device.refresh_status()
         except DeviceError as error:
-            _log.warning("room.status-not-refreshed", room=self.room_id, detail=error.detail)
+            _log.warning("room.status-not-refreshed", room=self.room_id, problem=error.slug)
 
     async def count(self) -> None:
         """Ask the device's pulse counter for the decision to come; a failure shows in the decision."""
@@ -206,7 +208,23 @@ class Room:
         except RoomFault as error:
             await self.faults.record(error)
         except (DeviceError, TimeoutError) as error:
-            _log.warning("room.not-counted", room=self.room_id, detail=str(error))
+            problem = error.slug if isinstance(error, DeviceError) else "device-busy"
+            _log.warning("room.not-counted", room=self.room_id, problem=problem)
+
+    @contextmanager
+    def authorising(self, train_id: str) -> Iterator[None]:
+        """Keep what waits for trains waiting while a stimulus is authorised.
+
+        Where the commit looked failed and nobody knows, nothing is sent, and the journal says so as soon as it can.
+        """
+        with self.delivery.under_way():
+            try:
+                yield
+            except SpoelError:
+                raise  # refused: nothing is stored
+            except BaseException:
+                self.background.start(self._conductor.discard_stimulus(train_id), f"stimulus {train_id}")
+                raise
 
     def fire(self, state: SessionState) -> asyncio.Task[None]:
         """Deliver the stimulus that was just authorised, in the background."""
