@@ -77,7 +77,7 @@ class Faults:
     async def interlock(self, state: SessionState, refusal: SpoelError) -> None:
         """Disarm, then interrupt or close the session."""
         reason = interlock_of(refusal)
-        _log.warning("room.interlock", room=self._room_id, reason=reason, detail=refusal.detail)
+        _log.warning("room.interlock", room=self._room_id, reason=reason, problem=refusal.slug)
         disarmed = await self._delivery.stop()
         await self._journal.persist(lambda: self._journal.interlock(state, reason))
         if not disarmed:
