@@ -234,12 +234,13 @@ class GuardClient:
         while True:
             was_up = False
             try:
-                file_id, number = await self._recorded_to()
-                await self._connect(file_id, number)
+                async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                    file_id, number = await self._recorded_to()
+                    await self._connect(file_id, number)
                 await self._beat()
             except (OSError, TimeoutError, LinkLost) as error:
                 was_up = self.up
-                self._lose(str(error) or type(error).__name__)
+                self._lose(str(error) or f"not within {CONNECT_TIMEOUT_S:g} s")
             except Exception:  # noqa: BLE001 - the journal fails in many ways, and a room needs its guard
                 _log.warning("guard.not-reached", room=self._room_id, exc_info=True)
                 was_up = self.up
@@ -252,9 +253,8 @@ class GuardClient:
 
     async def _connect(self, file_id: str, number: int) -> None:
         loop = asyncio.get_running_loop()
-        async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            with short_path(self._control) as name:
-                transport, _ = await loop.create_unix_connection(lambda: _Lines(self._heard, self._hang_up), name)
+        with short_path(self._control) as name:
+            transport, _ = await loop.create_unix_connection(lambda: _Lines(self._heard, self._hang_up), name)
         self._transport = transport
         self._unanswered = 0
         self._say(hello={"file": file_id, "after": number})
