@@ -74,17 +74,19 @@ class KeptStops:
         """Sessions whose patient lost consciousness, as far as that is not recorded yet."""
         return frozenset(stop.lost for stop in self._stops.values() if stop.lost is not None)
 
-    async def keep(self, stop: KeptStop) -> None:
-        """Keep a stop, or what is known of it by now; returns when that is on the disk."""
+    def get(self, stop_id: str) -> KeptStop | None:
+        """Return what is known of a stop; None where it is recorded, or is none of this room's own."""
+        return self._stops.get(stop_id)
+
+    def keep(self, stop: KeptStop) -> None:
+        """Keep a stop, or what is known of it by now; ``write`` has it on the disk."""
         self._stops[stop.stop_id] = stop
-        await self._write()
 
-    async def recorded(self, stop_id: str) -> None:
-        """Forget a stop that the journal has."""
-        if self._stops.pop(stop_id, None) is not None:
-            await self._write()
+    def forget(self, stop_id: str) -> None:
+        """Forget a stop that the journal has; ``write`` has it gone from the disk."""
+        self._stops.pop(stop_id, None)
 
-    async def _write(self) -> None:
+    async def write(self) -> None:
         """Write what is to be kept at this moment, again and again while the disk fails; a thread waits for it."""
         while True:
             try:

@@ -139,7 +139,7 @@ class Stops:
         """Return what the guard saw; what the adapter saw, where there is no guard or it does not say."""
         own = self._background.start(self._disarm_and_see(), "disarm")
         stop, _person = self._pressed[stop_id]
-        self._background.start(self._kept.keep(stop), "stop kept")
+        self._keep(stop)
         if asked is not None and self._guard is not None:
             await asyncio.wait({asked}, timeout=GUARD_ANSWER_S)
             self._guard.give_up_stop(stop_id)
@@ -179,10 +179,7 @@ class Stops:
         if told.reason == "emergency" and told.stop_id in self._pressed:
             await self._record_pressed(told.stop_id, told.outcome, told)
         elif told.reason == "emergency":
-            stop = KeptStop(
-                stop_id=told.stop_id or new_id(), stopped_at=told.stopped_at, lost=told.lost, outcome=told.outcome
-            )
-            await self._record(stop, told)
+            await self._record(self._found_of(told), told)
         elif not told.grave:
             await self._journal.persist(lambda: self._journal.guard_disarmed(told))
         else:
@@ -206,6 +203,14 @@ class Stops:
             await self._record(stop)
             self._wake()
 
+    def _found_of(self, told: Told) -> KeptStop:
+        """Return a stop that no one of this process pressed; an earlier one may have kept who did."""
+        found = self._kept.get(told.stop_id)
+        if found is not None:
+            return found.model_copy(update={"outcome": told.outcome})
+        stop_id = told.stop_id or new_id()
+        return KeptStop(stop_id=stop_id, stopped_at=told.stopped_at, lost=told.lost, outcome=told.outcome)
+
     async def _record_pressed(self, stop_id: str, outcome: StopOutcome, told: Told | None = None) -> None:
         """Record a stop of this process, with the name of whoever pressed it."""
         pressed = self._pressed.get(stop_id)
@@ -213,14 +218,19 @@ class Stops:
             return  # recorded meanwhile, by the guard's word
         stop, person = pressed
         stop = stop.model_copy(update={"outcome": outcome, "person": await _name_of(person)})
-        self._background.start(self._kept.keep(stop), "stop kept")
+        self._keep(stop)
         await self._record(stop, told)
         self._pressed.pop(stop_id, None)
+
+    def _keep(self, stop: KeptStop) -> None:
+        self._kept.keep(stop)
+        self._background.start(self._kept.write(), "stops kept")
 
     async def _record(self, stop: KeptStop, told: Told | None = None) -> None:
         await self._until_trains_are_recorded()
         await self._journal.persist(lambda: self._journal.emergency(stop, told))
-        await self._kept.recorded(stop.stop_id)
+        self._kept.forget(stop.stop_id)
+        self._background.start(self._kept.write(), "stops kept")
 
     async def _until_trains_are_recorded(self) -> None:
         """Wait a moment for a running train's record, and for the device to say how one ended that was left open."""
