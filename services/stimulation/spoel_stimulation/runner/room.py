@@ -56,9 +56,8 @@ class Room:
         key: the room's key for identity strips.
         heart: its belt, and how the heart is looked at.
         kept: the file of its stops that are not recorded yet.
+        losses: returns the sessions of this node whose patient lost consciousness, which is not recorded yet.
         guard: the guard's control socket, and the device's address as it is to hold it; None where it has no guard.
-        losses: sessions of any room of this node whose patient lost consciousness, which is not recorded yet; None:
-            of this room alone.
 
     Attributes:
         link: to its device, kept.
@@ -86,8 +85,8 @@ class Room:
         key: KeyPair,
         heart: RoomHeart,
         kept: KeptStops,
+        losses: Callable[[], frozenset[str]],
         guard: tuple[Path, str] | None = None,
-        losses: Callable[[], frozenset[str]] | None = None,
     ) -> None:
         self.room_id = room_id
         self.site = site
@@ -97,6 +96,8 @@ class Room:
         self._units = units
         self._knowledge = knowledge
         self._reach = reach
+        self._kept = kept
+        self._losses = losses
         self.background = Background(room_id)
         self.link = DeviceLink(room_id, device)
         self.journal = Journal(units, room_id, self.look)
@@ -104,9 +105,7 @@ class Room:
         self.delivery = Delivery(device, self.journal, clock, None if self.guard is None else self.guard.release)
         self.lookout = Lookout(self.link, self.delivery, limits)
         self.faults = Faults(room_id, self.link, self.delivery, self.journal)
-        self._kept = kept
         self.stops = Stops(self.link, self.delivery, self.journal, self.guard, kept, self.background, self.wake)
-        self._losses = losses or (lambda: kept.lost)
         self.arming = Arming(room_id, units, self.delivery, self.faults, self.background, self.look)
         self.interlocks = Interlocks(room_id, self.journal, self.faults, self.stops.halted)
         self.device_news = DeviceNews(self.delivery, self.journal, self.faults, self.background, key.public_key)

@@ -84,11 +84,6 @@ class Stops:
         """How many stops are under way, or not recorded yet: nothing may begin meanwhile."""
         return self._holds + len(self._kept) + (0 if self._guard is None else len(self._guard.stopping))
 
-    @property
-    def lost(self) -> frozenset[str]:
-        """Sessions whose patient lost consciousness, and of whom the journal does not say so yet (HZ-16)."""
-        return self._kept.lost
-
     @asynccontextmanager
     async def halted(self) -> AsyncIterator[bool]:
         """Raise the bar, disarm, and wait for the running train's record; yields whether the device is disarmed."""
