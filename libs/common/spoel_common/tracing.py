@@ -114,7 +114,10 @@ def exporting(service: str, store: str, endpoint: str | None) -> Iterator[None]:
         _export.tracer = None
         last = threading.Thread(target=provider.shutdown, name="last spans", daemon=True)
         last.start()
-        last.join(STOP_TIMEOUT_S)
+        last.join(STOP_TIMEOUT_S / 2)
+        if last.is_alive():
+            exporter.shutdown()  # it waits before its next attempt: no attempt is made behind this block
+            last.join(STOP_TIMEOUT_S / 2)
 
 
 @contextmanager
