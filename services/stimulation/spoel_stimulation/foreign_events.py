@@ -100,6 +100,15 @@ class PatientRegistered(IntakeEvent):
     public_key: str
 
 
+class PatientMerged(IntakeEvent):
+    """Two files are of one person."""
+
+    event_name: ClassVar[str] = "patient-merged"
+
+    patient_id: str
+    into_patient_id: str
+
+
 class PatientErased(IntakeEvent):
     """The patient's private key was destroyed."""
 
@@ -320,6 +329,7 @@ class PatientReleased(RoomEvent):
 CATALOGUE: Catalogue[ForeignEvent] = Catalogue(
     [
         PatientRegistered,
+        PatientMerged,
         PatientErased,
         ConsentGiven,
         ConsentWithdrawn,
@@ -407,6 +417,7 @@ class ConsentWithdrawnElsewhere(ElsewhereEvent):
     event_name: ClassVar[str] = "consent-withdrawn-in-room"
 
     case_id: str
+    patient_id: str
 
 
 SITE_CATALOGUE: Catalogue[ForeignEvent] = Catalogue(

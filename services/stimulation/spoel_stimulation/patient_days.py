@@ -1,7 +1,8 @@
 """What a patient was given, and what blocks, over all rooms: kept of this node's own events and of other nodes'.
 
 Own events are kept in the transaction of their append; those of other nodes as they arrive. The two lie in tables of
-their own, because the second kind can be rebuilt from the streams; questions are asked of both.
+their own, because the second kind can be rebuilt from the streams; questions are asked of both, and of all files of the
+patient's person (HZ-14).
 """
 
 from datetime import date
@@ -11,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from spoel_common.events import EventData, ForeignEvent
+from spoel_common.persons import same_person
 from spoel_common.store import upsert
 from spoel_stimulation import events as own
 from spoel_stimulation import foreign_events as others
@@ -100,13 +102,13 @@ async def _refuse_day(conn: AsyncConnection, book: Book, session_id: str, patien
 # --- questions, made once: a train waits for the answers
 
 _BOTH = (OWN, KNOWN)
-_PATIENT: sa.BindParameter[str] = sa.bindparam("patient_id", type_=sa.String())
+_FILES = same_person(sa.bindparam("patient_id", type_=sa.String()))
 _SESSION: sa.BindParameter[str] = sa.bindparam("session_id", type_=sa.String())
 _TODAY: sa.BindParameter[date] = sa.bindparam("today", type_=sa.Date())
 
 
 def _given() -> sa.Select[Any]:
-    trains = sa.union_all(*(sa.select(book.given).where(book.given.c.patient_id == _PATIENT) for book in _BOTH))
+    trains = sa.union_all(*(sa.select(book.given).where(book.given.c.patient_id.in_(_FILES)) for book in _BOTH))
     both = trains.subquery()
     of_today = sa.func.coalesce(sa.func.sum(sa.case((both.c.day == _TODAY, both.c.pulses), else_=0)), 0)
     totals = sa.select(of_today.label("pulses"), sa.func.max(both.c.last_at).label("last_at"))
@@ -116,7 +118,7 @@ def _given() -> sa.Select[Any]:
 def _blocking() -> sa.Select[Any]:
     happened = sa.union(
         *(
-            sa.select(book.adverse_events.c.adverse_event_id).where(book.adverse_events.c.patient_id == _PATIENT)
+            sa.select(book.adverse_events.c.adverse_event_id).where(book.adverse_events.c.patient_id.in_(_FILES))
             for book in _BOTH
         )
     ).subquery()
@@ -128,7 +130,7 @@ def _blocking() -> sa.Select[Any]:
 def _refused() -> sa.CompoundSelect[Any]:
     days = [book.refused_days.c for book in _BOTH]
     return sa.union_all(
-        *(sa.select(its.session_id).where(its.patient_id == _PATIENT, its.day == _TODAY) for its in days)
+        *(sa.select(its.session_id).where(its.patient_id.in_(_FILES), its.day == _TODAY) for its in days)
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from spoel_common import persons
 from spoel_common.events import Envelope, EventData, ForeignEvent
 from spoel_common.people import Registration
 from spoel_common.store import BigInt, UtcDateTime, upsert
@@ -21,6 +22,7 @@ from spoel_stimulation.foreign_events import (
     ConsentWithdrawn,
     IndicationDecided,
     MeasurementOrderSigned,
+    PatientMerged,
     PatientRegistered,
     PrescriptionSigned,
     PrescriptionWithdrawn,
@@ -87,6 +89,7 @@ KNOWN_TABLES = (
     bookings,
     cancelled_bookings,
     withdrawals_recorded,
+    persons.person_files,
 )
 """All that ``apply`` writes: what the node knows of others."""
 
@@ -111,6 +114,8 @@ async def apply(conn: AsyncConnection, envelope: Envelope, event: EventData | Fo
     match event:
         case PatientRegistered():
             await _put(conn, patients, patient_id=event.patient_id, public_key=event.public_key)
+        case PatientMerged():
+            await persons.keep_merge(conn, event.patient_id, event.into_patient_id)
         case ConsentGiven():
             await _put(conn, cases, case_id=event.case_id, consent="given")
         case ConsentWithdrawn():
@@ -323,7 +328,9 @@ async def open_session_of(conn: AsyncConnection, room_id: str) -> str | None:
 
 
 async def room_of_patient(conn: AsyncConnection, patient_id: str, session_id: str) -> str | None:
-    """Return the room in which a patient has an open session, other than this one."""
+    """Return the room in which a patient's person has an open session, other than this one."""
     its = open_sessions.c
-    query = sa.select(its.room_id).where(its.patient_id == patient_id, its.session_id != session_id)
+    query = sa.select(its.room_id).where(
+        its.patient_id.in_(persons.same_person(patient_id)), its.session_id != session_id
+    )
     return (await conn.execute(query)).scalars().first()

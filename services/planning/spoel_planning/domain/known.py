@@ -113,7 +113,7 @@ class RankedSearch(Known):
 
 
 class PatientSlot(Known):
-    """A session of a patient, in any room and any case.
+    """A session of a patient, in any room, any case and any file of the same person.
 
     Attributes:
         starts_at: the booking's start, or when the room took it up if that was earlier.
