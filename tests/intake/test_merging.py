@@ -5,7 +5,8 @@ import json
 from datetime import timedelta
 
 import pytest
-from tests.intake.service import decision_body, patient_body, referral_body, running_intake
+from tests.intake.resources import patient
+from tests.intake.service import PEOPLE, decision_body, patient_body, referral_body, running_intake
 from tests.intake.story import NOW, NURSE, Story, given, judgement, referral, screen, with_reason
 from tests.intake.story import indication as decided
 
@@ -23,6 +24,7 @@ from spoel_intake.domain.refusals import (
     SameFile,
 )
 from spoel_intake.events import ConsentWithdrawn, IndicationDecided, MergeGround
+from spoel_intake.handlers import take_over_withdrawal
 
 OLD = Patient(patient_id="old", public_key="key")
 NEW = Patient(patient_id="new", public_key="key")
@@ -310,6 +312,17 @@ async def test_a_withdrawal_in_one_file_ends_consent_in_the_other_until_it_is_gi
 
 
 @pytest.mark.hazard("HZ-21")
+@pytest.mark.requirement("IN-11")
+async def test_a_withdrawal_that_was_entered_in_a_room_ends_consent_in_the_other_file_too(on_either):
+    old, new = await two_files(on_either)
+    await merge_files(on_either, old, new)
+    async with on_either.runtime.units.begin(PEOPLE["technician"], "from-a-room") as work:
+        await take_over_withdrawal(work, old["case_id"], "room-event-1", work.now)
+    for ids in (old, new):
+        assert not (await case_of(on_either, ids))["consent"]["given"]
+
+
+@pytest.mark.hazard("HZ-21")
 @pytest.mark.hazard("HZ-14")
 async def test_what_was_withdrawn_before_the_merge_counts_from_the_merge_on(on_either):
     old, new = await two_files(on_either)
@@ -367,6 +380,9 @@ async def test_the_fhir_patient_is_replaced_and_says_by_whom_in_a_new_version(on
     goes_on = (await on_either.get(f"/fhir/R4/Patient/{new['patient_id']}", "other-hospital")).json()
     assert goes_on["active"] is True
     assert goes_on["link"] == [{"other": {"reference": f"Patient/{old['patient_id']}"}, "type": "replaces"}]
+    again = await on_either.post("/fhir/R4/Patient", patient(), "hospital")
+    assert (again.status_code, again.json()) == (200, replaced.json())
+    assert again.headers["Location"].endswith(f"/Patient/{old['patient_id']}/_history/2")
     first = await on_either.get(f"/fhir/R4/Patient/{old['patient_id']}/_history/1", "hospital")
     assert "link" not in first.json()
     assert (await on_either.get(f"/fhir/R4/Patient/{old['patient_id']}/_history/3", "hospital")).status_code == 404
