@@ -5,6 +5,7 @@ import json
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import text
 from tests.intake.resources import patient
 from tests.intake.service import PEOPLE, decision_body, patient_body, referral_body, running_intake
 from tests.intake.story import NOW, NURSE, Story, given, judgement, referral, screen, with_reason
@@ -24,7 +25,7 @@ from spoel_intake.domain.refusals import (
     SameFile,
 )
 from spoel_intake.events import ConsentWithdrawn, IndicationDecided, MergeGround
-from spoel_intake.handlers import take_over_withdrawal
+from spoel_intake.handlers import take_over_withdrawal, withdraw_consent
 
 OLD = Patient(patient_id="old", public_key="key")
 NEW = Patient(patient_id="new", public_key="key")
@@ -351,21 +352,25 @@ async def test_an_exclusion_found_in_one_file_ends_the_other_and_cannot_be_decid
 
 
 @pytest.mark.hazard("HZ-14")
-async def test_a_withdrawal_and_a_merge_at_the_same_moment_end_consent_in_both_files(on_either):
-    old, new = await two_files(on_either)
+@pytest.mark.hazard("HZ-21")
+async def test_a_merge_waits_for_an_act_that_is_under_way_in_one_of_the_files(tmp_path, postgres_url, eventually):
+    async with running_intake(tmp_path, database_url=postgres_url) as service:
+        await service.verify_staff("nurse", "professional")
+        old, new = await two_files(service)
 
-    async def withdraw():
-        while (
-            answer := await on_either.post(f"/cases/{old['case_id']}/consent/withdrawal", {}, "nurse")
-        ).status_code != 201:
-            assert slug(answer) == "version-conflict"
+        async def waits_or_is_done():
+            waiting = text(
+                "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+            async with service.runtime.database.read() as conn:
+                return merging.done() or (await conn.execute(waiting)).first() is not None
 
-    async def merge_them():
-        while (answer := await merge_files(on_either, old, new)).status_code != 201:
-            assert slug(answer) == "version-conflict"
-
-    await asyncio.gather(withdraw(), merge_them())
-    assert not (await case_of(on_either, new))["consent"]["given"]
+        async with service.runtime.units.begin(PEOPLE["nurse"], "act") as work:
+            await withdraw_consent(work, service.app.state.intake, old["case_id"], WithdrawConsent())
+            merging = asyncio.create_task(merge_files(service, old, new))
+            await eventually(waits_or_is_done)
+            assert not merging.done()
+        assert (await merging).json()["ended_cases"] == [new["case_id"]]
 
 
 @pytest.mark.requirement("SY-01")

@@ -11,6 +11,7 @@ from tests.stimulation.two_nodes import FRESH_S, problem_of, two_nodes
 
 from spoel_common.clock import utc_now
 from spoel_stimulation import foreign_events as told
+from spoel_stimulation import projections, site
 from spoel_stimulation.domain.conditions import local_day
 
 SHORT = PATTERN_10HZ.model_copy(update={"bursts_per_train": 30, "trains": 3, "train_interval_s": 10.0})
@@ -89,6 +90,21 @@ async def test_a_person_with_two_files_is_in_one_room_at_a_time(two_rooms):
     _, refused = await opened_elsewhere(clinic)
     assert slug(refused) == "room-busy"
     assert "room-1" in refused.json()["detail"]
+
+
+@pytest.mark.hazard("HZ-02")
+@pytest.mark.hazard("HZ-14")
+async def test_a_booking_of_the_other_file_in_a_room_that_is_not_heard_keeps_the_person_there(two_rooms):
+    clinic = two_rooms
+    session_id = await with_another_file(clinic)
+    elsewhere = {"room_id": "room-9", "strip": None}
+    await clinic.book(**elsewhere, **BOOKED)
+    await merged(clinic)
+    refused = await clinic.open(session_id)
+    assert (slug(refused), refused.json()["room_id"]) == ("leased-elsewhere", "room-9")
+    async with clinic.runtime.database.read() as conn:
+        booking = await projections.booking_of(conn, session_id)
+        assert await site.other_treatments_that_day(conn, booking) == 1
 
 
 @pytest.mark.hazard("HZ-16")
