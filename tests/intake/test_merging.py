@@ -26,6 +26,7 @@ from spoel_intake.domain.refusals import (
 )
 from spoel_intake.events import ConsentWithdrawn, IndicationDecided, MergeGround
 from spoel_intake.handlers import take_over_withdrawal, withdraw_consent
+from spoel_intake.merging import merge_patient
 
 OLD = Patient(patient_id="old", public_key="key")
 NEW = Patient(patient_id="new", public_key="key")
@@ -351,26 +352,58 @@ async def test_an_exclusion_found_in_one_file_ends_the_other_and_cannot_be_decid
     await indicate(on_either, third["case_id"])
 
 
-@pytest.mark.hazard("HZ-14")
-@pytest.mark.hazard("HZ-21")
-async def test_a_merge_waits_for_an_act_that_is_under_way_in_one_of_the_files(tmp_path, postgres_url, eventually):
+WAITING = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
+@pytest.fixture
+async def on_postgres(tmp_path, postgres_url):
     async with running_intake(tmp_path, database_url=postgres_url) as service:
         await service.verify_staff("nurse", "professional")
-        old, new = await two_files(service)
+        yield service
 
+
+@pytest.fixture
+def made_to_wait(on_postgres, eventually):
+    """Check that a task is made to wait for a lock before it is done."""
+
+    async def wait(task):
         async def waits_or_is_done():
-            waiting = text(
-                "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-            )
-            async with service.runtime.database.read() as conn:
-                return merging.done() or (await conn.execute(waiting)).first() is not None
+            async with on_postgres.runtime.database.read() as conn:
+                return task.done() or (await conn.execute(text(WAITING))).first() is not None
 
-        async with service.runtime.units.begin(PEOPLE["nurse"], "act") as work:
-            await withdraw_consent(work, service.app.state.intake, old["case_id"], WithdrawConsent())
-            merging = asyncio.create_task(merge_files(service, old, new))
-            await eventually(waits_or_is_done)
-            assert not merging.done()
-        assert (await merging).json()["ended_cases"] == [new["case_id"]]
+        await eventually(waits_or_is_done)
+        assert not task.done()
+
+    return wait
+
+
+@pytest.mark.hazard("HZ-14")
+@pytest.mark.hazard("HZ-21")
+async def test_a_merge_waits_for_an_act_that_is_under_way_in_one_of_the_files(on_postgres, made_to_wait):
+    service = on_postgres
+    old, new = await two_files(service)
+    async with service.runtime.units.begin(PEOPLE["nurse"], "act") as work:
+        await withdraw_consent(work, service.app.state.intake, old["case_id"], WithdrawConsent())
+        merging = asyncio.create_task(merge_files(service, old, new))
+        await made_to_wait(merging)
+    assert (await merging).json()["ended_cases"] == [new["case_id"]]
+
+
+@pytest.mark.hazard("HZ-14")
+@pytest.mark.hazard("HZ-21")
+async def test_an_act_that_waited_for_a_merge_is_done_again_and_then_holds_for_both_files(on_postgres, made_to_wait):
+    service = on_postgres
+    old, new = await two_files(service)
+    command = WRONG_BSN.model_copy(update={"into_patient_id": new["patient_id"]})
+    path = f"/cases/{old['case_id']}/consent/withdrawal"
+    async with service.runtime.units.begin(PEOPLE["nurse"], "merge") as work:
+        await merge_patient(work, service.app.state.intake, old["patient_id"], command)
+        withdrawing = asyncio.create_task(service.post(path, {}, "nurse", key="key"))
+        await made_to_wait(withdrawing)
+    assert slug(await withdrawing) == "version-conflict"
+    assert (await service.post(path, {}, "nurse", key="key")).status_code == 201
+    for ids in (old, new):
+        assert not (await case_of(service, ids))["consent"]["given"]
 
 
 @pytest.mark.requirement("SY-01")
