@@ -10,7 +10,7 @@ from tests.stimulation.story import PATTERN_10HZ, PATTERN_ITBS, SUPERVISOR, meas
 from spoel_common.clock import utc_now
 from spoel_stimulation.devices.adapter import Unasked
 from spoel_stimulation.devices.magpro import reports as say
-from spoel_stimulation.domain.conditions import local_day
+from spoel_stimulation.domain.facts import local_day
 from spoel_stimulation.runner.delivery import UnaccountedPulses
 
 SHORT = PATTERN_ITBS.model_copy(update={"trains": 3})

@@ -7,7 +7,7 @@ from tests.stimulation.clinic import firing_frames, frames_in
 from tests.stimulation.story import PATTERN_ITBS, measurement_order, treatment_order
 
 from spoel_common.clock import utc_now
-from spoel_stimulation.domain.conditions import local_day
+from spoel_stimulation.domain.facts import local_day
 
 MANY = PATTERN_ITBS.model_copy(update={"trains": 8})
 ENABLE = "0201"

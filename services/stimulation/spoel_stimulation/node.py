@@ -18,13 +18,16 @@ from spoel_common.messaging import BrokerAway, Bucket, FeedKnowledge, Projection
 from spoel_common.runtime import Runtime, Unavailable
 from spoel_common.store import StoreName
 from spoel_stimulation import foreign_events, patient_days, projections, site
+from spoel_stimulation.aggregates import SESSION
 from spoel_stimulation.devices.transport import through_guard
-from spoel_stimulation.domain.conditions import NEEDED_SERVICES, Limits, local_day
+from spoel_stimulation.domain.facts import NEEDED_SERVICES, Limits, local_day
 from spoel_stimulation.domain.lists import rules
 from spoel_stimulation.domain.reach import Reach
-from spoel_stimulation.events import ErasureCompleted, Known
+from spoel_stimulation.events import ErasureCompleted
+from spoel_stimulation.events.base import Known
+from spoel_stimulation.foreign_events.intake import PatientErased
+from spoel_stimulation.foreign_events.rooms import AdverseEventReported
 from spoel_stimulation.guard.settings import control_socket, data_socket
-from spoel_stimulation.handlers import SESSION
 from spoel_stimulation.heart.recorder import HeartRecorder
 from spoel_stimulation.heart.rules import heart_rules
 from spoel_stimulation.heart.sources import source_of
@@ -39,7 +42,7 @@ from spoel_stimulation.settings import RoomSetting, StimulationSettings, cleared
 from spoel_stimulation.strips import STRIP_TTL_S, Strips, bucket_name, room_key
 
 Knowledge = Callable[[], tuple[Known, ...]]
-_BLOCKS = f".{foreign_events.AdverseEventReported.event_name}.v"
+_BLOCKS = f".{AdverseEventReported.event_name}.v"
 
 STRIPS_EVERY_S = 2.0
 """How often a room looks for strips of its day that it has not yet: it may be cut off at any moment."""
@@ -147,7 +150,7 @@ class Node:
         """Return the read model of what other nodes of stimulation gave to a patient, and what blocks one (HZ-16)."""
         return Projection(
             name="rooms",
-            version=1,
+            version=2,
             services=("stimulation",),
             catalogue=foreign_events.ROOMS,
             apply=self._apply_rooms,
@@ -216,7 +219,7 @@ class Node:
     async def _apply(
         self, conn: AsyncConnection, envelope: Envelope, event: EventData | ForeignEvent | None, raw: bytes
     ) -> None:
-        if isinstance(event, foreign_events.PatientErased):
+        if isinstance(event, PatientErased):
             cleared = await projections.clear_patient(conn, event.patient_id)
             await self.erasures.note(conn, envelope, event.patient_id, cleared)
         else:
@@ -230,7 +233,7 @@ class Node:
     ) -> None:
         del raw
         if envelope.source != self._source:  # its own events are kept in the transaction of their append
-            await patient_days.keep_known(conn, event, local_day(envelope.time))
+            await patient_days.keep_known(conn, envelope.id, event, local_day(envelope.time))
 
     async def _applied_rooms(self, envelopes: list[Envelope]) -> None:
         if any(envelope.source != self._source and _BLOCKS in envelope.type for envelope in envelopes):

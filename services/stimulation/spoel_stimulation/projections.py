@@ -14,20 +14,25 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from spoel_common import persons
 from spoel_common.events import Envelope, EventData, ForeignEvent
 from spoel_common.people import Registration
+from spoel_common.sealing import can_seal_for
 from spoel_common.store import BigInt, UtcDateTime, upsert
-from spoel_stimulation.domain.conditions import Booking, OrderFacts
-from spoel_stimulation.events import NoteWritten, SessionClosed, SessionOpened, TrainDelivered, TrainOutcomeUnknown
-from spoel_stimulation.foreign_events import (
+from spoel_stimulation.domain.facts import Booking, OrderFacts
+from spoel_stimulation.events.patients import NoteWritten
+from spoel_stimulation.events.sessions import SessionClosed, SessionOpened
+from spoel_stimulation.events.trains import TrainDelivered, TrainOutcomeUnknown
+from spoel_stimulation.foreign_events.intake import (
     ConsentGiven,
     ConsentWithdrawn,
     IndicationDecided,
-    MeasurementOrderSigned,
     PatientMerged,
     PatientRegistered,
-    PrescriptionSigned,
-    PrescriptionWithdrawn,
     RegistrationEnded,
     RegistrationVerified,
+)
+from spoel_stimulation.foreign_events.planning import (
+    MeasurementOrderSigned,
+    PrescriptionSigned,
+    PrescriptionWithdrawn,
     SessionBooked,
     SessionBookingCancelled,
     ThresholdEstimated,
@@ -224,10 +229,13 @@ async def keep_note(conn: AsyncConnection, event_id: str, event: NoteWritten, at
 
 
 async def key_of(conn: AsyncConnection, patient_id: str) -> str | None:
-    """Return a patient's public key; None where it has not arrived, or the patient was erased."""
-    return (
-        await conn.execute(sa.select(patients.c.public_key).where(patients.c.patient_id == patient_id))
-    ).scalar_one_or_none()
+    """Return the public key for which a patient's texts are sealed.
+
+    None where it has not arrived, the patient was erased, or what arrived is no key: then nothing can be sealed.
+    """
+    query = sa.select(patients.c.public_key).where(patients.c.patient_id == patient_id)
+    key = (await conn.execute(query)).scalar_one_or_none()
+    return key if key is not None and can_seal_for(key) else None
 
 
 async def strip_keys_of(conn: AsyncConnection, patient_id: str) -> list[str]:
@@ -330,7 +338,6 @@ async def open_session_of(conn: AsyncConnection, room_id: str) -> str | None:
 async def room_of_patient(conn: AsyncConnection, patient_id: str, session_id: str) -> str | None:
     """Return the room in which a patient's person has an open session, other than this one."""
     its = open_sessions.c
-    query = sa.select(its.room_id).where(
-        its.patient_id.in_(persons.same_person(patient_id)), its.session_id != session_id
-    )
+    of_person = its.patient_id.in_(persons.same_person(patient_id))
+    query = sa.select(its.room_id).where(of_person, its.session_id != session_id)
     return (await conn.execute(query)).scalars().first()

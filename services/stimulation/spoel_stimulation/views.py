@@ -9,10 +9,12 @@ from spoel_common.events import UtcTime, parse_event_type
 from spoel_common.runtime import Runtime
 from spoel_common.store import AggregateRef
 from spoel_stimulation.adverse import AFTERCARE
+from spoel_stimulation.aggregates import ROOM, SESSION
+from spoel_stimulation.answers import SessionAnswer, describe
+from spoel_stimulation.domain.phases import Phase
 from spoel_stimulation.domain.room import Latch
-from spoel_stimulation.domain.state import Phase, SessionState, Train
-from spoel_stimulation.events import PatientState, Response
-from spoel_stimulation.handlers import ROOM, SESSION, SessionAnswer, describe
+from spoel_stimulation.domain.state import SessionState, Train
+from spoel_stimulation.events.words import PatientState, Response
 from spoel_stimulation.runner import Room
 
 LAST_EVENTS = 20

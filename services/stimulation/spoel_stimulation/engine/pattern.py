@@ -113,8 +113,11 @@ class Pattern(BaseModel):
 
     @property
     def highest_rate_hz(self) -> float:
-        """The reciprocal of the shortest interval between two pulses: 50 Hz for theta burst, not 15."""
-        return NS_PER_S / (self.pulse_interval_ns or self.burst_interval_ns)
+        """The reciprocal of the shortest interval between two pulses of a train: 50 Hz for theta burst, not 15."""
+        shortest_ns = self.pulse_interval_ns or self.burst_interval_ns
+        if self.bursts_per_train > 1:
+            shortest_ns = min(shortest_ns, self.burst_interval_ns - self.burst_duration_ns)
+        return NS_PER_S / shortest_ns
 
     @property
     def slot_ns(self) -> int:

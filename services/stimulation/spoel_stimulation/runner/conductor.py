@@ -15,9 +15,10 @@ from spoel_common.errors import SpoelError
 from spoel_common.ids import new_id
 from spoel_stimulation import commands as asked
 from spoel_stimulation.devices.adapter import DeviceError
+from spoel_stimulation.domain.phases import Phase
 from spoel_stimulation.domain.refusals import DeviceNotReady, StatusTooOld, TransitionNotAllowed
 from spoel_stimulation.domain.search import upcoming_train
-from spoel_stimulation.domain.state import Phase, SessionState
+from spoel_stimulation.domain.state import SessionState
 from spoel_stimulation.runner.delivery import RoomFault, UnaccountedPulses
 from spoel_stimulation.runner.settings import device_settings
 

@@ -24,7 +24,7 @@ from spoel_stimulation.devices.adapter import (
     TrainSettings,
 )
 from spoel_stimulation.domain.state import SessionState, Train
-from spoel_stimulation.events import LatchReason
+from spoel_stimulation.events.words import LatchReason
 from spoel_stimulation.runner.journal import Journal
 
 _log = structlog.get_logger(__name__)

@@ -19,7 +19,7 @@ from spoel_common.clock import NS_PER_S
 from spoel_common.ids import new_id
 from spoel_stimulation.devices.adapter import LinkLost, NotReady
 from spoel_stimulation.devices.local_socket import short_path
-from spoel_stimulation.events import StopOutcome
+from spoel_stimulation.events.words import StopOutcome
 
 BEAT_S = 0.25
 UNANSWERED_BEATS = 8

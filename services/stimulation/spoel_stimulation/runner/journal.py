@@ -14,25 +14,21 @@ from spoel_common.people import Actor, Role
 from spoel_common.sealing import seal
 from spoel_common.work import Loaded, UnitsOfWork, Work
 from spoel_stimulation import commands as asked
-from spoel_stimulation import projections
+from spoel_stimulation import patient_days, projections
 from spoel_stimulation.adverse import record_loss
+from spoel_stimulation.aggregates import ROOM, SESSION, append, load_opened
 from spoel_stimulation.devices.adapter import DeviceIdentity
 from spoel_stimulation.domain import conduct, room
 from spoel_stimulation.domain.blinding import NOT_SHOWN
+from spoel_stimulation.domain.facts import local_day
 from spoel_stimulation.domain.refusals import RoomRefusal
 from spoel_stimulation.domain.state import SessionState
-from spoel_stimulation.events import (
-    DeviceFault,
-    EmergencyStopped,
-    InterlockReason,
-    LatchReason,
-    RoomOpened,
-    StopOutcome,
-    UnauthorisedPulseObserved,
-)
-from spoel_stimulation.handlers import ROOM, SESSION, Look, append, gather, load_opened
+from spoel_stimulation.events.rooms import DeviceFault, EmergencyStopped, RoomOpened, UnauthorisedPulseObserved
+from spoel_stimulation.events.words import InterlockReason, LatchReason, StopOutcome
+from spoel_stimulation.gathering import gather
 from spoel_stimulation.runner.guard import Told
 from spoel_stimulation.runner.recovery import Closed, close_gap
+from spoel_stimulation.surroundings import Look
 
 FIRST_RETRY_S = 0.2
 LONGEST_RETRY_S = 5.0
@@ -154,10 +150,12 @@ class Journal:
             await append(work, self._look(), state.session.session_id, loaded, events)
 
     async def record_coupling(self, state: SessionState, command: asked.RecordCoupling) -> None:
-        """Record how the run of a heart-brain search ended."""
+        """Record how the run of a heart-brain search that was under way in ``state`` ended."""
+        if state.run is None:
+            return
         async with self._as(self.actor, state) as work:
             loaded = await load_opened(work, state.session.session_id)
-            events = conduct.record_coupling(loaded.state, command)
+            events = conduct.record_coupling(loaded.state, command, state.run.run)
             await append(work, self._look(), state.session.session_id, loaded, events)
 
     async def await_coil(self, state: SessionState) -> None:
@@ -327,12 +325,19 @@ class Journal:
         self, work: Work, session_id: str | None, pulses: int, accounted: tuple[str, int | None]
     ) -> None:
         loaded = await work.load(ROOM, self._room_id)
+        patient_id = None if session_id is None else (await load_opened(work, session_id)).state.session.patient_id
         observed = UnauthorisedPulseObserved(
-            room_id=self._room_id, session_id=session_id, pulses=pulses, device_total_pulses=accounted[1]
+            room_id=self._room_id,
+            session_id=session_id,
+            patient_id=patient_id,
+            pulses=pulses,
+            device_total_pulses=accounted[1],
         )
         detail = f"{pulses} pulses that no train accounts for"
         latched = room.latch(loaded.state, self._room_id, "unauthorised-pulse", detail, session_id)
-        await self._append_room(work, loaded, [observed, *latched])
+        event_id = work.new_event_id()
+        await self._append_room(work, loaded, [observed, *latched], [event_id, *(work.new_event_id() for _ in latched)])
+        await patient_days.keep_unauthorised(work.conn, patient_days.OWN, event_id, observed, local_day(work.now))
         await projections.keep_counter(work.conn, self._room_id, *accounted)
 
     async def _interlock(self, work: Work, session_id: str, reason: InterlockReason) -> None:

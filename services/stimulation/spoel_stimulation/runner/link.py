@@ -17,7 +17,7 @@ from spoel_stimulation.devices.adapter import (
     Unasked,
 )
 from spoel_stimulation.devices.record import Capability
-from spoel_stimulation.domain.conditions import DeviceFacts
+from spoel_stimulation.domain.facts import DeviceFacts
 
 FIRST_PAUSE_S = 0.3
 LONGEST_PAUSE_S = 5.0

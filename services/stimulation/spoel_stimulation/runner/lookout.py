@@ -8,10 +8,11 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from spoel_stimulation.domain.conditions import Limits, is_too_hot
-from spoel_stimulation.handlers import Presence
+from spoel_stimulation.domain.equipment import is_too_hot
+from spoel_stimulation.domain.facts import Limits
 from spoel_stimulation.runner.delivery import Delivery
 from spoel_stimulation.runner.link import DeviceLink
+from spoel_stimulation.surroundings import Presence
 
 LOOK_S = 0.5
 

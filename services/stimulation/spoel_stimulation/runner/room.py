@@ -21,21 +21,19 @@ from spoel_common.people import Actor
 from spoel_common.sealing import KeyPair
 from spoel_common.work import UnitsOfWork
 from spoel_stimulation import commands as asked
-from spoel_stimulation.devices.adapter import (
-    Counters,
-    DeviceError,
-    DeviceIdentity,
-    NotSupported,
-    Unasked,
-)
+from spoel_stimulation.aggregates import ROOM, SESSION
+from spoel_stimulation.devices.adapter import Counters, DeviceError, DeviceIdentity, NotSupported, Unasked
 from spoel_stimulation.domain.blinding import NOT_SHOWN
-from spoel_stimulation.domain.conditions import Limits
+from spoel_stimulation.domain.facts import Limits
+from spoel_stimulation.domain.phases import Act, Phase
 from spoel_stimulation.domain.reach import Reach
 from spoel_stimulation.domain.refusals import BeyondDeviceCapability, RoomRefusal, StatusTooOld
 from spoel_stimulation.domain.room import RoomState, check_not_latched
-from spoel_stimulation.domain.state import Act, Phase, SessionState
-from spoel_stimulation.events import DeviceSettings, InterlockReason, Known, StopOutcome
-from spoel_stimulation.handlers import ROOM, SESSION, Surroundings, record_armed
+from spoel_stimulation.domain.state import SessionState
+from spoel_stimulation.events.base import Known
+from spoel_stimulation.events.sessions import DeviceSettings
+from spoel_stimulation.events.words import InterlockReason, StopOutcome
+from spoel_stimulation.handlers import record_armed
 from spoel_stimulation.runner.conductor import Conductor
 from spoel_stimulation.runner.delivery import Accounted, Delivery, RoomFault, UnaccountedPulses
 from spoel_stimulation.runner.guard import GuardClient, Told
@@ -44,6 +42,7 @@ from spoel_stimulation.runner.journal import Journal, interlock_of
 from spoel_stimulation.runner.link import DeviceLink, RoomDevice
 from spoel_stimulation.runner.lookout import Lookout
 from spoel_stimulation.runner.settings import device_settings
+from spoel_stimulation.surroundings import Surroundings
 
 HALT_TIMEOUT_S = 5.0
 ARM_WAIT_S = 15.0

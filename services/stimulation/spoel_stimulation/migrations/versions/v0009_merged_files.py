@@ -5,8 +5,8 @@ from alembic import op
 
 from spoel_common import persons
 
-revision = "0007"
-down_revision = "0006"
+revision = "0009"
+down_revision = "0008"
 
 
 def upgrade() -> None:
