@@ -11,7 +11,7 @@ from tests.stimulation.two_nodes import FRESH_S, problem_of, two_nodes
 
 from spoel_common.clock import utc_now
 from spoel_stimulation import foreign_events as told
-from spoel_stimulation import projections, site
+from spoel_stimulation import patient_days, projections, site
 from spoel_stimulation.domain.conditions import local_day
 
 SHORT = PATTERN_10HZ.model_copy(update={"bursts_per_train": 30, "trains": 3, "train_interval_s": 10.0})
@@ -79,6 +79,25 @@ async def test_the_pause_between_sessions_holds_over_every_chain_of_merges(two_r
     await hear(clinic, told.TrainAuthorised(**ids, pulses=10, planned_onset_at=now - timedelta(minutes=59)))
     _, refused = await opened_elsewhere(clinic)
     assert slug(refused) == "too-soon-after-session"
+
+
+@pytest.mark.hazard("HZ-14")
+@pytest.mark.hazard("HZ-08")
+async def test_what_no_train_of_the_other_file_accounts_for_and_its_single_stimuli_count_too(two_rooms):
+    clinic = two_rooms
+    await with_another_file(clinic)
+    await merged(clinic)
+    ids, now = {"session_id": "elsewhere", "patient_id": "patient-1"}, utc_now(clinic.clock)
+    await hear(
+        clinic,
+        told.UnauthorisedPulseObserved(**ids, pulses=20),
+        told.SessionOpened(**ids, room_id="room-9", case_id="case-1", kind="measurement"),
+        told.TrainAuthorised(**ids, train_id="stimulus-1", pulses=1, planned_onset_at=now),
+    )
+    _, refused = await opened_elsewhere(clinic)
+    assert (slug(refused), refused.json()["pulses_today"]) == ("daily-maximum-reached", 20)
+    async with clinic.runtime.database.read() as conn:
+        assert await patient_days.last_stimulus_of(conn, "patient-2") == now
 
 
 @pytest.mark.hazard("HZ-14")
