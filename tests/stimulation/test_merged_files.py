@@ -146,6 +146,17 @@ async def test_a_loss_of_consciousness_in_the_other_file_stops_the_session_when_
     assert (await clinic.open(await clinic.book())).status_code == 201
 
 
+@pytest.mark.hazard("HZ-16")
+async def test_a_loss_that_the_journal_does_not_have_yet_is_looked_for_in_every_file_of_the_person(two_rooms):
+    clinic = two_rooms
+    lost_in = await with_another_file(clinic)
+    async with clinic.runtime.database.read() as conn:
+        assert await projections.sessions_of(conn, "patient-2", {lost_in}) == []
+    await merged(clinic)
+    async with clinic.runtime.database.read() as conn:
+        assert await projections.sessions_of(conn, "patient-2", {lost_in}) == [lost_in]
+
+
 @pytest.mark.hazard("HZ-15")
 @pytest.mark.hazard("HZ-14")
 async def test_an_answer_that_rules_out_the_day_rules_it_out_for_the_other_file(two_rooms):

@@ -22,8 +22,9 @@ from spoel_stimulation.domain.state import SessionState
 from spoel_stimulation.dose_view import DoseView, dose_view
 from spoel_stimulation.notes import NoteAnswer, NotesView, read_notes, write_note
 from spoel_stimulation.runner import Room
+from spoel_stimulation.runner.arming import Wanted
 from spoel_stimulation.runner.delivery import RoomFault
-from spoel_stimulation.runner.room import ARMED_PHASES
+from spoel_stimulation.runner.faults import ARMED_PHASES
 from spoel_stimulation.surroundings import Look
 
 router = APIRouter()
@@ -131,7 +132,8 @@ async def post_arm(command: asked.Arm, its: SessionDep) -> Response:
     bars = its.room.delivery.bars
 
     async def arm(body: dict[str, Any]) -> None:
-        await its.room.arm(its.state, body["event_id"], its.call.actor, bars, asked_again=command.consent_asked_again)
+        wanted = Wanted(its.state, body["event_id"], its.call.actor, bars, command.consent_asked_again)
+        await its.room.arming.arm(wanted)
 
     async def current(body: dict[str, Any]) -> dict[str, Any]:
         view = await views.arm_view(its.call.runtime, its.room, its.session_id, body["event_id"])
@@ -203,10 +205,12 @@ async def while_halted(
     if not state.may(act):
         status = room.device.status
         return await do(status is not None and not status.enabled)
-    async with room.halted() as disarmed:
+    async with room.stops.halted() as disarmed:
         response = await do(disarmed)
     if not disarmed and state.phase in ARMED_PHASES:
-        await room.fault(RoomFault("device-fault", "disarm-not-confirmed", "not read back as disabled at a stop"))
+        await room.faults.record(
+            RoomFault("device-fault", "disarm-not-confirmed", "not read back as disabled at a stop")
+        )
     return response
 
 

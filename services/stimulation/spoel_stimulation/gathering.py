@@ -44,7 +44,10 @@ async def gather(
             "indication": indication,
             "order": await projections.order_of(work.conn, booking),
             **(await _for_a_start(work, around, booking) if not state.trains else {}),
-            "adverse_event_ids": await patient_days.blocking(work.conn, booking.patient_id),
+            "adverse_event_ids": (
+                *await patient_days.blocking(work.conn, booking.patient_id),
+                *await projections.sessions_of(work.conn, booking.patient_id, around.losses - {session_id}),
+            ),
             "no_session_today": await patient_days.refused_on(work.conn, booking.patient_id, facts.today),
             "given": await patient_days.given_to(work.conn, booking.patient_id, session_id, facts.today),
             **(await _for_a_measurement(work, booking) if booking.kind == "measurement" else {}),

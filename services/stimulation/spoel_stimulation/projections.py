@@ -268,6 +268,16 @@ async def booking_of(conn: AsyncConnection, session_id: str) -> Booking | None:
     return None if row is None else Booking.model_validate({name: row[name] for name in Booking.model_fields})
 
 
+async def sessions_of(conn: AsyncConnection, patient_id: str, session_ids: Collection[str]) -> list[str]:
+    """Return which of these sessions are booked for a patient's person."""
+    if not session_ids:
+        return []
+    its = bookings.c
+    of_person = its.patient_id.in_(persons.same_person(patient_id))
+    query = sa.select(its.session_id).where(of_person, its.session_id.in_(session_ids))
+    return list((await conn.execute(query.order_by(its.session_id))).scalars())
+
+
 async def case_of(conn: AsyncConnection, case_id: str) -> tuple[str | None, str | None]:
     """Return what is known of a case: consent and indication."""
     row = (await conn.execute(sa.select(cases).where(cases.c.case_id == case_id))).mappings().one_or_none()
