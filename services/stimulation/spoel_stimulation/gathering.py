@@ -34,7 +34,8 @@ async def gather(
     if booking is None:
         return facts
     consent, indication = await projections.case_of(work.conn, booking.case_id)
-    if await site.withdrawn_in_a_room(work.conn, booking.case_id) or await is_erased(work.conn, booking.patient_id):
+    withdrawn = await site.withdrawn_in_a_room(work.conn, booking.case_id, booking.patient_id)
+    if withdrawn or await is_erased(work.conn, booking.patient_id):
         consent = "withdrawn"  # consent ends with an erasure
     return Facts.model_validate(
         {
