@@ -199,7 +199,7 @@ async def test_a_counter_that_goes_back_between_two_trains_latches(clinic):
 async def test_a_pulse_that_was_heard_and_not_counted_latches_an_armed_room(clinic):
     session_id = await clinic.armed(await clinic.prepare(treatment_order(SHORT)))
     simulator = clinic.simulator
-    simulator._at_panel(simulator._say, say.Stimulus(100, 0, simulator._status()))
+    simulator._at_panel(simulator._say, say.Stimulus(100, 0, simulator._tell.status()))
     await clinic.until_latched("device-fault")
     assert [event["kind"] for event in await clinic.events("device-fault")] == ["pulse-not-counted"]
     assert (await clinic.session(session_id))["state"] == "identified"

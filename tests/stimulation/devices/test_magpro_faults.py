@@ -82,7 +82,7 @@ async def test_a_train_that_a_fault_ends_is_partial_and_its_pulses_are_counted(
 async def test_pulses_warm_the_coil_until_the_unit_cuts_out(room, ten_hz):
     hot = ten_hz.model_copy(update={"percent_mso": 100, "rate_hz": 50.0, "stimuli": 500})
     await room.arm(hot)
-    heat = room.simulator._coil.heat
+    heat = room.simulator.coil.heat
     heat.excess, heat.since_ns = 20.99, room.clock.monotonic_ns()
     result = await room.adapter.run_train(hot)
     assert (result.outcome, result.pulses) == ("partial", room.simulator.total_pulses)

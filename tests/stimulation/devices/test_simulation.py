@@ -86,7 +86,8 @@ async def test_a_silent_device_on_a_pseudo_terminal(device):
 def test_momentary_faults_from_the_start_wait_for_the_first_arming():
     told = []
     faults = Faults([Fault.PANEL_FIRE, Fault.OVERHEAT])
-    faults.changed = lambda fault, present: told.append((fault, present))
+    faults.begun = lambda fault: told.append((fault, "begun"))
+    faults.ended = lambda fault: told.append((fault, "ended"))
     assert faults.present == [Fault.OVERHEAT]
     faults.armed()
     faults.armed()
@@ -94,12 +95,12 @@ def test_momentary_faults_from_the_start_wait_for_the_first_arming():
     faults.clear(Fault.OVERHEAT)
     faults.clear(Fault.OVERHEAT)
     faults.set(Fault.RESET)
-    assert told == [(Fault.PANEL_FIRE, True), (Fault.OVERHEAT, False), (Fault.RESET, True)]
+    assert told == [(Fault.PANEL_FIRE, "begun"), (Fault.OVERHEAT, "ended"), (Fault.RESET, "begun")]
     assert faults.present == []
 
 
 def test_the_control_channel_sets_clears_and_counts(device):
-    device.total_pulses = 12
+    device.counts.pulses = 12
     assert answer(device, b'{"set": "overheat"}') == {"serial": "SIM-1", "pulses": 12, "faults": ["overheat"]}
     assert answer(device, b'{"ask": "pulses"}')["faults"] == ["overheat"]
     assert answer(device, b'{"clear": "overheat"}')["faults"] == []

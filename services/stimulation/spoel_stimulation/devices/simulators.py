@@ -9,7 +9,8 @@ from spoel_stimulation.devices.duomag.simulator import DuoMagSimulator
 from spoel_stimulation.devices.magpro.simulator import MagProSimulator
 from spoel_stimulation.devices.magpro.values import Model
 from spoel_stimulation.devices.magstim.codec import Version
-from spoel_stimulation.devices.magstim.simulator import MagstimSimulator, Part
+from spoel_stimulation.devices.magstim.simulator import MagstimSimulator
+from spoel_stimulation.devices.magstim.simulator_part import Part
 from spoel_stimulation.devices.magstim.simulator_rapid import DEFAULT_VERSION, RapidPart
 from spoel_stimulation.devices.magstim.simulator_single import SinglePart
 from spoel_stimulation.devices.magstim.unlocking import unlock_code
