@@ -11,6 +11,7 @@ from spoel_stimulation.devices.magpro.codec import FrameParser
 from spoel_stimulation.devices.magpro.simulator import MagProSimulator
 from spoel_stimulation.devices.simulation.control import answer
 from spoel_stimulation.devices.simulation.faults import Fault, Faults
+from spoel_stimulation.devices.simulation.pace import PROMPT
 from spoel_stimulation.devices.simulation.ports import on_pty, on_tcp
 from spoel_stimulation.devices.simulators import Wanted, simulate
 
@@ -19,7 +20,7 @@ STATUS = bytes.fromhex("fe010000ff")
 
 @pytest.fixture
 def device():
-    made = MagProSimulator(ScaledClock.starting_now())
+    made = MagProSimulator(ScaledClock.starting_now(), pace=PROMPT)
     yield made
     made.close()
 
@@ -81,6 +82,16 @@ async def test_a_silent_device_on_a_pseudo_terminal(device):
             device.faults.clear(Fault.GO_SILENT)
             port.write(bytes.fromhex("fe02020091ff"))
             assert await asyncio.to_thread(port.read, 4) == bytes.fromhex("fe040100")
+
+
+async def test_what_a_device_has_heard_it_does_also_when_its_host_has_gone(until):
+    device = MagProSimulator(ScaledClock.starting_now())
+    async with on_tcp(device) as address:
+        _, writer = await asyncio.open_connection("127.0.0.1", int(address.rpartition(":")[2]))
+        writer.write(bytes.fromhex("fe020201cfff"))
+        writer.close()
+        await until(lambda: device.enabled)
+    device.close()
 
 
 def test_momentary_faults_from_the_start_wait_for_the_first_arming():

@@ -74,8 +74,8 @@ class MagProSimulator:
         self.faults.begun, self.faults.ended = self._fault_begun, self._fault_ended
         self.coil = SimulatedCoil(clock, self.faults)
         self._clock = clock
-        self._serial = SIMULATOR_SERIALS_FROM + number
-        self._tell = Reports(self, self._serial)
+        self.serial_number = SIMULATOR_SERIALS_FROM + number
+        self._tell = Reports(self)
         self._log = SimulatorLog(log_path)
         self._outgoing: list[bytes] = []
         self._last_onset_utc_ns: int | None = None
@@ -107,7 +107,7 @@ class MagProSimulator:
     @property
     def serial(self) -> str:
         """Serial number as text."""
-        return serial_text(self._serial)
+        return serial_text(self.serial_number)
 
     @property
     def total_pulses(self) -> int:

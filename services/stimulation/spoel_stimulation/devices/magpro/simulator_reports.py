@@ -17,11 +17,13 @@ class Telling(Protocol):
         settings: what it remembers.
         enabled: it gives pulses.
         coil: in its socket.
+        serial_number: as it goes over the wire.
     """
 
     settings: Settings
     enabled: bool
     coil: SimulatedCoil
+    serial_number: int
 
     @property
     def model(self) -> Model:
@@ -41,12 +43,10 @@ class Reports:
 
     Args:
         device: which.
-        serial: its serial number, as it goes over the wire.
     """
 
-    def __init__(self, device: Telling, serial: int) -> None:
+    def __init__(self, device: Telling) -> None:
         self._device = device
-        self._serial = serial
 
     def status(self) -> say.StatusByte:
         """Return the status byte, which most frames carry."""
@@ -74,7 +74,7 @@ class Reports:
         settings = self._device.settings
         return say.ShortStatus(
             self.status(),
-            self._serial,
+            self._device.serial_number,
             self._device.coil.temperature_c(),
             self._coil_kind(),
             settings.amplitude_a,
@@ -87,7 +87,7 @@ class Reports:
         a, b = settings.amplitude_a, settings.amplitude_b
         return say.LongStatus(
             self.status(),
-            self._serial,
+            self._device.serial_number,
             self._device.coil.temperature_c(),
             self._coil_kind(),
             a,
