@@ -75,7 +75,7 @@ class Simulator(Process):
         environment = {} if clock is None else {"SPOEL_CLOCK": clock.to_setting()}
         super().__init__(
             *("spoel_stimulation.devices", name, *door, "--number", str(number)),
-            *("--log", str(self.log), "--control", "0", *options),
+            *("--log", str(self.log), "--control", "0", "--prompt", *options),
             **environment,
         )
         self.address = self.first_line["address"]
@@ -211,7 +211,6 @@ class RoomProcess:
         """Release, stage a train and enable the device."""
         assert self.release() is None
         self.send(DISABLE, TIMING_PAGE, timing(rate_hz, pulses))
-        time.sleep(0.1)  # the device needs a moment until a write holds
         self.beat()
         self.send(ENABLE)
         return self

@@ -323,6 +323,9 @@ class MagProSimulator:
 
     def _settle(self, changed: Callable[[], Settings]) -> None:
         """Let a write take effect after a while, on what the settings are then."""
+        if not self.pace.settle_s:
+            self.settings = changed()
+            return
 
         def done() -> None:
             self._settling.discard(handle)
