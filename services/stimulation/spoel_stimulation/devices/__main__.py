@@ -49,7 +49,11 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--option", action=argparse.BooleanOptionalAction, help="MagPro: with MagOption (yes)")
     parser.add_argument("--version", metavar="V", help="Magstim Rapid²: version of its software")
-    parser.add_argument("--unlock-code", metavar="CODE", help="Magstim Rapid²: gives control to this code only")
+    parser.add_argument(
+        "--unlock-code",
+        metavar="CODE|@FILE",
+        help="Magstim Rapid²: gives control to this code only; @FILE (mode 0600) keeps it out of what ps shows",
+    )
     return parser
 
 

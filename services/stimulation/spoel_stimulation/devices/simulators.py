@@ -14,7 +14,7 @@ from spoel_stimulation.devices.magstim.simulator import MagstimSimulator
 from spoel_stimulation.devices.magstim.simulator_part import Part
 from spoel_stimulation.devices.magstim.simulator_rapid import DEFAULT_VERSION, RapidPart
 from spoel_stimulation.devices.magstim.simulator_single import SinglePart
-from spoel_stimulation.devices.magstim.unlocking import unlock_code
+from spoel_stimulation.devices.magstim.unlocking import given_unlock_code
 from spoel_stimulation.devices.manual.simulator import TriggerBoxSimulator
 from spoel_stimulation.devices.simulation.device import SimulatedDevice
 from spoel_stimulation.devices.simulation.faults import Faults
@@ -33,7 +33,7 @@ class Wanted:
         pace: how long it takes over what it is told; the device's own times, shortened by the clock's speed, if None.
         option: with the maker's option (MagPro).
         version: of its software (Magstim Rapid²).
-        unlock_code: without which it gives no control (Magstim Rapid²).
+        unlock_code: without which it gives no control, or ``@FILE`` with it (Magstim Rapid²).
     """
 
     clock: Clock
@@ -84,7 +84,7 @@ def _rapid(wanted: Wanted) -> Part:
     version = DEFAULT_VERSION if wanted.version is None else Version.parse(wanted.version)
     if wanted.unlock_code is not None and not version.locked:
         raise ValueError(f"Software {version} knows no unlock code; leave --unlock-code out.")
-    return RapidPart(version, None if wanted.unlock_code is None else unlock_code(wanted.unlock_code))
+    return RapidPart(version, None if wanted.unlock_code is None else given_unlock_code(wanted.unlock_code))
 
 
 def _duomag(wanted: Wanted) -> SimulatedDevice:

@@ -14,6 +14,7 @@ from spoel_stimulation.engine.pattern import NS_PER_S, Pattern, seconds_to_ns
 
 MAX_PERCENT_MSO = 100
 DAY_S = 86_400.0
+_PULSES_OF_PAIR = 2
 
 PercentMso = Annotated[float, Field(ge=0, le=MAX_PERCENT_MSO)]
 
@@ -57,7 +58,7 @@ class Part(_Level):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.second_percent_mso is not None and self.pattern.pulses_per_burst != 2:  # noqa: PLR2004 - a pair
+        if self.second_percent_mso is not None and self.pattern.pulses_per_burst != _PULSES_OF_PAIR:
             raise ValueError("second_percent_mso belongs to a pair: pulses_per_burst is 2")
         if self.ramp is not None and self.ramp.trains >= self.pattern.trains:
             raise ValueError(f"a ramp of {self.ramp.trains} trains needs more than the {self.pattern.trains} there are")

@@ -122,6 +122,20 @@ async def test_what_damage_leaves_of_an_unlock_code_is_not_written_down(device, 
     assert all(piece.strip(b"*") in {b"", b"?"} for piece in written)
 
 
+async def test_an_unlock_code_is_taken_from_a_file_that_nobody_else_may_read(device, tmp_path):
+    file = tmp_path / "code"
+    file.write_text(CODE + "\n")
+    file.chmod(0o644)
+    with pytest.raises(ValueError, match="0600"):
+        device(unlock_code=f"@{file}")
+    file.chmod(0o600)
+    unit = device(unlock_code=f"@{file}")
+    assert unit.ask(say.take_control(OTHER_CODE)) is None
+    assert unit.ask(say.take_control(CODE)) == b"Q\x89"
+    with pytest.raises(FileNotFoundError):
+        device(unlock_code=f"@{tmp_path}/nowhere")
+
+
 async def test_before_software_9_commands_without_control_conflict(device):
     unit = device(version="8.0.0")
     assert unit.ask(say.ARM) == b"ES"
