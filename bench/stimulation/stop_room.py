@@ -56,7 +56,6 @@ class Node:
                 await self._be_in_a_train()
             except AssertionError as error:
                 print(f"begun again: {error}", file=sys.stderr)
-                await self._clinic.ask(self._session_id, "stop", reason="technical")
             else:
                 say(running=True)
                 return
@@ -73,7 +72,10 @@ class Node:
         return bool(self._session_id) and (await self._clinic.session(self._session_id))["state"] == "running"
 
     async def _start(self) -> None:
+        """Begin a session; one that was interrupted is closed first, and one that is closed refuses that."""
         clinic, room = self._clinic, self._clinic.node.rooms[self._room_id]
+        if self._session_id:
+            await clinic.ask(self._session_id, "stop", reason="technical")
         await clinic.until(lambda: room.link.up and room.guard.up and not room.holds, "a room at rest")
         if await self._latched():
             answer = await clinic.post(f"/rooms/{self._room_id}/reset", {"reason": "device-checked"})
