@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.stimulation import clinic as clinics
 from tests.stimulation.story import measurement_order
 
-from spoel_stimulation.domain.conditions import local_day
+from spoel_stimulation.domain.facts import local_day
 from spoel_stimulation.domain.state import SessionState
 
 SAMPLES = 200

@@ -15,7 +15,7 @@ from tests.stimulation.clinic import Clinic
 from tests.stimulation.story import PATTERN_10HZ, treatment_order
 
 from spoel_common.clock import ScaledClock
-from spoel_stimulation.handlers import ROOM
+from spoel_stimulation.aggregates import ROOM
 
 BLOCKED_S = 5.0
 MANY = {"max_pulses_per_day": 10_000_000, "min_pause_between_sessions_s": 0.0}

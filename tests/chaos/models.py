@@ -27,7 +27,7 @@ from spoel_planning import tables as planning
 from spoel_planning.projections import knowledge_projection
 from spoel_stimulation import foreign_events as stimulation_foreign
 from spoel_stimulation import projections as stimulation
-from spoel_stimulation.domain.conditions import NEEDED_SERVICES
+from spoel_stimulation.domain.facts import NEEDED_SERVICES
 
 _ZONE = ZoneInfo("Europe/Amsterdam")
 

@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from spoel_common.sealing import CannotOpen, generate_key_pair, open_sealed, public_key_of, seal
+from spoel_common.sealing import CannotOpen, can_seal_for, generate_key_pair, open_sealed, public_key_of, seal
 
 pytestmark = pytest.mark.invariant("INV-6")
 
@@ -51,3 +51,11 @@ def test_a_text_that_was_changed_does_not_open(change):
     }[change]
     with pytest.raises(CannotOpen):
         open_sealed(changed, keys.private_key, *EVENT)
+
+
+def test_a_key_is_known_to_be_usable_before_something_has_to_be_sealed():
+    assert can_seal_for(generate_key_pair().public_key)
+    for no_key in ("", "key", "é", base64.b64encode(bytes(range(31))).decode(), base64.b64encode(bytes(32)).decode()):
+        assert not can_seal_for(no_key)
+        with pytest.raises(ValueError, match=r"."):
+            seal(TEXT, no_key, *EVENT)

@@ -37,6 +37,15 @@ def test_a_list_that_cannot_be_read_stops_the_start(tmp_path, text):
         site_rules(PlanningSettings(cleared_list_file=own))
 
 
+@pytest.mark.parametrize("number", ["inf", "nan"])
+def test_a_row_without_a_limit_stops_the_start(tmp_path, number):
+    packaged = files("spoel_planning").joinpath("data/cleared.toml").read_text(encoding="utf-8")
+    own = tmp_path / "cleared.toml"
+    own.write_text(packaged.replace("max_percent_rmt = 120.0", f"max_percent_rmt = {number}"), encoding="utf-8")
+    with pytest.raises(CannotStart, match="finite"):
+        site_rules(PlanningSettings(cleared_list_file=own))
+
+
 def test_a_list_that_is_not_there_stops_the_start(tmp_path):
     with pytest.raises(CannotStart, match="SPOEL_CLEARED_LIST_FILE"):
         site_rules(PlanningSettings(cleared_list_file=tmp_path / "nothing.toml"))

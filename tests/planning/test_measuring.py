@@ -92,6 +92,7 @@ def test_the_day_is_the_local_one(story):
         ({"ceiling_percent_mso": 29}, "ceiling_percent_mso"),
         ({"ceiling_percent_mso": 101}, "ceiling_percent_mso"),
         ({"max_stimuli": 0}, "max_stimuli"),
+        ({"max_stimuli": 20}, "max_stimuli"),
         ({"max_stimuli": 121}, "max_stimuli"),
         ({"min_interval_s": 2.9}, "min_interval_s"),
         ({"valid_on": "2026-11-21"}, "valid_on"),

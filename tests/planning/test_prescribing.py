@@ -35,6 +35,7 @@ from spoel_planning.domain.refusals import (
     ThresholdOfOtherSide,
     ThresholdOutdated,
 )
+from spoel_planning.events import RampUp
 
 HF, ITBS, LF = "hf-left-dlpfc-10hz-standard", "itbs-600-left-dlpfc", "lf-right-dlpfc-1hz"
 TEN_HZ = {
@@ -113,6 +114,16 @@ def test_what_is_set_is_never_above_percent_times_threshold(percent_mso, one, ot
     assert order.percent_mso <= high * percent_mso / 100 + 1e-9
     assert order.percent_mso > high * percent_mso / 100 - 1 - 1e-9
     assert order.floor_percent_mso <= order.percent_mso <= order.ceiling_percent_mso <= 100
+
+
+@pytest.mark.hazard("HZ-05")
+def test_a_dose_below_the_beginning_of_its_protocols_ramp_is_refused():
+    ramp = RampUp(trains=3, from_percent_rmt=90.0)
+    protocol = find_protocol(RULES.protocols, HF).model_copy(update={"ramp_up": ramp})
+    weak, weakest = prescribe(HF, percent_rmt=89.0), prescribe(HF, percent_rmt=90.0)
+    assert treatment_order(protocol, weakest, threshold_of_value(50), RULES).ramp_up == ramp
+    with pytest.raises(BandImpossible, match="ramps up from 90"):
+        treatment_order(protocol, weak, threshold_of_value(50), RULES)
 
 
 def threshold_of_value(percent_mso: int):

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 from tests.planning.story import RULES
 
 from spoel_planning.domain.known import local_day
-from spoel_planning.domain.rules import HardLimits, Sourced, TrainTable
+from spoel_planning.domain.rules import HardLimits, Sourced, ThresholdRules, TrainTable
 
 AMSTERDAM = ZoneInfo("Europe/Amsterdam")
 
@@ -44,6 +44,13 @@ def test_the_stricter_table_is_nowhere_milder_and_follows_the_advice_to_cut_a_qu
             assert strict_s <= row.train_s[index]
             if row.limit[index]:
                 assert strict_s == pytest.approx(0.75 * row.train_s[index], abs=0.08)
+
+
+def test_no_measurement_is_ordered_with_fewer_stimuli_than_any_search_takes():
+    most = RULES.threshold.staircase.refinement_stimuli
+    too_few = RULES.threshold.order.model_copy(update={"min_max_stimuli": most})
+    with pytest.raises(ValidationError, match=f"{most} answers"):
+        ThresholdRules.model_validate(RULES.threshold.model_dump() | {"order": too_few.model_dump()})
 
 
 def test_a_misspelt_limit_is_refused():

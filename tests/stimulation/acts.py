@@ -17,7 +17,7 @@ from tests.stimulation.story import (
 
 from spoel_stimulation import commands as asked
 from spoel_stimulation.domain import checks, conduct, session
-from spoel_stimulation.domain.state import PEOPLES_ACTS, Act
+from spoel_stimulation.domain.phases import PEOPLES_ACTS, Act
 
 ASKED_OF_PEOPLE = sorted(PEOPLES_ACTS)
 

@@ -22,6 +22,7 @@ from tests.stimulation.story import (
     PHYSICIAN,
     SUPERVISOR,
     TECHNICIAN,
+    TRAINEE,
     measurement_order,
     treatment_order,
 )
@@ -34,12 +35,13 @@ from spoel_common.sealing import seal
 from spoel_common.store import START
 from spoel_stimulation import foreign_events as told
 from spoel_stimulation import projections
+from spoel_stimulation.aggregates import ROOM, SESSION
 from spoel_stimulation.app import build_app
 from spoel_stimulation.devices.magpro.simulator import MagProSimulator
 from spoel_stimulation.devices.simulation.ports import on_tcp
-from spoel_stimulation.domain.conditions import local_day
-from spoel_stimulation.events import Known
-from spoel_stimulation.handlers import ROOM, SESSION
+from spoel_stimulation.domain.facts import local_day
+from spoel_stimulation.events.base import Known
+from spoel_stimulation.foreign_events.planning import SignedMeasurementOrder, SignedTreatmentOrder
 from spoel_stimulation.node import Node
 from spoel_stimulation.settings import RoomSetting, StimulationSettings
 
@@ -48,7 +50,7 @@ SPEED = 60.0
 TEMPLATE: list[Path] = []
 """An empty journal with its tables, made once: migrating takes longer than copying a file."""
 
-PEOPLE = {person.person_id: person for person in (OPERATOR, TECHNICIAN, SUPERVISOR, PHYSICIAN, CLINICIAN)}
+PEOPLE = {person.person_id: person for person in (OPERATOR, TECHNICIAN, TRAINEE, SUPERVISOR, PHYSICIAN, CLINICIAN)}
 IDENTITY = {"given_name": "Zoë", "family_name": "van den Berg", "birth_date": "1980-02-29"}
 WAIT_S = 15.0
 
@@ -152,7 +154,7 @@ class Clinic:
         await self.tell(told.ConsentWithdrawn(case_id=case_id, patient_id=patient_id, withdrawn_at=moment))
 
     async def tell_prescription(self, order=None, version=1, case_id=CASE, prescription_id="prescription-1"):
-        signed = told.SignedTreatmentOrder.model_validate((order or treatment_order()).model_dump())
+        signed = SignedTreatmentOrder.model_validate((order or treatment_order()).model_dump())
         await self.tell(
             told.PrescriptionSigned(
                 prescription_id=prescription_id,
@@ -166,7 +168,7 @@ class Clinic:
 
     async def tell_measurement_order(self, order=None):
         signed = order or measurement_order(valid_on=local_day(utc_now(self.clock)))
-        model = told.SignedMeasurementOrder.model_validate(signed.model_dump())
+        model = SignedMeasurementOrder.model_validate(signed.model_dump())
         await self.tell(
             told.MeasurementOrderSigned(order_id=signed.order_id, case_id=CASE, patient_id=PATIENT, order=model)
         )

@@ -6,14 +6,17 @@ from spoel_common.people import Actor, Profession, Registration, Role
 from spoel_common.units import set_percent_mso
 from spoel_stimulation import commands as asked
 from spoel_stimulation.domain import checks, conduct, session
-from spoel_stimulation.domain.conditions import Booking, DeviceFacts, Facts, OrderFacts, local_day
+from spoel_stimulation.domain.evolve import evolve
+from spoel_stimulation.domain.facts import Booking, DeviceFacts, Facts, OrderFacts, local_day
 from spoel_stimulation.domain.identity import IdentityStrip
 from spoel_stimulation.domain.lists import daily_check, opening_check
 from spoel_stimulation.domain.room import RoomState
 from spoel_stimulation.domain.roster import RosterState
-from spoel_stimulation.domain.state import SessionState, evolve
+from spoel_stimulation.domain.state import SessionState
 from spoel_stimulation.domain.trains import device_pattern, next_train
-from spoel_stimulation.events import DeviceSettings, Known, RoomChecked
+from spoel_stimulation.events.base import Known
+from spoel_stimulation.events.rooms import RoomChecked
+from spoel_stimulation.events.sessions import DeviceSettings
 from spoel_stimulation.orders import Block, MeasurementOrder, Pattern, TreatmentOrder
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
@@ -22,6 +25,7 @@ SESSION, CASE, PATIENT, ROOM = "session-1", "case-1", "patient-1", "room-1"
 
 OPERATOR = Actor(person_id="petra", roles=frozenset({Role.TMS_PROFESSIONAL}), big_number="49012345630")
 TECHNICIAN = Actor(person_id="tom", roles=frozenset({Role.TMS_TECHNICIAN}))
+TRAINEE = Actor(person_id="tess", roles=frozenset({Role.TRAINEE}))
 SUPERVISOR = Actor(person_id="sanne", roles=frozenset({Role.SUPERVISOR}), big_number="19012345625")
 PHYSICIAN = Actor(person_id="paul", roles=frozenset({Role.PHYSICIAN}), big_number="59012345601")
 CLINICIAN = Actor(person_id="carl", roles=frozenset({Role.CLINICIAN}), big_number="29012345625")

@@ -12,7 +12,7 @@ from spoel_common.ids import new_id
 from spoel_common.messaging import Bucket, Relay, WatermarkPublisher
 from spoel_common.sealing import seal
 from spoel_common.store import AggregateRef, EventStore, StoreName
-from spoel_stimulation.domain.conditions import local_day
+from spoel_stimulation.domain.facts import local_day
 from spoel_stimulation.strips import STRIP_TTL_S, bucket_name
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from base64 import b64encode
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -27,16 +28,9 @@ from spoel_stimulation import commands as asked
 from spoel_stimulation import foreign_events as told_by_others
 from spoel_stimulation import projections
 from spoel_stimulation.domain import blinding, checks, refusals, session
-from spoel_stimulation.domain.state import Phase
-from spoel_stimulation.events import (
-    DeviceSettings,
-    ParameterChanged,
-    Realised,
-    SessionArmed,
-    SessionStarted,
-    TrainAuthorised,
-    TrainDelivered,
-)
+from spoel_stimulation.domain.phases import Phase
+from spoel_stimulation.events.sessions import DeviceSettings, SessionArmed, SessionStarted
+from spoel_stimulation.events.trains import ParameterChanged, Realised, TrainAuthorised, TrainDelivered
 from spoel_stimulation.orders import Blinding
 
 BLINDING = Blinding(trial_id="trial-1", method="device-code", blind_code="P-017")
@@ -194,19 +188,54 @@ async def said_in(folder, didt_at_full_output, monkeypatch):
     return Said(answers, events, rows, keys)
 
 
+NO_KEYS = {
+    "not base64": "key",
+    "too short": b64encode(bytes(range(31))).decode(),
+    "no point to share a key with": b64encode(bytes(32)).decode(),
+}
+
+
 @pytest.mark.requirement("ST-06")
-async def test_without_the_patients_key_there_is_no_record_of_what_is_given_and_nothing_begins(tmp_path):
+@pytest.mark.parametrize("no_key", [None, *NO_KEYS.values()], ids=["none", *NO_KEYS])
+async def test_without_the_patients_key_there_is_no_record_of_what_is_given_and_nothing_begins(tmp_path, no_key):
     async with simulated(tmp_path, fast_clock()) as clinic:
         clinic.simulator.settings = replace(clinic.simulator.settings, coil=AP_COIL)
         async with clinic.opened():
             session_id = await clinic.prepare(blinded_order(SHORT))
             async with clinic.runtime.database.write() as conn:
                 await projections.clear_patient(conn, PATIENT)
+            if no_key is not None:
+                await clinic.tell(told_by_others.PatientRegistered(patient_id=PATIENT, public_key=no_key))
             refused = await clinic.open(session_id)
             assert refused.json()["type"].endswith("patient-key-unknown")
             assert await clinic.events("session-opened") == []
-            await clinic.tell_case()
+            key = generate_key_pair().public_key
+            await clinic.tell(told_by_others.PatientRegistered(patient_id=PATIENT, public_key=key))
             assert (await clinic.open(session_id)).is_success
+
+
+@pytest.mark.invariant("INV-1")
+@pytest.mark.hazard("HZ-23")
+async def test_a_key_that_becomes_unusable_keeps_no_train_from_its_record(tmp_path):
+    async with simulated(tmp_path, fast_clock()) as clinic:
+        clinic.simulator.settings = replace(clinic.simulator.settings, coil=AP_COIL)
+        async with clinic.opened():
+            session_id = await clinic.prepare(blinded_order(SHORT))
+            key = generate_key_pair().public_key
+            await clinic.tell(told_by_others.PatientRegistered(patient_id=PATIENT, public_key=key))
+            for answer in (await clinic.open(session_id), await clinic.identify(session_id)):
+                assert answer.is_success, answer.text
+            await clinic.tell(told_by_others.PatientRegistered(patient_id=PATIENT, public_key="key"))
+            for answer in (await clinic.check_patient(session_id), await clinic.present(session_id)):
+                assert answer.is_success, answer.text
+            armed = await clinic.ask(session_id, "arm", ear_protection=True, blind_code="P-017")
+            assert armed.json()["outcome"] == "done", armed.text
+            assert (await clinic.ask(session_id, "start")).is_success
+            await clinic.until_state(session_id, "closed")
+            delivered = await clinic.events("train-delivered")
+            assert sum(train["pulses"] for train in delivered) == clinic.simulator.total_pulses == SHORT.pulses
+            assert {train["sealed_output"] for train in delivered} == {None}
+            assert {train["percent_mso"] for train in delivered} == {None}
 
 
 @pytest.mark.requirement("ST-09")

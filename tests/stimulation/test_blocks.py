@@ -19,9 +19,9 @@ from spoel_common.clock import sleep_s
 from spoel_common.units import set_percent_mso
 from spoel_stimulation import commands as asked
 from spoel_stimulation.domain import conduct, refusals, session
-from spoel_stimulation.domain.state import Phase
+from spoel_stimulation.domain.phases import Phase
 from spoel_stimulation.domain.trains import check_consistent, device_pattern, next_train
-from spoel_stimulation.events import CoilAwaited, CoilPlaced
+from spoel_stimulation.events.sessions import CoilAwaited, CoilPlaced
 from spoel_stimulation.orders import RampUp, ThresholdKey
 
 LEFT = asked.PlaceCoil(side_or_site="left", ear_protection=True)

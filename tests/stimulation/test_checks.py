@@ -15,24 +15,26 @@ from tests.stimulation.story import (
     SUPERVISOR,
     TECHNICIAN,
     TODAY,
+    TRAINEE,
     Story,
     device,
     on_duty,
     told,
 )
 
-from spoel_common.errors import NotAllowed
-from spoel_common.people import Actor, Role
+from spoel_common.errors import NotAllowed, RegistrationNotVerified
+from spoel_common.people import Role
 from spoel_stimulation import commands as asked
-from spoel_stimulation.domain import checks, conduct, refusals, session
-from spoel_stimulation.domain.conditions import Limits, check_presence
+from spoel_stimulation.domain import checks, conduct, refusals, roster, session
+from spoel_stimulation.domain.conditions import check_presence
+from spoel_stimulation.domain.facts import Limits
 from spoel_stimulation.domain.lists import daily_check, opening_check, rules
+from spoel_stimulation.domain.phases import Phase
+from spoel_stimulation.domain.roster import RosterState
 from spoel_stimulation.domain.start import Situation, missing
-from spoel_stimulation.domain.state import Phase
 
 EVERY_ANSWER = [(question, answer) for question in daily_check().questions for answer in question.answers]
 NAMES = [f"{question.id}: {answer.id}" for question, answer in EVERY_ANSWER]
-TRAINEE = Actor(person_id="tess", roles=frozenset({Role.TRAINEE}))
 
 
 def answered(**answers):
@@ -231,11 +233,70 @@ def test_a_patient_who_is_not_awake_is_not_stimulated(phase):
     assert told(story.state, events).phase in (Phase.INTERRUPTED, Phase.IDENTIFIED)
 
 
+def also_a_trainee(person):
+    return person.model_copy(update={"roles": person.roles | {Role.TRAINEE}})
+
+
+def present(story, by, *, awake=True):
+    registration = REGISTRATIONS.get(by.person_id)
+    return checks.confirm_presence(story.state, asked.ConfirmPresence(awake=awake), by, registration, NOW)
+
+
 @pytest.mark.requirement("ST-01")
-@pytest.mark.parametrize("by", [TRAINEE, CLINICIAN])
+@pytest.mark.requirement("ST-11")
+@pytest.mark.hazard("HZ-17")
+@pytest.mark.parametrize(
+    "by",
+    [TRAINEE, CLINICIAN, *map(also_a_trainee, (OPERATOR, TECHNICIAN, SUPERVISOR))],
+    ids=lambda by: "+".join(sorted(by.roles)),
+)
 def test_a_trainee_alone_is_nobody(by):
     with pytest.raises(NotAllowed):
-        checks.confirm_presence(Story().running().state, asked.ConfirmPresence(awake=True), by, None, NOW)
+        present(Story().running(), by)
+
+
+@pytest.mark.requirement("ST-01")
+@pytest.mark.hazard("HZ-17")
+def test_in_a_session_that_a_trainee_runs_a_registered_professional_is_in_the_room():
+    story = Story(by=TRAINEE, supervisor_id="sanne", roster=on_duty()).running()
+    for by in (TRAINEE, TECHNICIAN):
+        with pytest.raises(NotAllowed):
+            present(story, by)
+    with pytest.raises(RegistrationNotVerified):
+        checks.confirm_presence(story.state, asked.ConfirmPresence(awake=True), OPERATOR, None, NOW)
+    for by in (OPERATOR, SUPERVISOR, PHYSICIAN):
+        assert [event.event_name for event in present(story, by)] == ["presence-confirmed"]
+
+
+@pytest.mark.requirement("ST-01")
+def test_who_is_also_a_trainee_runs_sessions_as_one_and_supervises_nobody():
+    (opened,) = session.open_session(
+        Story().state,
+        asked.OpenSession(session_id="session-1", supervisor_id="sanne"),
+        also_a_trainee(OPERATOR),
+        Story().facts(roster=on_duty()),
+    )
+    assert opened.operator_role == "trainee"
+    with pytest.raises(refusals.SupervisionMissing):
+        session.open_session(
+            Story().state, asked.OpenSession(session_id="session-1"), also_a_trainee(OPERATOR), Story().facts()
+        )
+    until = NOW + timedelta(hours=8)
+    with pytest.raises(NotAllowed):
+        roster.decide(RosterState(), asked.StartSupervision(until=until), also_a_trainee(SUPERVISOR), NOW)
+    with pytest.raises(NotAllowed):
+        decide(
+            Story(by=TECHNICIAN, supervisor_id="sanne", roster=on_duty()).checked(sleep="short"),
+            also_a_trainee(SUPERVISOR),
+        )
+
+
+@pytest.mark.requirement("ST-11")
+@pytest.mark.invariant("INV-8")
+def test_that_the_patient_is_not_awake_is_taken_from_a_trainee_too():
+    story = Story().running()
+    events = present(story, TRAINEE, awake=False)
+    assert story.then(events).state.phase is Phase.INTERRUPTED
 
 
 # --- ears, site and side again

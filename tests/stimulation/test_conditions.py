@@ -29,7 +29,7 @@ from spoel_common.errors import NotAllowed, RegistrationNotVerified
 from spoel_common.people import Actor, Role
 from spoel_stimulation import commands as asked
 from spoel_stimulation.domain import conduct, refusals, session
-from spoel_stimulation.domain.conditions import NEEDED_SERVICES, Given, OrderFacts
+from spoel_stimulation.domain.facts import NEEDED_SERVICES, Given, OrderFacts
 from spoel_stimulation.domain.room import Latch, RoomState
 from spoel_stimulation.domain.state import SessionState
 from spoel_stimulation.orders import ThresholdKey
@@ -62,7 +62,7 @@ MISSING = {
     "no consent": ({"consent": None}, refusals.ConsentMissing),
     "consent withdrawn": ({"consent": "withdrawn"}, refusals.ConsentWithdrawn),
     "no indication": ({"indication": None}, refusals.IndicationMissing),
-    "not indicated": ({"indication": "not-indicated"}, refusals.IndicationMissing),
+    "not indicated": ({"indication": "not-indicated"}, refusals.NotIndicated),
     "no signed order": ({"order": OrderFacts()}, refusals.OrderNotSigned),
     "booked version not signed": ({"order": with_order(treatment=None, newest_version=None)}, refusals.OrderNotSigned),
     "newer version signed": ({"order": with_order(newest_version=2)}, refusals.OrderSuperseded),
@@ -294,6 +294,31 @@ def test_a_known_end_stops_an_armed_session_at_once(known_end, phase):
     with pytest.raises(refusals.RoomRefusal) as caught:
         conduct.check_going_on(state, facts(**changes))
     assert caught.value.interlock == interlock
+
+
+UNKNOWN = {
+    "consent": ({"consent": None}, "consent-missing"),
+    "indication": ({"indication": None}, "indication-missing"),
+    "order": ({"order": OrderFacts()}, "order-missing"),
+}
+
+
+@pytest.mark.invariant("INV-4")
+@pytest.mark.requirement("ST-02")
+@pytest.mark.parametrize("unknown", UNKNOWN)
+def test_what_is_not_known_any_more_lets_no_next_train_begin(unknown):
+    changes, interlock = UNKNOWN[unknown]
+    story, measured = Story().running(), Story("measurement", measurement_order()).running()
+    stimulus = asked.Stimulate(percent_mso=40)
+    asks = [
+        lambda: story.authorise("t", story.armed_facts(**changes)),
+        lambda: session.stimulate(measured.state, stimulus, "t", OPERATOR, measured.armed_facts(**changes)),
+    ]
+    for ask in asks:
+        with pytest.raises(refusals.RoomRefusal) as caught:
+            ask()
+        assert caught.value.interlock == interlock
+    conduct.check_going_on(story.state, facts(**changes))  # only a known end stops the train that is under way
 
 
 @pytest.mark.invariant("INV-4")

@@ -7,8 +7,8 @@ from tests.stimulation.story import NOW, OPERATOR, PATTERN_1HZ, PATTERN_ITBS, St
 
 from spoel_stimulation import commands as asked
 from spoel_stimulation.domain import adverse, conduct, refusals, session
-from spoel_stimulation.domain.conditions import Given
 from spoel_stimulation.domain.day import check_day
+from spoel_stimulation.domain.facts import Given
 from spoel_stimulation.domain.lists import first_aid, maximum_of, side_effects
 from spoel_stimulation.domain.trains import device_pattern, next_train
 
@@ -55,6 +55,17 @@ def test_trains_that_become_known_meanwhile_stop_a_session_before_its_next_train
     with pytest.raises(refusals.DailyMaximumReached) as caught:
         story.authorise("b", story.armed_facts(given=Given(pulses_today=3000 - 79)))
     assert caught.value.interlock == "daily-maximum"
+
+
+@pytest.mark.hazard("HZ-14")
+@pytest.mark.hazard("HZ-08")
+def test_pulses_that_no_train_accounts_for_take_their_place_in_the_day_and_stop_no_resuming():
+    story = Story().running().train("a")
+    story.now += timedelta(seconds=30)
+    assert story.authorise("b", story.armed_facts(given=Given(unauthorised_here=3000 - 80)))
+    with pytest.raises(refusals.DailyMaximumReached):
+        story.authorise("b", story.armed_facts(given=Given(unauthorised_here=3000 - 79)))
+    check_day(story.armed_facts(given=Given(unauthorised_here=1)), story.state.order)
 
 
 def unknown(story):

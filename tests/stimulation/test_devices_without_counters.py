@@ -9,7 +9,7 @@ from tests.stimulation.story import Pattern, measurement_order, treatment_order
 from spoel_common.clock import utc_now
 from spoel_stimulation.devices.duomag.simulator import DuoMagSimulator
 from spoel_stimulation.devices.simulation.faults import Fault
-from spoel_stimulation.domain.conditions import local_day
+from spoel_stimulation.domain.facts import local_day
 
 DEVICE = {"stimulator_model": "DuoMAG", "coil_model": "coil-1"}
 ONE_HZ = Pattern(pulses_per_burst=1, bursts_per_train=20, burst_interval_s=1.0, trains=1, train_interval_s=30.0)

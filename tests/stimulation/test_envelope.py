@@ -1,5 +1,7 @@
 """A room looks at the published limits itself: at opening, at arming and at every change (INV-2, HZ-12, HZ-13)."""
 
+import re
+
 import pytest
 from tests.stimulation.story import (
     OPERATOR,
@@ -17,8 +19,8 @@ from spoel_common.settings import CannotStart
 from spoel_stimulation import commands as asked
 from spoel_stimulation.devices.record import CapabilityRecord
 from spoel_stimulation.domain import session
-from spoel_stimulation.domain.conditions import Limits
 from spoel_stimulation.domain.envelope import Before, check_order_dose, coil_forecast, rest_of_session
+from spoel_stimulation.domain.facts import Limits
 from spoel_stimulation.domain.refusals import BeyondHardLimits, NotOnClearedList, TransitionNotAllowed
 from spoel_stimulation.domain.state import SessionState
 from spoel_stimulation.dose_view import dose_view
@@ -140,9 +142,11 @@ def test_a_coil_that_is_expected_to_overheat_is_warned_of_before_the_session():
     warned = dose_view(opened_state, LIMITS, None, None).coil
     assert warned.highest_c > warned.limit_c
     assert set(warned.warning) == {"nl", "en"}
-    assert "20 minu" in warned.warning["nl"]
     sooner = dose_view(opened_state, LIMITS, None, 38.0).coil
     assert sooner.too_warm_at_s < warned.too_warm_at_s
+    for told in (warned, sooner):
+        (minutes,) = re.findall(r" (\d+) minu", told.warning["nl"])
+        assert 0 <= told.too_warm_at_s - 60 * int(minutes) < 60, "a warning names no later moment"
     unknown = treatment_order(coil_model="coil-99")
     device = bare.facts().device.model_copy(update={"coil_model": "coil-99"})
     assert dose_view(Story(order=unknown).then(opened(unknown, device=device)).state, LIMITS, None, None).coil is None
@@ -164,6 +168,10 @@ def test_the_rest_of_a_session_is_forecast_anew_from_what_is_in_force():
         coil_forecast(state, LIMITS, 25.0) for state in (Story(order=treatment_order()).running().state, story.state)
     )
     assert rest.highest_c < whole.highest_c
+    fewer = asked.ChangeParameter(parameter="trains", value=10.0, reason="pain")
+    story.then(session.change_parameter(story.state, fewer, OPERATOR, story.armed_facts()))
+    (part,) = rest_of_session(story.state, LIMITS).parts
+    assert part.pattern.trains == 9
 
 
 @pytest.mark.hazard("HZ-13")
@@ -237,6 +245,13 @@ def test_what_a_session_asks_of_the_connected_models_power_is_shown():
     assert theta.supply.longest_on_time_s is None
     unknown = RAPID.model_copy(update={"mean_power_w": None})
     assert dose_view(Story(order=order).opened().state, LIMITS, unknown, None).supply is None
+
+
+def test_after_a_blocks_last_train_the_power_is_that_of_the_block_that_comes():
+    story = Story(order=bilateral_order(first=PATTERN_10HZ.model_copy(update={"trains": 1}))).running().train()
+    assert story.state.percent_mso == 60
+    supply = dose_view(story.state, LIMITS, RAPID, None).supply
+    assert supply.pulse_energy_j == pytest.approx(252 * 0.4**2), "theta burst at 40 % of output follows"
 
 
 @pytest.mark.hazard("HZ-19")

@@ -3,11 +3,13 @@
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 from tests.stimulation.clinic import firing_frames
 from tests.stimulation.story import OPERATOR, PATTERN_10HZ, PATTERN_ITBS, SUPERVISOR, TECHNICIAN, treatment_order
 
 from spoel_common.clock import utc_now
 from spoel_stimulation import foreign_events as told
+from spoel_stimulation import projections
 from spoel_stimulation.devices.magpro.values import Page, Wave
 
 SHORT = PATTERN_ITBS.model_copy(update={"trains": 3})
@@ -55,6 +57,22 @@ async def test_a_known_end_stops_in_mid_train_and_closes(slow_clinic, reason):
     assert delivered["pulses"] == clinic.simulator.total_pulses
     (closed,) = await clinic.events("session-closed")
     assert closed["outcome"] == "partial"
+
+
+@pytest.mark.invariant("INV-4")
+@pytest.mark.requirement("ST-02")
+async def test_a_consent_of_which_nothing_is_known_any_more_lets_the_train_end_and_no_other_begin(slow_clinic):
+    clinic = slow_clinic
+    session_id = await under_way(clinic)
+    async with clinic.runtime.database.write() as conn:
+        await conn.execute(sa.delete(projections.cases))
+    clinic.node.look_again()
+    session = await clinic.until_state(session_id, "interrupted")
+    assert session["reason"] == "consent-missing"
+    assert not clinic.simulator.enabled
+    (delivered,) = await clinic.events("train-delivered")
+    assert (delivered["outcome"], delivered["pulses"]) == ("complete", 40)
+    assert (await clinic.arm(session_id)).json()["type"].endswith("consent-missing")
 
 
 @pytest.mark.invariant("INV-4")

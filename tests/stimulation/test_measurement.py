@@ -6,7 +6,7 @@ from tests.stimulation.story import measurement_order
 
 from spoel_common.clock import utc_now
 from spoel_common.ids import new_id
-from spoel_stimulation.domain.conditions import local_day
+from spoel_stimulation.domain.facts import local_day
 
 
 def order(clinic, **changes):
@@ -91,6 +91,19 @@ async def test_the_orders_number_holds_over_all_its_sessions(clinic):
     assert (await stimulated(clinic, again)).json()["outcome"] == "done"
     assert (await stimulated(clinic, again)).json()["type"].endswith("stimuli-used-up")
     assert clinic.simulator.total_pulses == 2
+
+
+@pytest.mark.requirement("ST-02")
+@pytest.mark.invariant("INV-2")
+async def test_the_orders_shortest_interval_holds_over_its_sessions(clinic):
+    session_id = await measuring(clinic, min_interval_s=600.0)
+    assert (await stimulated(clinic, session_id)).json()["outcome"] == "done"
+    await clinic.ask(session_id, "stop", reason="time-over")
+    again = await clinic.started(await clinic.book("measurement"))
+    refused = (await stimulated(clinic, again)).json()
+    assert refused["type"].endswith("stimulus-too-soon")
+    assert refused["wait_s"] > 100
+    assert clinic.simulator.total_pulses == 1
 
 
 async def test_a_paused_measurement_takes_no_stimulus(clinic):

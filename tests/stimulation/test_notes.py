@@ -86,6 +86,14 @@ async def test_a_remark_that_is_none_or_about_no_session_is_refused_and_nothing_
     assert len(await clinic.events()) == before
 
 
+async def test_a_remark_is_refused_where_what_arrived_is_no_key(clinic):
+    session_id = await opened_session(clinic)
+    await clinic.tell(told.PatientRegistered(patient_id=PATIENT, public_key="key"))
+    refused = await clinic.ask(session_id, "notes", text=REMARK)
+    assert (refused.status_code, refused.json()["type"]) == (409, "urn:spoel:problem:patient-key-unknown")
+    assert "note-written" not in await clinic.names()
+
+
 @pytest.mark.requirement("AU-06")
 @pytest.mark.invariant("INV-6")
 async def test_of_an_erased_patient_no_key_and_no_remark_is_left_and_none_can_be_written(clinic):

@@ -7,9 +7,10 @@ from tests.stimulation.story import NOW, OPERATOR, SESSION, TECHNICIAN, Story, b
 
 from spoel_stimulation import commands as asked
 from spoel_stimulation.domain import conduct, grant, offline, refusals, session
-from spoel_stimulation.domain.conditions import Limits
+from spoel_stimulation.domain.facts import Limits
+from spoel_stimulation.domain.phases import Phase
 from spoel_stimulation.domain.reach import OtherBooking, Reach, lease_ends_at
-from spoel_stimulation.domain.state import Phase, SessionState
+from spoel_stimulation.domain.state import SessionState
 
 CUT = {"known": known(intake_s=61.0, planning_s=61.0), "reach": Reach(connected=False)}
 TOO_LONG = {"known": known(intake_s=3_601.0), "reach": Reach(connected=False)}
@@ -51,6 +52,19 @@ def test_a_room_that_is_cut_off_starts_only_after_consent_was_asked_again_and_re
     begun = opened(facts(**CUT), consent_asked_again=True)
     assert (begun.offline, begun.consent_asked_again) == (True, True)
     assert [each.age_s for each in begun.known] == [61.0, 61.0]
+
+
+@pytest.mark.invariant("INV-4")
+@pytest.mark.hazard("HZ-21")
+def test_asking_again_stands_for_no_consent_that_was_never_heard_of_or_was_withdrawn():
+    for consent, refusal in ((None, refusals.ConsentMissing), ("withdrawn", refusals.ConsentWithdrawn)):
+        with pytest.raises(refusal):
+            opened(facts(**CUT, consent=consent), consent_asked_again=True)
+    story = Story().armed()
+    for consent, refusal in ((None, refusals.ConsentMissing), ("withdrawn", refusals.ConsentWithdrawn)):
+        around = story.armed_facts(**CUT, consent=consent)
+        with pytest.raises(refusal):
+            session.start(story.state, asked.Start(consent_asked_again=True), OPERATOR, around)
 
 
 @pytest.mark.invariant("INV-4")

@@ -1,17 +1,21 @@
 """What happens to a patient in one room holds in all others: of this node, and of nodes that tell it over NATS."""
 
+from datetime import timedelta
+
 import pytest
 from tests.stimulation.clinic import fast_clock, simulated
-from tests.stimulation.story import PATTERN_10HZ, PHYSICIAN, treatment_order
+from tests.stimulation.story import PATTERN_10HZ, PHYSICIAN, measurement_order, treatment_order
 
 from spoel_common.clock import utc_now
 from spoel_common.events import Envelope
 from spoel_common.ids import new_id
 from spoel_stimulation import foreign_events as told
 from spoel_stimulation import patient_days
-from spoel_stimulation.domain.conditions import local_day
+from spoel_stimulation.domain.facts import local_day
 
+HOUR = timedelta(hours=1)
 UNLIMITED = {"max_pulses_per_day": 100_000, "min_pause_between_sessions_s": 0.0}
+AT_MOST_ONE_SESSION = {"max_pulses_per_day": 90, "min_pause_between_sessions_s": 0.0}
 SHORT = PATTERN_10HZ.model_copy(update={"bursts_per_train": 30, "trains": 3, "train_interval_s": 10.0})
 
 
@@ -81,7 +85,7 @@ async def given_elsewhere(clinic, pulses, kind="treatment", delivered=None):
     ids = {"session_id": "elsewhere", "patient_id": "patient-1"}
     await hear(
         clinic,
-        told.SessionOpened(**ids, kind=kind),
+        told.SessionOpened(**ids, case_id="case-2", room_id="room-9", kind=kind),
         told.TrainAuthorised(**ids, train_id="train-9", pulses=pulses, planned_onset_at=now),
     )
     if delivered is not None:
@@ -107,12 +111,77 @@ async def test_stimuli_of_a_measurement_and_trains_of_which_nothing_was_given_do
     assert (await clinic.open(session_id)).status_code == 201
 
 
+@pytest.mark.requirement("ST-02")
+@pytest.mark.requirement("ST-12")
+@pytest.mark.parametrize("kind", ["measurement", "treatment"])
+async def test_the_shortest_interval_of_stimuli_holds_after_what_another_room_gave(clinic, kind):
+    now = utc_now(clinic.clock)
+    order = measurement_order(valid_on=local_day(now), min_interval_s=600.0)
+    session_id = await clinic.started(await clinic.prepare(order, "measurement"))
+    await given_elsewhere(clinic, 1, kind)
+    ids = {"session_id": "elsewhere", "patient_id": "patient-1"}
+    await hear(clinic, told.TrainAuthorised(**ids, train_id="train-8", pulses=1, planned_onset_at=now - HOUR))
+    assert slug(await clinic.ask(session_id, "stimuli", percent_mso=40)) == "stimulus-too-soon"
+    assert clinic.simulator.total_pulses == 0
+
+
 @pytest.mark.hazard("HZ-14")
 @pytest.mark.requirement("ST-12")
 async def test_the_trains_of_a_search_in_another_room_count(clinic):
     session_id = await clinic.prepare(treatment_order(SHORT, min_pause_between_sessions_s=0.0))
     await given_elsewhere(clinic, 2_911, "measurement")
     assert slug(await clinic.open(session_id)) == "daily-maximum-reached"
+
+
+@pytest.mark.hazard("HZ-14")
+@pytest.mark.hazard("HZ-08")
+@pytest.mark.requirement("ST-12")
+@pytest.mark.parametrize(("patient_id", "counts"), [("patient-1", True), ("patient-2", False), (None, False)])
+async def test_what_another_rooms_device_gave_by_itself_counts_for_the_patient_whose_session_was_open(
+    clinic, patient_id, counts
+):
+    session_id = await clinic.prepare(treatment_order(SHORT, min_pause_between_sessions_s=0.0))
+    observed = told.UnauthorisedPulseObserved(session_id="elsewhere", patient_id=patient_id, pulses=2_900)
+    await hear(clinic, observed)
+    assert (await clinic.open(session_id)).status_code == 201
+    await clinic.ask(session_id, "stop", reason="other")
+    await hear(clinic, observed.model_copy(update={"pulses": 11}))
+    again = await clinic.open(await clinic.book())
+    assert again.status_code == (409 if counts else 201)
+    assert not counts or (slug(again), again.json()["pulses_today"]) == ("daily-maximum-reached", 2_911)
+
+
+async def panel_fired(clinic):
+    """Open and arm a session, and have somebody press the device's own button; returns how many pulses that gave."""
+    session_id = await clinic.armed(await clinic.prepare(treatment_order(SHORT, **AT_MOST_ONE_SESSION)))
+    clinic.simulator.panel_fire()
+    await clinic.until_latched("unauthorised-pulse")
+    (observed,) = await clinic.events("unauthorised-pulse-observed")
+    assert observed["patient_id"] == "patient-1"
+    assert (await clinic.post("/rooms/room-1/reset", {"reason": "device-checked"})).is_success
+    return session_id, clinic.simulator.total_pulses
+
+
+@pytest.mark.hazard("HZ-14")
+@pytest.mark.hazard("HZ-08")
+async def test_what_the_device_gave_by_itself_counts_in_the_next_session_in_whatever_room(two_rooms):
+    clinic = two_rooms
+    session_id, pulses = await panel_fired(clinic)
+    assert (await clinic.ask(session_id, "stop", reason="technical")).is_success
+    refused = await clinic.open(await clinic.book(room_id="room-2"), room_id="room-2")
+    assert (slug(refused), refused.json()["pulses_today"]) == ("daily-maximum-reached", pulses)
+
+
+@pytest.mark.hazard("HZ-14")
+@pytest.mark.hazard("HZ-08")
+@pytest.mark.requirement("ST-12")
+async def test_what_the_device_gave_by_itself_shortens_the_session_in_which_it_did(clinic):
+    session_id, _ = await panel_fired(clinic)
+    assert (await clinic.arm(session_id)).json()["outcome"] == "done"
+    assert (await clinic.ask(session_id, "start", side_or_site="left")).is_success
+    session = await clinic.until_state(session_id, "closed")
+    assert session["reason"] == "daily-maximum"
+    assert [train["pulses"] for train in await clinic.events("train-delivered")] == [30, 30]
 
 
 @pytest.mark.hazard("HZ-14")

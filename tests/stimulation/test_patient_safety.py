@@ -1,6 +1,7 @@
 """Checks, presence, side effects and loss of consciousness in a room: over HTTP, with journal and simulator."""
 
 import sqlite3
+from datetime import timedelta
 
 import pytest
 from tests.stimulation.clinic import fast_clock, firing_frames, simulated
@@ -13,9 +14,11 @@ from tests.stimulation.story import (
     PHYSICIAN,
     SUPERVISOR,
     TECHNICIAN,
+    TRAINEE,
     treatment_order,
 )
 
+from spoel_common.clock import utc_now
 from spoel_common.ids import new_id
 
 SHORT = PATTERN_ITBS.model_copy(update={"trains": 3})
@@ -163,11 +166,31 @@ async def test_a_missed_act_of_presence_pauses_and_only_a_person_goes_on(watchfu
     assert [event["awake"] for event in await clinic.events("presence-confirmed")] == [True, True, True]
 
 
+@pytest.mark.requirement("ST-01")
 @pytest.mark.requirement("ST-11")
-async def test_a_patient_who_fell_asleep_is_not_stimulated(slow_clinic):
+@pytest.mark.hazard("HZ-17")
+async def test_a_trainees_session_starts_when_a_professional_says_to_be_there(clinic):
+    session_id = await clinic.prepare(treatment_order(PATTERN_10HZ))
+    until = utc_now(clinic.clock) + timedelta(hours=8)
+    assert (await clinic.post("/supervision", {"until": until.isoformat()}, SUPERVISOR)).is_success
+    assert (await clinic.open(session_id, TRAINEE, supervisor_id="sanne")).is_success
+    for answer in (await clinic.identify(session_id, TRAINEE), await clinic.check_patient(session_id, TRAINEE)):
+        assert answer.is_success, answer.text
+    assert (await clinic.arm(session_id, TRAINEE)).json()["outcome"] == "done"
+    for by in (TRAINEE, TECHNICIAN):
+        assert (await clinic.present(session_id, by)).status_code == 403
+    assert slug(await clinic.ask(session_id, "start", TRAINEE)) == "presence-missing"
+    assert (await clinic.present(session_id, OPERATOR)).is_success
+    assert (await clinic.ask(session_id, "start", TRAINEE)).is_success
+    assert (await clinic.ask(session_id, "stop", TRAINEE, reason="other")).is_success
+
+
+@pytest.mark.requirement("ST-11")
+@pytest.mark.parametrize("by", [OPERATOR, TRAINEE], ids=["operator", "trainee"])
+async def test_a_patient_who_fell_asleep_is_not_stimulated(slow_clinic, by):
     clinic = slow_clinic
     session_id = await in_a_train(clinic)
-    answer = await clinic.present(session_id, awake=False)
+    answer = await clinic.present(session_id, by, awake=False)
     assert (answer.json()["state"], answer.json()["reason"]) == ("interrupted", "patient-not-awake")
     assert not clinic.simulator.enabled
     await clinic.arm(session_id)
@@ -338,7 +361,7 @@ async def test_a_stop_for_a_session_that_is_not_here_is_recorded_all_the_same(sl
     """As when the journal did not say in time whose session it is, and every room was stopped."""
     clinic = slow_clinic
     await in_a_train(clinic)
-    await clinic.room.emergency_stop(nobody, lost=new_id())
+    await clinic.room.stops.emergency(nobody, lost=new_id())
     await clinic.until_latched("emergency-stop")
     assert len(await clinic.until_event("emergency-stopped")) == 1
     assert await clinic.events("adverse-event-reported") == []

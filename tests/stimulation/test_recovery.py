@@ -2,7 +2,7 @@
 
 import pytest
 from tests.stimulation.clinic import Clinic, fast_clock, firing_frames, frames_in, simulated
-from tests.stimulation.devices.conftest import cable_to
+from tests.stimulation.devices.rooms import cable_to
 from tests.stimulation.story import PATTERN_10HZ, PATTERN_ITBS, treatment_order
 
 from spoel_common.ids import new_id

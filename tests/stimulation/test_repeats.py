@@ -7,7 +7,7 @@ from tests.stimulation.clinic import firing_frames, frames_in
 from tests.stimulation.story import PATTERN_ITBS, measurement_order, treatment_order
 
 from spoel_common.clock import utc_now
-from spoel_stimulation.domain.conditions import local_day
+from spoel_stimulation.domain.facts import local_day
 
 MANY = PATTERN_ITBS.model_copy(update={"trains": 8})
 ENABLE = "0201"
@@ -78,8 +78,8 @@ async def test_an_arming_that_a_crash_broke_off_is_told_as_failed_and_not_done_a
         await clinic.seated(session_id)
         monkeypatch.setattr(clinic.room.delivery, "stage_and_arm", hanging)
         asked = asyncio.create_task(ask(clinic, session_id, "arm"))
-        await clinic.until(lambda: clinic.room.arming, "the intention")
-        (intention,) = clinic.room.arming
+        await clinic.until(lambda: clinic.room.arming.under_way, "the intention")
+        (intention,) = clinic.room.arming.under_way
         asked.cancel()  # whoever asked is gone, and so is the process
     async with closed_clinic.opened() as clinic:
         await clinic.ready()

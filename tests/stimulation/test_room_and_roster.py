@@ -13,7 +13,7 @@ from spoel_stimulation.domain import checks, refusals, room, roster
 from spoel_stimulation.domain.room import RoomState
 from spoel_stimulation.domain.roster import RosterState
 from spoel_stimulation.domain.state import Train
-from spoel_stimulation.events import RoomOpened
+from spoel_stimulation.events.rooms import RoomOpened
 from spoel_stimulation.runner.recovery import close_gap
 
 SEEN = RoomOpened(

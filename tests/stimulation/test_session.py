@@ -27,9 +27,11 @@ from spoel_common.errors import NotAllowed, SpoelError
 from spoel_common.units import set_percent_mso
 from spoel_stimulation import commands as asked
 from spoel_stimulation.domain import conduct, refusals, session
-from spoel_stimulation.domain.state import Act, SessionState
+from spoel_stimulation.domain.phases import Act
+from spoel_stimulation.domain.state import SessionState
 from spoel_stimulation.domain.trains import device_pattern, next_train, train_interval_s
-from spoel_stimulation.events import SessionClosed, TrainAuthorised, TrainOutcomeUnknown
+from spoel_stimulation.events.sessions import SessionClosed
+from spoel_stimulation.events.trains import TrainAuthorised, TrainOutcomeUnknown
 
 # --- trains
 

@@ -15,7 +15,7 @@ from tests.stimulation.story import (
 
 from spoel_stimulation import commands as asked
 from spoel_stimulation.domain import conduct, refusals, session
-from spoel_stimulation.domain.state import PEOPLES_ACTS, TRANSITIONS, Act, Phase
+from spoel_stimulation.domain.phases import PEOPLES_ACTS, TRANSITIONS, Act, Phase
 
 PHASES = {
     Phase.NONE: Story,

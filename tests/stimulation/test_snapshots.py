@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from tests.stimulation.story import PATTERN_ITBS, Story, measurement_order, treatment_order
 
 from spoel_common.store import AggregateRef, snapshots
-from spoel_stimulation.handlers import ROOM, SESSION
+from spoel_stimulation.aggregates import ROOM, SESSION
 
 pytestmark = pytest.mark.invariant("INV-3")
 

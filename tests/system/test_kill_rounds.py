@@ -4,7 +4,8 @@ What goes wrong and when is drawn from a seed. After each round every pulse that
 authorised train or is recorded as unauthorised; a MagPro has a counter, and its link comes back, so recorded is counted
 in every round, and nothing is unknown. A killed room process leaves at most the rest of the one train under way.
 
-``--kill-rounds`` says how many (200 in ``make chaos``); a new instance for every 20, since a session has 75 trains.
+``--kill-rounds`` says how many (200 in ``make chaos``); a new instance for every 10, since a session has 75 trains, a
+round takes up to five, and the grant of a session ends.
 """
 
 import asyncio
@@ -26,7 +27,6 @@ from spoel_stimulation.devices.simulation.faults import MOMENTARY, Fault
 pytestmark = [pytest.mark.timeout(240), pytest.mark.invariant("INV-1"), pytest.mark.hazard("HZ-09")]
 
 A_TRAIN = 40
-PER_INSTANCE = 20
 ROUND_S = 20.0
 DROPPED_S = 2.5
 THROWN = (
@@ -42,6 +42,7 @@ THROWN = (
     Fault.PANEL_FIRE,
 )
 KINDS = ("kill-room", "kill-guard", "kill-simulator", "nats-stopped", *THROWN)
+PER_INSTANCE = 10
 DELIVERED_ALONE = "pulses of"
 """The demo's check of pulses knows of no pulse but those of trains: here every round checks both."""
 OTHERS_PULSES = {Fault.PANEL_FIRE}
@@ -121,7 +122,7 @@ class Round:
 
     async def _under_way(self, people):
         clinic = self.clinic
-        await clinic.resume(people)
+        await self._take_on(people)
         await clinic.more_trains(people, 1)
         await asyncio.sleep(clinic.chance.uniform(0.0, 0.3))
 

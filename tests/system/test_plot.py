@@ -5,7 +5,7 @@ import re
 import pytest
 from tests.system.terminal import typed
 
-from spoel_local.picture_words import DUTCH, ENGLISH, number, words
+from spoel_local.picture_words import DUTCH, ENGLISH, minutes_of, number, words
 from spoel_stimulation.engine.envelope import GRADES
 
 
@@ -36,6 +36,10 @@ def test_a_bilateral_protocol_shows_both_sites_and_magnifies_one(tmp_path, block
     assert told.exit_code == 0, told.output
     texts = " ".join(re.findall(r">([^<>]+)</text>", file.read_text(encoding="utf-8")))
     assert all(each in texts for each in ("2100 pulsen in 51 treinen", "right-dlpfc", "left-dlpfc", interval))
+
+
+def test_a_duration_has_sixty_seconds_to_the_minute():
+    assert [minutes_of(each) for each in (39.84, 119.84, 191.84, 1199.0)] == ["0:40", "2:00", "3:12", "19:59"]
 
 
 def test_a_picture_of_dots(tmp_path):

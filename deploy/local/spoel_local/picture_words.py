@@ -109,3 +109,9 @@ def number(value: float, language: str, digits: int = 2) -> str:
     if "." in text:
         text = text.rstrip("0").rstrip(".")
     return text.replace(".", ",") if language == "nl" else text
+
+
+def minutes_of(duration_s: float) -> str:
+    """Return a duration to the nearest second as minutes and seconds, ``3:12``."""
+    whole, seconds = divmod(round(duration_s), 60)
+    return f"{whole}:{seconds:02d}"

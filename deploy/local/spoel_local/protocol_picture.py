@@ -11,7 +11,7 @@ from matplotlib.patches import ConnectionPatch
 from matplotlib.ticker import FuncFormatter
 
 from spoel_common.units import PercentMso, PercentRmt, set_percent_mso
-from spoel_local.picture_words import Words, number, words
+from spoel_local.picture_words import Words, minutes_of, number, words
 from spoel_planning.domain.rules import BlockRule, Protocol
 from spoel_stimulation.engine import Part, Pattern, Ramp, Session, expand, heat, waveform
 from spoel_stimulation.engine.circuits import Ringing
@@ -327,7 +327,7 @@ def _draw_temperature(axes: Axes, picture: Picture) -> None:
             alpha=0.3,
         )
         axes.annotate(
-            text["too-warm"].format(minutes=picture.number(at, digits=0)),
+            text["too-warm"].format(minutes=int(at)),
             (at, found.limit_c),
             (0.03, 0.92),
             textcoords="axes fraction",
@@ -358,11 +358,10 @@ def _draw_temperature(axes: Axes, picture: Picture) -> None:
 
 def _write_heading(axes: Axes, picture: Picture) -> None:
     session, text = picture.session, picture.words
-    duration_s = session.duration_ns / NS_PER_S
     amount = text["pulses-of" if session.trains > 1 else "pulses-of-one"].format(
         pulses=session.pulses,
         trains=session.trains,
-        duration=f"{int(duration_s // 60)}:{duration_s % 60:02.0f}",
+        duration=minutes_of(session.duration_ns / NS_PER_S),
     )
     block = blocks_of(picture.protocol)[picture.block]
     intensity = text["intensity"].format(

@@ -45,8 +45,24 @@ def public_key_of(private_key: bytes) -> str:
     return base64.b64encode(public_bytes).decode()
 
 
+def can_seal_for(public_key: str) -> bool:
+    """Tell whether something can be sealed for a key: it is base64 of 32 bytes that are a point of the curve's group.
+
+    Whoever has to seal what already happened asks before it begins: then it is too late to refuse.
+    """
+    try:
+        seal("", public_key, "", "")
+    except ValueError:
+        return False
+    return True
+
+
 def seal(text: str, public_key: str, event_id: str, event_type: str) -> str:
-    """Seal ``text`` for the holder of ``public_key``, bound to one event; return base64."""
+    """Seal ``text`` for the holder of ``public_key``, bound to one event; return base64.
+
+    Raises:
+        ValueError: nothing can be sealed for this key.
+    """
     recipient = X25519PublicKey.from_public_bytes(base64.b64decode(public_key, validate=True))
     sealed = _SUITE.encrypt(text.encode(), recipient, info=_context(event_id, event_type))
     return base64.b64encode(sealed).decode()

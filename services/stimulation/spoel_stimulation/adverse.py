@@ -7,20 +7,16 @@ from spoel_common.people import check_act, check_role
 from spoel_common.work import Aggregate, Work
 from spoel_stimulation import commands as asked
 from spoel_stimulation import patient_days, projections
+from spoel_stimulation.aggregates import append, load_opened
 from spoel_stimulation.checks import raise_alert
-from spoel_stimulation.domain import adverse, conditions
+from spoel_stimulation.domain import adverse
 from spoel_stimulation.domain.conduct import pausing
-from spoel_stimulation.domain.state import Phase
-from spoel_stimulation.events import (
-    ADVERSE_EVENTS,
-    AFTERCARE_EVENTS,
-    RELEASE_EVENTS,
-    SIDE_EFFECT_EVENTS,
-    PatientState,
-    PatientStateRecorded,
-    StopOutcome,
-)
-from spoel_stimulation.handlers import Look, append, load_opened
+from spoel_stimulation.domain.facts import local_day
+from spoel_stimulation.domain.phases import Phase
+from spoel_stimulation.events import ADVERSE_EVENTS, AFTERCARE_EVENTS, RELEASE_EVENTS, SIDE_EFFECT_EVENTS
+from spoel_stimulation.events.harm import PatientStateRecorded
+from spoel_stimulation.events.words import PatientState, StopOutcome
+from spoel_stimulation.surroundings import Look
 
 SIDE_EFFECT = Aggregate("side-effect", lambda: False, lambda _state, _event: True, SIDE_EFFECT_EVENTS)
 ADVERSE_EVENT = Aggregate("adverse-event", lambda: False, lambda _state, _event: True, ADVERSE_EVENTS)
@@ -91,14 +87,14 @@ async def record_loss(work: Work, session_id: str, person: str, stop: StopOutcom
     event = adverse.report_loss(state, new_id(), person, stop)
     before = await work.load(ADVERSE_EVENT, event.adverse_event_id)
     await work.append(ADVERSE_EVENT, event.adverse_event_id, before, [event], room=event.room_id)
-    await patient_days.keep(work.conn, patient_days.OWN, event, conditions.local_day(work.now))
+    await patient_days.keep(work.conn, patient_days.OWN, event, local_day(work.now))
     await raise_alert(work, state, "act-now", event.kind)
 
 
 async def release_patient(work: Work, patient_id: str, command: asked.ReleasePatient) -> ReleaseAnswer:
     """Let a patient be treated again: a physician's decision."""
     people = await projections.registrations_of(work.conn, {work.actor.person_id})
-    today = conditions.local_day(work.now)
+    today = local_day(work.now)
     check_act("release-patient", work.actor, people.get(work.actor.person_id), today)
     blocking = await patient_days.blocking(work.conn, patient_id)
     event = adverse.release(patient_id, command, new_id(), blocking)

@@ -20,19 +20,24 @@ from spoel_common.people import check_role
 from spoel_common.runtime import Runtime
 from spoel_common.web import ActorDep, CommandDep, RuntimeDep
 from spoel_common.work import Work
-from spoel_stimulation import adverse, checks, handlers, views
+from spoel_stimulation import adverse, checks, views
 from spoel_stimulation import commands as asked
 from spoel_stimulation.adverse import PatientStateAnswer, ReleaseAnswer, SideEffectAnswer
-from spoel_stimulation.api import EmergencyStopAnswer, SessionCall, SessionDep, person_of
+from spoel_stimulation.aggregates import ROOM, SESSION
+from spoel_stimulation.answers import SessionAnswer
+from spoel_stimulation.api import SessionCall, SessionDep
+from spoel_stimulation.api_rooms import EmergencyStopAnswer, person_of
 from spoel_stimulation.checks import DailyCheckAnswer, RoomCheckAnswer
 from spoel_stimulation.dependencies import NodeDep, PathId
-from spoel_stimulation.domain import conditions, lists
+from spoel_stimulation.domain import lists
 from spoel_stimulation.domain.adverse import pauses
+from spoel_stimulation.domain.facts import local_day
+from spoel_stimulation.domain.phases import Act
 from spoel_stimulation.domain.start import STAGES, Situation, Stage, missing
-from spoel_stimulation.domain.state import Act
-from spoel_stimulation.events import InterlockReason, RoomChecked, StopOutcome
+from spoel_stimulation.events.rooms import RoomChecked
+from spoel_stimulation.events.words import InterlockReason, StopOutcome
+from spoel_stimulation.gathering import gather
 from spoel_stimulation.guard.stops import INSTRUCTIONS
-from spoel_stimulation.handlers import SESSION, SessionAnswer
 from spoel_stimulation.node import Node
 from spoel_stimulation.runner import Room
 from spoel_stimulation.runner.delivery import RoomFault
@@ -100,8 +105,8 @@ async def get_opening_check(room_id: PathId, actor: ActorDep, node: NodeDep, run
     """Show what is looked at before the first session of a day, and whether it was done today."""
     check_role("read-room", actor)
     node.room(room_id)
-    done = (await runtime.units.load(handlers.ROOM, room_id)).state.checked
-    today = conditions.local_day(utc_now(runtime.clock))
+    done = (await runtime.units.load(ROOM, room_id)).state.checked
+    today = local_day(utc_now(runtime.clock))
     of_today = done if done is not None and done.day == today else None
     return OpeningCheckView(list=lists.opening_check(), today=today, done=of_today)
 
@@ -152,7 +157,7 @@ async def get_conditions(session_id: PathId, actor: ActorDep, node: NodeDep, run
     opened = state.opened
     by = actor if opened is None else state.operator
     async with runtime.units.begin(by, session_id) as work:
-        facts = await handlers.gather(work, room.look(), session_id, state)
+        facts = await gather(work, room.look(), session_id, state)
     its = Situation(state, session_id, by, None if opened is None else opened.supervisor_id, facts)
     texts = lists.condition_texts()
     shown = [
@@ -190,7 +195,7 @@ async def post_presence(command: asked.ConfirmPresence, its: SessionDep) -> Resp
     async def confirm(work: Work) -> SessionAnswer:
         return await checks.confirm_presence(work, its.session_id, command, its.look)
 
-    check_role("watch-patient", its.call.actor)
+    check_role("watch-patient" if command.awake else "report-not-awake", its.call.actor)
     if command.awake or not its.state.may(Act.INTERRUPT):
         return await its.call.run(confirm, 201, effect=present)
     async with _pausing(its, "patient-not-awake"):
@@ -231,13 +236,15 @@ async def post_side_effect(command: asked.ReportSideEffect, its: SessionDep) -> 
 @asynccontextmanager
 async def _pausing(its: SessionCall, reason: InterlockReason) -> AsyncIterator[None]:
     """Disarm first; whatever becomes of the command, a repeat of it too, the session is recorded as paused."""
-    async with its.room.halted() as disarmed:
+    async with its.room.stops.halted() as disarmed:
         try:
             yield
         finally:
             await its.room.journal.persist(lambda: its.room.journal.interlock(its.state, reason))
     if not disarmed:
-        await its.room.fault(RoomFault("device-fault", "disarm-not-confirmed", f"not read back as disabled: {reason}"))
+        await its.room.faults.record(
+            RoomFault("device-fault", "disarm-not-confirmed", f"not read back as disabled: {reason}")
+        )
 
 
 @router.post("/sessions/{session_id}/loss-of-consciousness", tags=["sessions"])
@@ -247,7 +254,7 @@ async def post_loss_of_consciousness(
     """Disarm now: the patient lost consciousness, or may have a seizure. Needs no token, no body and no key."""
     rooms = await _rooms_to_stop(node, runtime, session_id)
     stopped = await asyncio.gather(
-        *(room.emergency_stop(lambda: person_of(request), lost=session_id) for room in rooms)
+        *(room.stops.emergency(lambda: person_of(request), lost=session_id) for room in rooms)
     )
     outcome, through = min(stopped, key=lambda each: WORST_FIRST.index(each.outcome))
     return LossAnswer(

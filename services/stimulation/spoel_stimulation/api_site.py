@@ -13,11 +13,12 @@ from spoel_common.runtime import Runtime
 from spoel_common.web import ActorDep, CommandDep, RuntimeDep
 from spoel_stimulation import commands as asked
 from spoel_stimulation import handlers, site
+from spoel_stimulation.aggregates import SESSION
+from spoel_stimulation.answers import SessionAnswer
 from spoel_stimulation.api import while_halted
 from spoel_stimulation.dependencies import NodeDep, PathId, RoomActorDep, SessionCommandDep
-from spoel_stimulation.domain.state import Act
-from spoel_stimulation.events import Known
-from spoel_stimulation.handlers import SESSION, SessionAnswer
+from spoel_stimulation.domain.phases import Act
+from spoel_stimulation.events.base import Known
 from spoel_stimulation.live import EventStream
 from spoel_stimulation.node import Node, known_of
 from spoel_stimulation.presence import Presence, age_s

@@ -7,9 +7,12 @@ from fastapi import FastAPI
 from spoel_common.readiness import Check
 from spoel_common.runtime import Runtime, Verifier
 from spoel_common.web import create_app
-from spoel_stimulation.api import EMERGENCY_STOP_PATHS, router
+from spoel_stimulation.api import router
 from spoel_stimulation.api_day import router as day_router
+from spoel_stimulation.api_rooms import EMERGENCY_STOP_PATHS
+from spoel_stimulation.api_rooms import router as rooms_router
 from spoel_stimulation.api_site import router as site_router
+from spoel_stimulation.api_stimuli import router as stimuli_router
 from spoel_stimulation.node import Node
 from spoel_stimulation.settings import StimulationSettings
 
@@ -45,7 +48,7 @@ def build_app(settings: StimulationSettings, verifier: Verifier | None = None, n
     return create_app(
         runtime,
         title="Spoel stimulation",
-        routers=[router, day_router, site_router],
+        routers=[rooms_router, router, stimuli_router, day_router, site_router],
         description="Rooms, devices, sessions, trains and the emergency stop.",
         open_paths=EMERGENCY_STOP_PATHS,
         state={"node": rooms},

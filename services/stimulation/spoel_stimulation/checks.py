@@ -9,11 +9,17 @@ from spoel_common.people import check_role
 from spoel_common.work import Aggregate, Work
 from spoel_stimulation import commands as asked
 from spoel_stimulation import projections
-from spoel_stimulation.domain import adverse, checks, conditions
+from spoel_stimulation.aggregates import ROOM, append, load_opened
+from spoel_stimulation.answers import SessionAnswer, describe
+from spoel_stimulation.domain import adverse, checks
+from spoel_stimulation.domain.facts import local_day
+from spoel_stimulation.domain.phases import Act
 from spoel_stimulation.domain.start import check_operator
-from spoel_stimulation.domain.state import Act, SessionState
-from spoel_stimulation.events import ALERT_EVENTS, AlarmClass, DailyOutcome, Decider
-from spoel_stimulation.handlers import ROOM, Look, SessionAnswer, append, describe, gather, load_opened
+from spoel_stimulation.domain.state import SessionState
+from spoel_stimulation.events import ALERT_EVENTS
+from spoel_stimulation.events.words import AlarmClass, DailyOutcome, Decider
+from spoel_stimulation.gathering import gather
+from spoel_stimulation.surroundings import Look
 
 ALERT = Aggregate("alert", lambda: False, lambda _state, _event: True, ALERT_EVENTS)
 
@@ -44,7 +50,7 @@ class DailyCheckAnswer(SessionAnswer):
 async def check_room(work: Work, room_id: str, command: asked.CheckRoom) -> RoomCheckAnswer:
     """Record the opening check of a room."""
     check_role("check-room", work.actor)
-    today = conditions.local_day(work.now)
+    today = local_day(work.now)
     loaded = await work.load(ROOM, room_id)
     await work.append(ROOM, room_id, loaded, checks.check_room(room_id, command, today), room=room_id)
     failed = sorted(item for item, in_order in command.items.items() if not in_order)

@@ -7,18 +7,18 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, StringConstraints, ValidationInfo, field_validator
 
 from spoel_common.events import Command, UtcTime
-from spoel_stimulation.events import (
+from spoel_stimulation.events.searches import CouplingResult
+from spoel_stimulation.events.sessions import DeviceSettings
+from spoel_stimulation.events.trains import Realised
+from spoel_stimulation.events.words import (
     ChangeReason,
     CouplingReason,
-    CouplingResult,
-    DeviceSettings,
     Evidence,
     GrantRevocationReason,
     InterlockReason,
     Parameter,
     PatientState,
     PauseReason,
-    Realised,
     ReleaseReason,
     ResetReason,
     Response,

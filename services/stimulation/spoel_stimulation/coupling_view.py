@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict
 from spoel_stimulation.domain.search import check_search, newest_results, ranking_of
 from spoel_stimulation.domain.state import SearchRun, SessionState
 from spoel_stimulation.engine.coupling import RankedLocation, Ranking, Verdict
-from spoel_stimulation.events import CouplingReason, CouplingResult
+from spoel_stimulation.events.searches import CouplingResult
+from spoel_stimulation.events.words import CouplingReason
 from spoel_stimulation.heart.profile import Contact
 from spoel_stimulation.runner.heart import NO_BELT, RoomHeart
 

@@ -17,9 +17,9 @@ from spoel_common.web import (
     current_actor,
     token_of,
 )
+from spoel_stimulation.aggregates import SESSION
 from spoel_stimulation.domain import grant
 from spoel_stimulation.domain.state import SessionState
-from spoel_stimulation.handlers import SESSION
 from spoel_stimulation.node import Node
 
 PathId = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]

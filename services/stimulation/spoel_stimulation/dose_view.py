@@ -6,8 +6,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from spoel_stimulation.devices.record import CapabilityRecord
-from spoel_stimulation.domain.conditions import Limits
 from spoel_stimulation.domain.envelope import coil_forecast, rest_of_session, verdict_of
+from spoel_stimulation.domain.facts import Limits
 from spoel_stimulation.domain.refusals import TransitionNotAllowed
 from spoel_stimulation.domain.state import SessionState
 from spoel_stimulation.engine.envelope import GRADES, Finding, Grade
@@ -58,7 +58,7 @@ class CoilForecastView(_View):
 
 
 class SupplyView(_View):
-    """What the block that is given asks of the connected model's power supply.
+    """What the block that is given, or the next one after its last train, asks of the connected model's power supply.
 
     Attributes:
         minimum_wait_s: from a train's last slot to the next train.
@@ -154,7 +154,7 @@ def _supply_view(state: SessionState, limits: Limits, record: CapabilityRecord) 
     joules, power_w, rest = record.joules_at_full_output, record.mean_power_w, rest_of_session(state, limits)
     if joules is None or power_w is None or rest is None:
         return None
-    supply, percent_mso, pattern = PowerSupply(joules, power_w), state.percent_mso, rest.parts[0].pattern
+    supply, percent_mso, pattern = PowerSupply(joules, power_w), rest.parts[0].percent_mso, rest.parts[0].pattern
     on_time_s = supply.longest_on_time_s(pattern.mean_rate_hz, percent_mso)
     highest_hz = supply.highest_continuous_rate_hz(percent_mso)
     return SupplyView(
@@ -212,11 +212,11 @@ def _coil_view(forecast: Forecast) -> CoilForecastView:
     source = heat_data().limits.source
     warning: Words | None = None
     if forecast.too_warm_at_s is not None:
-        minutes = forecast.too_warm_at_s / 60
+        minutes = int(forecast.too_warm_at_s // _MINUTE_S)  # rounded down: a warning names no later moment
         warning = {
-            "nl": f"De spoel wordt naar verwachting na {minutes:.0f} minuten warmer dan {forecast.limit_c:g} °C. "
+            "nl": f"De spoel wordt naar verwachting na {minutes} minuten warmer dan {forecast.limit_c:g} °C. "
             "Koel hem eerst, of neem een gekoelde spoel.",
-            "en": f"The coil is expected to be above {forecast.limit_c:g} °C after {minutes:.0f} minutes. "
+            "en": f"The coil is expected to be above {forecast.limit_c:g} °C after {minutes} minutes. "
             "Cool it first, or take a cooled coil.",
         }
     return CoilForecastView(

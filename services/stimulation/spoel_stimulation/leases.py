@@ -12,9 +12,10 @@ from spoel_common.people import Actor, Role
 from spoel_common.runtime import Runtime
 from spoel_common.work import Aggregate, Work
 from spoel_stimulation import site
-from spoel_stimulation.domain.conditions import Booking
-from spoel_stimulation.events import LEASE_EVENTS, LeaseReleased
-from spoel_stimulation.handlers import SESSION
+from spoel_stimulation.aggregates import SESSION
+from spoel_stimulation.domain.facts import Booking
+from spoel_stimulation.events import LEASE_EVENTS
+from spoel_stimulation.events.sessions import LeaseReleased
 
 LOOK_EVERY_S = 5.0
 

@@ -22,10 +22,11 @@ from spoel_common.cancellation import end
 from spoel_common.clock import Clock, utc_now
 from spoel_common.errors import SpoelError
 from spoel_common.runtime import Runtime
-from spoel_stimulation.domain.conditions import Limits
-from spoel_stimulation.domain.state import Phase, SessionState
+from spoel_stimulation.answers import describe
+from spoel_stimulation.domain.facts import Limits
+from spoel_stimulation.domain.phases import Phase
+from spoel_stimulation.domain.state import SessionState
 from spoel_stimulation.domain.trains import device_pattern, next_train
-from spoel_stimulation.handlers import describe
 from spoel_stimulation.runner import Room
 
 if TYPE_CHECKING:

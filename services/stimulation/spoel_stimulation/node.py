@@ -18,13 +18,16 @@ from spoel_common.messaging import BrokerAway, Bucket, FeedKnowledge, Projection
 from spoel_common.runtime import Runtime, Unavailable
 from spoel_common.store import StoreName
 from spoel_stimulation import foreign_events, patient_days, projections, site
+from spoel_stimulation.aggregates import SESSION
 from spoel_stimulation.devices.transport import through_guard
-from spoel_stimulation.domain.conditions import NEEDED_SERVICES, Limits, local_day
+from spoel_stimulation.domain.facts import NEEDED_SERVICES, Limits, local_day
 from spoel_stimulation.domain.lists import rules
 from spoel_stimulation.domain.reach import Reach
-from spoel_stimulation.events import ErasureCompleted, Known
+from spoel_stimulation.events import ErasureCompleted
+from spoel_stimulation.events.base import Known
+from spoel_stimulation.foreign_events.intake import PatientErased
+from spoel_stimulation.foreign_events.rooms import AdverseEventReported
 from spoel_stimulation.guard.settings import control_socket, data_socket
-from spoel_stimulation.handlers import SESSION
 from spoel_stimulation.heart.recorder import HeartRecorder
 from spoel_stimulation.heart.rules import heart_rules
 from spoel_stimulation.heart.sources import source_of
@@ -34,12 +37,13 @@ from spoel_stimulation.makers import adapter_of
 from spoel_stimulation.presence import Presences
 from spoel_stimulation.runner import Room
 from spoel_stimulation.runner.heart import RoomHeart
+from spoel_stimulation.runner.kept_stops import KeptStops
 from spoel_stimulation.runner.link import RoomDevice
 from spoel_stimulation.settings import RoomSetting, StimulationSettings, cleared_list
 from spoel_stimulation.strips import STRIP_TTL_S, Strips, bucket_name, room_key
 
 Knowledge = Callable[[], tuple[Known, ...]]
-_BLOCKS = f".{foreign_events.AdverseEventReported.event_name}.v"
+_BLOCKS = f".{AdverseEventReported.event_name}.v"
 
 STRIPS_EVERY_S = 2.0
 """How often a room looks for strips of its day that it has not yet: it may be cut off at any moment."""
@@ -87,6 +91,9 @@ class Node:
             replicas=settings.stream_replicas,
         )
         self._keys = {room.room_id: room_key(settings.data_dir, room.room_id) for room in settings.rooms}
+        self._kept = {
+            room.room_id: KeptStops(settings.data_dir / f"{room.room_id}-stops.json") for room in settings.rooms
+        }
         self._cleared = cleared_list(settings)
         self._knowledge = knowledge
         self._fetch = fetch_strip
@@ -147,7 +154,7 @@ class Node:
         """Return the read model of what other nodes of stimulation gave to a patient, and what blocks one (HZ-16)."""
         return Projection(
             name="rooms",
-            version=1,
+            version=2,
             services=("stimulation",),
             catalogue=foreign_events.ROOMS,
             apply=self._apply_rooms,
@@ -211,12 +218,12 @@ class Node:
     def look_again(self) -> None:
         """Have every room look at its interlocks: something that is known has changed."""
         for room in self.rooms.values():
-            room.look_again()
+            room.interlocks.look_again()
 
     async def _apply(
         self, conn: AsyncConnection, envelope: Envelope, event: EventData | ForeignEvent | None, raw: bytes
     ) -> None:
-        if isinstance(event, foreign_events.PatientErased):
+        if isinstance(event, PatientErased):
             cleared = await projections.clear_patient(conn, event.patient_id)
             await self.erasures.note(conn, envelope, event.patient_id, cleared)
         else:
@@ -230,7 +237,7 @@ class Node:
     ) -> None:
         del raw
         if envelope.source != self._source:  # its own events are kept in the transaction of their append
-            await patient_days.keep_known(conn, event, local_day(envelope.time))
+            await patient_days.keep_known(conn, envelope.id, event, local_day(envelope.time))
 
     async def _applied_rooms(self, envelopes: list[Envelope]) -> None:
         if any(envelope.source != self._source and _BLOCKS in envelope.type for envelope in envelopes):
@@ -278,8 +285,14 @@ class Node:
             limits=limits,
             key=self._keys[setting.room_id],
             heart=RoomHeart(self._belt(runtime, setting), heart_rules()),
+            kept=self._kept[room_id],
             guard=None if guarded is None else (control_socket(guarded, room_id), setting.address),
+            losses=self._losses,
         )
+
+    def _losses(self) -> frozenset[str]:
+        """Return the sessions of this node whose patient lost consciousness, and whose journal does not say so yet."""
+        return frozenset().union(*(kept.lost for kept in self._kept.values()))
 
     def _device(self, runtime: Runtime, setting: RoomSetting) -> RoomDevice:
         guarded, address = self._guard_of(setting), setting.address

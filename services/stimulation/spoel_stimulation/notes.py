@@ -17,9 +17,10 @@ from spoel_common.runtime import Runtime
 from spoel_common.sealing import seal
 from spoel_common.work import Aggregate, Work
 from spoel_stimulation import projections
+from spoel_stimulation.aggregates import load_opened
 from spoel_stimulation.commands import WriteNote
-from spoel_stimulation.events import NOTE_EVENTS, NoteWritten
-from spoel_stimulation.handlers import load_opened
+from spoel_stimulation.events import NOTE_EVENTS
+from spoel_stimulation.events.patients import NoteWritten
 
 NOTE = Aggregate("note", lambda: False, lambda _state, _event: True, NOTE_EVENTS)
 
@@ -53,13 +54,15 @@ async def write_note(work: Work, session_id: str, command: WriteNote) -> NoteAns
     Raises:
         NotAllowed: the role writes no remarks.
         NotFound: the session was not opened here.
-        PatientKeyUnknown: the patient was erased, or the key has not arrived here.
+        PatientKeyUnknown: the patient was erased, or no usable key has arrived here.
     """
     check_role("write-note", work.actor)
     about = (await load_opened(work, session_id)).state.session
     key = await projections.key_of(work.conn, about.patient_id)
     if key is None:
-        raise PatientKeyUnknown("Nothing can be sealed for this patient: no key is known here. It may still arrive.")
+        raise PatientKeyUnknown(
+            "Nothing can be sealed for this patient: no usable key is known here. It may still arrive."
+        )
     note_id, event_id = new_id(), work.new_event_id()
     event = NoteWritten(
         note_id=note_id,

@@ -4,7 +4,7 @@ Own events are kept in the transaction of their append; those of other nodes as 
 their own, because the second kind can be rebuilt from the streams; questions are asked of both.
 """
 
-from datetime import date
+from datetime import date, datetime
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -12,16 +12,24 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from spoel_common.events import EventData, ForeignEvent
 from spoel_common.store import upsert
-from spoel_stimulation import events as own
-from spoel_stimulation import foreign_events as others
-from spoel_stimulation.domain.conditions import Given, local_day
+from spoel_stimulation.domain.facts import Given, local_day
+from spoel_stimulation.events.checks import DailyCheckAnswered, DailyCheckDecided
+from spoel_stimulation.events.harm import AdverseEventReported, PatientReleased
+from spoel_stimulation.events.rooms import UnauthorisedPulseObserved
+from spoel_stimulation.events.trains import TrainAuthorised, TrainDelivered
+from spoel_stimulation.foreign_events import rooms as others
 from spoel_stimulation.projections import table
 
 
 class Book(NamedTuple):
-    """Four tables: trains of treatment and of searches, adverse events, releases, and days without a session."""
+    """Tables: trains of treatment and of searches, pulses that no train accounts for, what blocks, and what frees.
+
+    ``stimuli`` has a patient's last single stimulus of any measurement: those are not among the trains.
+    """
 
     given: sa.Table
+    unauthorised: sa.Table
+    stimuli: sa.Table
     adverse_events: sa.Table
     releases: sa.Table
     refused_days: sa.Table
@@ -30,6 +38,8 @@ class Book(NamedTuple):
 def _book(prefix: str) -> Book:
     return Book(
         table(f"{prefix}given", "train_id", "session_id", "patient_id", "day:date", "pulses:int", "last_at:moment"),
+        table(f"{prefix}unauthorised_pulses", "event_id", "session_id", "patient_id", "day:date", "pulses:int"),
+        table(f"{prefix}last_stimuli", "patient_id", "last_at:moment"),
         table(f"{prefix}adverse_events", "adverse_event_id", "patient_id"),
         table(f"{prefix}releases", "adverse_event_id", "patient_id"),
         table(f"{prefix}refused_days", "session_id", "patient_id", "day:date"),
@@ -51,41 +61,70 @@ async def keep(conn: AsyncConnection, book: Book, event: EventData | ForeignEven
         today: the local day on which it happened.
     """
     match event:
-        case own.TrainAuthorised() | others.TrainAuthorised():
+        case TrainAuthorised() | others.TrainAuthorised():
             last_at = event.planned_onset_at
             row = event.model_dump(include={"train_id", "session_id", "patient_id", "pulses"})
             await upsert(conn, book.given, [row | {"day": local_day(last_at), "last_at": last_at}])
-        case own.TrainDelivered() | others.TrainDelivered():
+        case TrainDelivered() | others.TrainDelivered():
             await _delivered(conn, book.given, event)
-        case own.DailyCheckAnswered(outcome="no-session-today") | others.DailyCheckAnswered(outcome="no-session-today"):
+        case DailyCheckAnswered(outcome="no-session-today") | others.DailyCheckAnswered(outcome="no-session-today"):
             await _refuse_day(conn, book, event.session_id, event.patient_id, event.day)
-        case own.DailyCheckDecided(decision="no-session-today") | others.DailyCheckDecided(decision="no-session-today"):
+        case DailyCheckDecided(decision="no-session-today") | others.DailyCheckDecided(decision="no-session-today"):
             await _refuse_day(conn, book, event.session_id, event.patient_id, today)
-        case own.AdverseEventReported() | others.AdverseEventReported():
+        case AdverseEventReported() | others.AdverseEventReported():
             row = event.model_dump(include={"adverse_event_id", "patient_id"})
             await upsert(conn, book.adverse_events, [row])
-        case own.PatientReleased() | others.PatientReleased():
+        case PatientReleased() | others.PatientReleased():
             released = [{"adverse_event_id": each, "patient_id": event.patient_id} for each in event.adverse_event_ids]
             await upsert(conn, book.releases, released)
         case _:
             pass
 
 
-async def keep_known(conn: AsyncConnection, event: EventData | ForeignEvent | None, today: date) -> None:
+async def keep_stimulus(conn: AsyncConnection, book: Book, event: TrainAuthorised | others.TrainAuthorised) -> None:
+    """Keep when a patient's last single stimulus was due, in whatever order they become known."""
+    its, last_at = book.stimuli.c, event.planned_onset_at
+    of_patient = sa.select(its.last_at).where(its.patient_id == event.patient_id)
+    known = (await conn.execute(of_patient)).scalar_one_or_none()
+    if known is None or known < last_at:
+        await upsert(conn, book.stimuli, [{"patient_id": event.patient_id, "last_at": last_at}])
+
+
+async def keep_unauthorised(
+    conn: AsyncConnection,
+    book: Book,
+    event_id: str,
+    event: UnauthorisedPulseObserved | others.UnauthorisedPulseObserved,
+    today: date,
+) -> None:
+    """Keep pulses that no train accounts for in the day of the patient whose session was open (HZ-14).
+
+    Nobody knows where the coil was: it counts as given.
+    """
+    if event.patient_id is None:
+        return
+    row = event.model_dump(include={"session_id", "patient_id", "pulses"})
+    await upsert(conn, book.unauthorised, [row | {"event_id": event_id, "day": today}])
+
+
+async def keep_known(conn: AsyncConnection, event_id: str, event: EventData | ForeignEvent | None, today: date) -> None:
     """Keep an event of another node.
 
     Single stimuli of a measurement do not count against the day's maximum; the trains of a heart-brain search do.
     """
+    if isinstance(event, others.UnauthorisedPulseObserved):
+        await keep_unauthorised(conn, KNOWN, event_id, event, today)
     if isinstance(event, others.SessionOpened) and event.kind == "measurement":
         await upsert(conn, known_measurements, [{"session_id": event.session_id}])
     if isinstance(event, others.TrainAuthorised) and event.pulses == 1:
         its = known_measurements.c.session_id == event.session_id
         if (await conn.execute(sa.select(known_measurements).where(its))).one_or_none() is not None:
+            await keep_stimulus(conn, KNOWN, event)
             return
     await keep(conn, KNOWN, event, today)
 
 
-async def _delivered(conn: AsyncConnection, given: sa.Table, event: own.TrainDelivered | others.TrainDelivered) -> None:
+async def _delivered(conn: AsyncConnection, given: sa.Table, event: TrainDelivered | others.TrainDelivered) -> None:
     its = given.c.train_id == event.train_id
     if event.pulses:
         await conn.execute(sa.update(given).where(its).values(pulses=event.pulses, last_at=event.ended_at))
@@ -105,12 +144,29 @@ _SESSION: sa.BindParameter[str] = sa.bindparam("session_id", type_=sa.String())
 _TODAY: sa.BindParameter[date] = sa.bindparam("today", type_=sa.Date())
 
 
-def _given() -> sa.Select[Any]:
-    trains = sa.union_all(*(sa.select(book.given).where(book.given.c.patient_id == _PATIENT) for book in _BOTH))
-    both = trains.subquery()
-    of_today = sa.func.coalesce(sa.func.sum(sa.case((both.c.day == _TODAY, both.c.pulses), else_=0)), 0)
-    totals = sa.select(of_today.label("pulses"), sa.func.max(both.c.last_at).label("last_at"))
-    return totals.where(both.c.session_id != _SESSION)
+def _given() -> sa.Select[int, int, Any]:
+    trains = [
+        sa.select(its.session_id, its.day, its.pulses, its.last_at, sa.false().label("unauthorised")).where(
+            its.patient_id == _PATIENT
+        )
+        for its in (book.given.c for book in _BOTH)
+    ]
+    unauthorised = [
+        sa.select(its.session_id, its.day, its.pulses, sa.null(), sa.true()).where(its.patient_id == _PATIENT)
+        for its in (book.unauthorised.c for book in _BOTH)
+    ]
+    every = sa.union_all(*trains, *unauthorised).subquery().c
+    today, elsewhere = every.day == _TODAY, every.session_id != _SESSION
+    here = sa.and_(today, sa.not_(elsewhere), every.unauthorised)
+    return sa.select(
+        _sum(sa.and_(today, elsewhere), every.pulses).label("pulses"),
+        _sum(here, every.pulses).label("unauthorised_here"),
+        sa.func.max(sa.case((elsewhere, every.last_at))).label("last_at"),
+    )
+
+
+def _sum(where: sa.ColumnElement[bool], pulses: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
+    return sa.func.coalesce(sa.func.sum(sa.case((where, pulses), else_=0)), 0)
 
 
 def _blocking() -> sa.Select[Any]:
@@ -132,14 +188,25 @@ def _refused() -> sa.CompoundSelect[Any]:
     )
 
 
-_GIVEN, _BLOCKING, _REFUSED = _given(), _blocking(), _refused()
+def _last_stimulus() -> sa.Select[Any]:
+    both = [sa.select(book.stimuli.c.last_at).where(book.stimuli.c.patient_id == _PATIENT) for book in _BOTH]
+    return sa.select(sa.func.max(sa.union_all(*both).subquery().c.last_at))
+
+
+_GIVEN, _BLOCKING, _REFUSED, _LAST_STIMULUS = _given(), _blocking(), _refused(), _last_stimulus()
 
 
 async def given_to(conn: AsyncConnection, patient_id: str, session_id: str, today: date) -> Given:
-    """Return what a patient was given in other sessions than this one."""
+    """Return what a patient was given in other sessions than this one, and in this one by no train."""
     values = {"patient_id": patient_id, "session_id": session_id, "today": today}
     row = (await conn.execute(_GIVEN, values)).one()
-    return Given(pulses_today=row.pulses, last_at=row.last_at)
+    return Given(pulses_today=row.pulses, unauthorised_here=row.unauthorised_here, last_at=row.last_at)
+
+
+async def last_stimulus_of(conn: AsyncConnection, patient_id: str) -> datetime | None:
+    """Return when a patient's last single stimulus was due, in any measurement of which this node knows."""
+    last_at: datetime | None = (await conn.execute(_LAST_STIMULUS, {"patient_id": patient_id})).scalar_one_or_none()
+    return last_at
 
 
 async def blocking(conn: AsyncConnection, patient_id: str) -> tuple[str, ...]:

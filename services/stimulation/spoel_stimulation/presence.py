@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from spoel_common.events import UtcTime
 from spoel_common.messaging import BrokerAway, Bucket
 from spoel_common.runtime import Runtime
-from spoel_stimulation.domain.state import Phase, SessionState
+from spoel_stimulation.domain.phases import Phase
+from spoel_stimulation.domain.state import SessionState
 from spoel_stimulation.runner import Room
 
 State = Literal["free", "in-session", "latched"]

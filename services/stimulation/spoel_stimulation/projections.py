@@ -13,19 +13,24 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from spoel_common.events import Envelope, EventData, ForeignEvent
 from spoel_common.people import Registration
+from spoel_common.sealing import can_seal_for
 from spoel_common.store import BigInt, UtcDateTime, upsert
-from spoel_stimulation.domain.conditions import Booking, OrderFacts
-from spoel_stimulation.events import NoteWritten, SessionClosed, SessionOpened, TrainDelivered, TrainOutcomeUnknown
-from spoel_stimulation.foreign_events import (
+from spoel_stimulation.domain.facts import Booking, OrderFacts
+from spoel_stimulation.events.patients import NoteWritten
+from spoel_stimulation.events.sessions import SessionClosed, SessionOpened
+from spoel_stimulation.events.trains import TrainDelivered, TrainOutcomeUnknown
+from spoel_stimulation.foreign_events.intake import (
     ConsentGiven,
     ConsentWithdrawn,
     IndicationDecided,
-    MeasurementOrderSigned,
     PatientRegistered,
-    PrescriptionSigned,
-    PrescriptionWithdrawn,
     RegistrationEnded,
     RegistrationVerified,
+)
+from spoel_stimulation.foreign_events.planning import (
+    MeasurementOrderSigned,
+    PrescriptionSigned,
+    PrescriptionWithdrawn,
     SessionBooked,
     SessionBookingCancelled,
     ThresholdEstimated,
@@ -219,10 +224,13 @@ async def keep_note(conn: AsyncConnection, event_id: str, event: NoteWritten, at
 
 
 async def key_of(conn: AsyncConnection, patient_id: str) -> str | None:
-    """Return a patient's public key; None where it has not arrived, or the patient was erased."""
-    return (
-        await conn.execute(sa.select(patients.c.public_key).where(patients.c.patient_id == patient_id))
-    ).scalar_one_or_none()
+    """Return the public key for which a patient's texts are sealed.
+
+    None where it has not arrived, the patient was erased, or what arrived is no key: then nothing can be sealed.
+    """
+    query = sa.select(patients.c.public_key).where(patients.c.patient_id == patient_id)
+    key = (await conn.execute(query)).scalar_one_or_none()
+    return key if key is not None and can_seal_for(key) else None
 
 
 async def strip_keys_of(conn: AsyncConnection, patient_id: str) -> list[str]:
@@ -253,6 +261,15 @@ async def booking_of(conn: AsyncConnection, session_id: str) -> Booking | None:
     )
     row = (await conn.execute(query)).mappings().one_or_none()
     return None if row is None else Booking.model_validate({name: row[name] for name in Booking.model_fields})
+
+
+async def sessions_of(conn: AsyncConnection, patient_id: str, session_ids: Collection[str]) -> list[str]:
+    """Return which of these sessions are booked for a patient."""
+    if not session_ids:
+        return []
+    its = bookings.c
+    query = sa.select(its.session_id).where(its.patient_id == patient_id, its.session_id.in_(session_ids))
+    return list((await conn.execute(query.order_by(its.session_id))).scalars())
 
 
 async def case_of(conn: AsyncConnection, case_id: str) -> tuple[str | None, str | None]:

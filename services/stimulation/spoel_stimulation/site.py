@@ -13,16 +13,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from spoel_common.events import Envelope, EventData, ForeignEvent
 from spoel_common.store import UtcDateTime, upsert
-from spoel_stimulation.domain.conditions import Booking
+from spoel_stimulation.domain.facts import Booking
 from spoel_stimulation.domain.reach import OtherBooking, Reach, lease_ends_at, local_day_ends_at
-from spoel_stimulation.foreign_events import (
-    ConsentWithdrawnElsewhere,
-    LeaseReleasedElsewhere,
-    RoomLatchedElsewhere,
-    RoomOpenedElsewhere,
-    RoomResetElsewhere,
-    SessionClosedElsewhere,
-    SessionOpenedElsewhere,
+from spoel_stimulation.foreign_events.rooms import (
+    ConsentWithdrawnInRoom,
+    LeaseReleased,
+    RoomLatched,
+    RoomOpened,
+    RoomReset,
+    SessionClosed,
+    SessionOpened,
 )
 from spoel_stimulation.projections import bookings, cancelled_bookings, withdrawals_recorded
 
@@ -80,20 +80,21 @@ async def apply(conn: AsyncConnection, envelope: Envelope, event: EventData | Fo
     """Apply one event of another node, in the transaction of the inbox."""
     del raw
     match event:
-        case RoomOpenedElsewhere():
+        case RoomOpened():
             await _put(conn, site_rooms, **event.model_dump(), source=envelope.source)
-        case RoomLatchedElsewhere():
+        case RoomLatched():
             row = {"room_id": event.room_id, "source": envelope.source, "latch_reason": event.reason}
             await _put(conn, site_rooms, **row)
-        case RoomResetElsewhere():
+        case RoomReset():
             await _put(conn, site_rooms, room_id=event.room_id, source=envelope.source, latch_reason=None)
-        case SessionOpenedElsewhere():
-            await _put(conn, site_sessions, **event.model_dump(), opened_at=envelope.time)
-        case SessionClosedElsewhere():
+        case SessionOpened():
+            row = event.model_dump(include={"session_id", "room_id", "case_id", "patient_id"})
+            await _put(conn, site_sessions, **row, opened_at=envelope.time)
+        case SessionClosed():
             await _put(conn, site_sessions, session_id=event.session_id, closed_at=envelope.time)
-        case LeaseReleasedElsewhere():
+        case LeaseReleased():
             await _put(conn, site_leases_released, session_id=event.session_id)
-        case ConsentWithdrawnElsewhere():
+        case ConsentWithdrawnInRoom():
             await _put(conn, site_withdrawals, event_id=envelope.id, case_id=event.case_id)
         case _:
             pass

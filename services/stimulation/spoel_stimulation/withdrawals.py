@@ -7,10 +7,12 @@ from spoel_common.ids import new_id
 from spoel_common.people import check_role
 from spoel_common.work import Aggregate, Work
 from spoel_stimulation import projections, site
+from spoel_stimulation.aggregates import SESSION, append
 from spoel_stimulation.domain.conduct import closing
-from spoel_stimulation.domain.state import Act, Phase
-from spoel_stimulation.events import WITHDRAWAL_EVENTS, ConsentWithdrawnInRoom
-from spoel_stimulation.handlers import SESSION, Look, append
+from spoel_stimulation.domain.phases import Act, Phase
+from spoel_stimulation.events import WITHDRAWAL_EVENTS
+from spoel_stimulation.events.patients import ConsentWithdrawnInRoom
+from spoel_stimulation.surroundings import Look
 
 WITHDRAWAL = Aggregate("withdrawal", lambda: False, lambda _state, _event: True, WITHDRAWAL_EVENTS)
 

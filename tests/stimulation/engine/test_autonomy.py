@@ -23,7 +23,7 @@ def test_one_hertz_goes_in_blocks_of_ten():
 
 @pytest.mark.invariant("INV-11")
 @settings(deadline=None)
-@given(st.integers(1, 2000), st.sampled_from([1.0, 1.25, 2.0, 5.0, 10.0]))
+@given(st.integers(1, 2000), st.sampled_from([1.0, 10 / 9, 1.25, 10 / 7, 2.0, 10 / 3, 5.0, 10.0]))
 def test_a_split_moves_no_onset_and_keeps_every_block_short(pulses, interval_s):
     pattern = slow(pulses, interval_s)
     blocks = split_for_autonomy(pattern)

@@ -34,6 +34,20 @@ def test_the_highest_rate_of_theta_burst_is_that_within_the_burst():
     assert TEN_HZ.highest_rate_hz == 10.0
 
 
+def test_bursts_that_nearly_touch_have_their_highest_rate_between_them():
+    nearly = Pattern(
+        pulses_per_burst=2,
+        pulse_interval_s=0.15,
+        bursts_per_train=10,
+        burst_interval_s=0.2,
+        trains=1,
+        train_interval_s=2.0,
+    )
+    assert nearly.highest_rate_hz == pytest.approx(20)
+    one_pair = nearly.model_copy(update={"bursts_per_train": 1})
+    assert one_pair.highest_rate_hz == pytest.approx(1 / 0.15)
+
+
 def test_an_interval_that_is_no_whole_number_is_rounded_to_the_nanosecond_once():
     assert DEEP.burst_interval_ns == 55_555_556
     assert DEEP.train_duration_ns == 35 * 55_555_556

@@ -169,9 +169,15 @@ class RoomProcess:
         return self.until("welcome")
 
     def hello_and_record(self):
-        """Return the first line that is to be recorded."""
+        """Return the first line that is to be recorded of a stop that somebody asked for, or that latches."""
         self.hello()
-        return self.until("record")["record"]
+        return self.until_record()
+
+    def until_record(self):
+        """Read until the outcome of such a stop is told; the guard's first disarm is told too."""
+        while (line := self.until("record")["record"])["reason"] == "port-opened":
+            pass
+        return line
 
     def say(self, **what):
         self.control.sendall(json.dumps(what).encode() + b"\n")

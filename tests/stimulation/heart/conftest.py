@@ -10,7 +10,7 @@ from tests.stimulation.clinic import fast_clock, simulated
 from tests.stimulation.story import search_order
 
 from spoel_common.clock import utc_now
-from spoel_stimulation.domain.conditions import local_day
+from spoel_stimulation.domain.facts import local_day
 from spoel_stimulation.heart.belt import BeltSimulator, on_tcp
 from spoel_stimulation.heart.model import HeartSetting
 

@@ -68,6 +68,7 @@ async def test_a_belt_says_who_it_is_and_its_beats_are_recorded():
         ("contact-lost", {}, "contact-lost"),
         ("gone", {}, "belt-lost"),
         ("silent", {"max_silence_s": 0.2}, "belt-silent"),
+        ("drop-beats", {"max_silence_s": 0.5}, "beats-missing"),
     ],
 )
 async def test_a_recording_that_was_spoilt_is_none(fault, rules, trouble):
@@ -81,6 +82,40 @@ async def test_a_recording_that_was_spoilt_is_none(fault, rules, trouble):
         belt.fault = "none"
         await until(lambda: recorder.state.problem is None)
         assert recorder.end(0) == trouble, "a belt that is back does not mend what it missed"
+
+
+async def test_nobody_waits_for_a_belt_that_is_heard_and_tells_no_beats():
+    async with worn(max_silence_s=0.5) as (belt, recorder):
+        await until(lambda: recorder.state.problem is None)
+        recorder.begin()
+        belt.fault = "drop-beats"
+        async with asyncio.timeout(WAIT_S):
+            await recorder.told_until(fast_clock(1).utc_ns() + 3_600 * NS_PER_S)
+        assert recorder.trouble == "beats-missing"
+
+
+class Stumbling(TcpBelt):
+    """A belt whose library fails in an unforeseen way at first."""
+
+    stumbled = False
+
+    async def listen(self):
+        if not self.stumbled:
+            self.stumbled = True
+            raise KeyError("org.bluez.Device1")
+        async with aclosing(super().listen()) as heard:
+            async for each in heard:
+                yield each
+
+
+async def test_a_fault_in_a_belts_library_is_told_and_ends_no_task_of_the_room():
+    clock = fast_clock(30)
+    async with on_tcp(BeltSimulator(clock, HeartSetting())) as ports:
+        recorder = HeartRecorder(Stumbling(ports.address), clock, BELT, clinical=False)
+        listening = asyncio.create_task(recorder.run())
+        await until(lambda: "org.bluez.Device1" in recorder.state.problem)
+        await until(lambda: recorder.state.problem is None)
+        listening.cancel()
 
 
 @pytest.mark.hazard("HZ-25")
@@ -116,8 +151,12 @@ def test_beats_are_placed_by_their_intervals_and_the_least_delay():
     assert np.allclose(beats.time_s, 0.9 * np.arange(1, 121) + 0.3, atol=0.1)
 
 
-def test_notifications_that_were_lost_are_noticed():
-    assert placed(series(lost=range(50, 56)), 0, BELT.max_missing_s) == "beats-missing"
+@pytest.mark.parametrize("first", [5, 50, 85, 104])
+def test_notifications_that_were_lost_are_noticed_wherever_they_were(first):
+    assert placed(series(lost=range(first, first + 6)), 0, BELT.max_missing_s) == "beats-missing"
+
+
+def test_a_recording_without_a_beat_is_none():
     assert placed([], 0, BELT.max_missing_s) == "belt-silent"
 
 

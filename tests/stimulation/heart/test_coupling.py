@@ -4,8 +4,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from spoel_stimulation.engine.coupling import Beats, Coupling, Cycle, NoResult, find_artefacts, in_cycle, measure, rank
+from spoel_stimulation.engine.coupling import (
+    Beats,
+    Coupling,
+    Cycle,
+    NoResult,
+    SpectrumRules,
+    find_artefacts,
+    in_cycle,
+    measure,
+    rank,
+)
 from spoel_stimulation.heart.model import BREATH_HZ, HeartSetting, beats_from, synthetic_beats
 from spoel_stimulation.heart.rules import heart_rules
 
@@ -114,6 +125,12 @@ def test_locations_that_do_not_differ_are_not_told_apart():
     assert all(location.coupled for answer in answers for location in answer.locations)
 
 
+def test_a_heart_as_steady_as_a_clock_is_not_coupled_by_errors_of_rounding():
+    found = {f"{rr_ms:g}": measure(beats_from([rr_ms] * 360, -2.0), DASH, RULES) for rr_ms in np.arange(600, 1_000, 7)}
+    assert all(each.p_value > 0.99 and np.isfinite(each.ratio) for each in found.values())
+    assert rank(found, RULES.ranking).verdict == "no-coupling"
+
+
 def test_one_location_is_not_ranked_against_itself():
     answer = rank({"F3": measured(1, coupling_bpm=8.0)}, RULES.ranking)
     assert (answer.verdict, answer.best) == ("too-few-locations", None)
@@ -187,3 +204,9 @@ def test_every_number_of_the_analysis_has_a_source_and_says_that_it_is_not_verif
     for part in (RULES.artefacts, RULES.spectrum, RULES.ranking, RULES.belt):
         assert part.source
         assert part.verified is False
+
+
+@pytest.mark.parametrize("change", [{"farthest_bin": 8}, {"nearest_bin": 6}])
+def test_frequencies_beside_the_cycles_that_there_are_not_are_refused(change):
+    with pytest.raises(ValidationError, match="must ascend"):
+        SpectrumRules.model_validate(RULES.spectrum.model_dump() | change)

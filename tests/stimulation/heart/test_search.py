@@ -7,7 +7,7 @@ from tests.stimulation.story import PATIENT, search_order
 
 from spoel_common.clock import utc_now
 from spoel_stimulation import patient_days
-from spoel_stimulation.domain.conditions import local_day
+from spoel_stimulation.domain.facts import local_day
 
 
 @pytest.mark.requirement("PL-11")

@@ -17,8 +17,8 @@ from spoel_stimulation.domain.refusals import (
     TrainBeyondLimits,
 )
 from spoel_stimulation.domain.search import upcoming_train
-from spoel_stimulation.events import CouplingResult
-from spoel_stimulation.foreign_events import SignedMeasurementOrder
+from spoel_stimulation.events.searches import CouplingResult
+from spoel_stimulation.foreign_events.planning import SignedMeasurementOrder
 from spoel_stimulation.orders import MeasurementOrder
 
 pytestmark = pytest.mark.requirement("PL-11")
@@ -27,6 +27,8 @@ SAID = asked.SearchLocation(location="F3", side_or_site="left", percent_mso=50, 
 RESULT = CouplingResult(
     cycle_hz=0.0625, mean_bpm=64, power_bpm2=4, noise_bpm2=0.1, p_value=1e-6, amplitude_bpm=2.8, trough_s=4, slows=True
 )
+
+MEASURED = asked.RecordCoupling(result=RESULT, beats=100)
 
 
 def searching(**changes):
@@ -44,6 +46,11 @@ def trained(story, used=0):
     around = around.model_copy(update={"order": around.order.model_copy(update={"stimuli_used": used})})
     command = asked.AuthoriseTrain(train_id=f"t-{len(story.state.trains)}", percent_mso=50)
     return story.then(conduct.authorise_train(story.state, command, around)).ended()
+
+
+def told(story, command):
+    """Record what the heart did in the run that is under way."""
+    return story.then(conduct.record_coupling(story.state, command, story.state.run.run))
 
 
 @pytest.mark.hazard("HZ-05")
@@ -112,7 +119,7 @@ def test_the_next_train_waits_for_the_cycle_and_the_next_run_for_the_orders_inte
     story = trained(started(searching()))
     onset_at = story.state.trains[0].onset_at
     assert upcoming_train(story.state, 10.0).due_at == onset_at + timedelta(seconds=16)
-    story.then(conduct.record_coupling(story.state, asked.RecordCoupling(reason="belt-lost")))
+    told(story, asked.RecordCoupling(reason="belt-lost"))
     story.now += timedelta(seconds=15)
     started(story, SAID.model_copy(update={"location": "FC3"}))
     assert upcoming_train(story.state, 10.0).due_at == onset_at + timedelta(seconds=14)
@@ -139,8 +146,21 @@ def test_a_run_that_was_broken_off_takes_no_result():
     story = trained(started(searching()))
     story.then(session.pause(story.state, asked.Pause(reason="coil-check"), OPERATOR, story.now))
     assert story.state.run is None
-    assert conduct.record_coupling(story.state, asked.RecordCoupling(result=RESULT, beats=100)) == []
+    assert conduct.record_coupling(story.state, MEASURED, 1) == []
     assert upcoming_train(story.state, 10.0) is None
+
+
+@pytest.mark.invariant("INV-7")
+def test_the_result_of_a_run_that_was_broken_off_is_not_the_next_ones():
+    story = trained(started(searching()))
+    first = story.state.run.run
+    story.then(session.pause(story.state, asked.Pause(reason="coil-check"), OPERATOR, story.now))
+    story.now += timedelta(seconds=30)
+    story.then(session.resume(story.state, asked.Resume(ear_protection=True), OPERATOR, story.armed_facts()))
+    trained(started(story, SAID.model_copy(update={"location": "FC3"})))
+    assert story.state.run.location == "FC3"
+    assert conduct.record_coupling(story.state, MEASURED, first) == []
+    assert len(conduct.record_coupling(story.state, MEASURED, story.state.run.run)) == 1
 
 
 def test_the_last_result_of_a_location_counts_and_the_ranking_closes_the_session():
@@ -148,7 +168,7 @@ def test_the_last_result_of_a_location_counts_and_the_ranking_closes_the_session
     for location, result in (("F3", RESULT), ("FC3", RESULT), ("FC3", RESULT.model_copy(update={"slows": False}))):
         story.now += timedelta(seconds=30)
         trained(started(story, SAID.model_copy(update={"location": location})))
-        story.then(conduct.record_coupling(story.state, asked.RecordCoupling(result=result, beats=100)))
+        told(story, asked.RecordCoupling(result=result, beats=100))
     events = session.stop(story.state, asked.Stop(reason="measurement-finished"), OPERATOR)
     ranked, closed = events
     assert (ranked.verdict, ranked.best) == ("ranked", "F3")

@@ -131,6 +131,7 @@ def _dose(
 ) -> dict[str, Any]:
     """Return the fields of one block's dose."""
     check_possible(pattern)
+    _check_ramp(block, band)
     check_hard_limits(pattern, band.ceiling, rules.limits.hard)
     floor_mso, set_mso, ceiling_mso = (_set(percent, threshold) for percent in band)
     check_pattern(pattern, check_device(threshold, rules.devices, ceiling_mso))
@@ -147,6 +148,16 @@ def _dose(
         "ceiling_percent_mso": ceiling_mso,
         "ramp_up": block.ramp_up,
     }
+
+
+def _check_ramp(block: BlockRule, band: Band) -> None:
+    """Refuse a dose below the beginning of its protocol's ramp: the room would refuse the signed order (HZ-05)."""
+    if block.ramp_up is not None and block.ramp_up.from_percent_rmt > band.prescribed:
+        raise BandImpossible(
+            f"The protocol ramps up from {block.ramp_up.from_percent_rmt:g} % of the threshold, and percent_rmt is "
+            f"{band.prescribed:g}. Prescribe at least that, or another protocol.",
+            field="percent_rmt",
+        )
 
 
 def _check_equipment(threshold: ThresholdEstimated, others: Sequence[ThresholdEstimated]) -> None:

@@ -17,9 +17,9 @@ from spoel_planning.events import BlindingMethod, Location, Pattern, RampUp, Sit
 
 
 class Rule(BaseModel):
-    """A part of a data file; unknown keys are refused, so that a misspelt limit does not vanish."""
+    """A part of a data file; unknown keys, inf and nan are refused, so that no limit vanishes by a slip of the pen."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Sourced(Rule):
@@ -112,6 +112,15 @@ class ThresholdRules(Rule):
     staircase: StaircaseRules
     margin: Margin
     validity: Validity
+
+    @model_validator(mode="after")
+    def _an_order_can_find_a_threshold(self) -> Self:
+        if self.order.min_max_stimuli <= self.staircase.refinement_stimuli:
+            raise ValueError(
+                f"min_max_stimuli is {self.order.min_max_stimuli}; no search ends before the first response and "
+                f"{self.staircase.refinement_stimuli} answers after it"
+            )
+        return self
 
 
 class SearchOrderRules(Sourced):

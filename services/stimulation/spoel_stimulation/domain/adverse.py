@@ -7,16 +7,14 @@ from spoel_stimulation.domain.conduct import ids_of
 from spoel_stimulation.domain.lists import side_effects
 from spoel_stimulation.domain.refusals import PatientNotBlocked, PatientStateKnown, TransitionNotAllowed
 from spoel_stimulation.domain.state import SessionState
-from spoel_stimulation.events import (
+from spoel_stimulation.events.harm import (
     AdverseEventReported,
-    AlarmClass,
     AlertRaised,
     PatientReleased,
-    PatientState,
     PatientStateRecorded,
     SideEffectReported,
-    StopOutcome,
 )
+from spoel_stimulation.events.words import AlarmClass, PatientState, StopOutcome
 
 
 def report_side_effect(state: SessionState, command: ReportSideEffect, side_effect_id: str) -> SideEffectReported:

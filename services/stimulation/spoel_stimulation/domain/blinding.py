@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict
 
 from spoel_common.events import EventData
 from spoel_stimulation.domain.refusals import BlindCodeMismatch, ShamNotPossible
-from spoel_stimulation.events import DeviceSettings, ParameterChanged, SessionArmed, TrainAuthorised, TrainDelivered
+from spoel_stimulation.events.sessions import DeviceSettings, SessionArmed
+from spoel_stimulation.events.trains import ParameterChanged, TrainAuthorised, TrainDelivered
 from spoel_stimulation.orders import Blinding
 
 NO_SETTINGS = DeviceSettings(set={}, read_back={})

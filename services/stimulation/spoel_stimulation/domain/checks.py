@@ -4,11 +4,13 @@ from collections.abc import Collection
 from datetime import date, datetime
 
 from spoel_common.events import EventData
-from spoel_common.people import Actor, Registration, Role, check_act
+from spoel_common.people import Actor, Registration, Role, check_act, check_role
 from spoel_stimulation.commands import AnswerDailyCheck, CheckRoom, ConfirmPresence, DecideDailyCheck
-from spoel_stimulation.domain.conditions import Facts, local_day, supervises
 from spoel_stimulation.domain.conduct import closing, ids_of, pausing
+from spoel_stimulation.domain.facts import Facts, local_day
 from spoel_stimulation.domain.lists import Answer, daily_check, opening_check
+from spoel_stimulation.domain.people import supervises
+from spoel_stimulation.domain.phases import Act
 from spoel_stimulation.domain.refusals import (
     DailyCheckAnsweredAlready,
     DailyCheckMissing,
@@ -20,16 +22,11 @@ from spoel_stimulation.domain.refusals import (
     SupervisionMissing,
 )
 from spoel_stimulation.domain.room import RoomState
-from spoel_stimulation.domain.state import Act, SessionState
-from spoel_stimulation.events import (
-    AlarmClass,
-    DailyCheckAnswered,
-    DailyCheckDecided,
-    DailyOutcome,
-    Decider,
-    PresenceConfirmed,
-    RoomChecked,
-)
+from spoel_stimulation.domain.state import SessionState
+from spoel_stimulation.domain.trainees import check_trained, is_trainee
+from spoel_stimulation.events.checks import DailyCheckAnswered, DailyCheckDecided, PresenceConfirmed
+from spoel_stimulation.events.rooms import RoomChecked
+from spoel_stimulation.events.words import AlarmClass, DailyOutcome, Decider
 
 STRICTEST_FIRST: tuple[DailyOutcome, ...] = ("no-session-today", "ask-supervisor", "go")
 
@@ -160,6 +157,7 @@ def _decider(state: SessionState, wanted: Decider, by: Actor, facts: Facts) -> D
         check_act("decide-medical-answer", by, registration, facts.today)
         return "physician"
     check_act("supervise", by, registration, facts.today)
+    check_trained(by)
     if by.person_id != state.session.supervisor_id and not supervises(facts, by.person_id):
         raise SupervisionMissing(
             "This is decided by the supervisor of the session, or one who is on duty. Go on duty, or ask them."
@@ -202,10 +200,18 @@ def confirm_presence(
 ) -> list[EventData]:
     """Record that a trained person is in the room; a patient who is not awake is not stimulated (ST-11).
 
+    That the patient is not awake is taken from a trainee too; that somebody trained is there is not.
+
     Raises:
-        NotAllowed: no role that may watch a patient.
+        NotAllowed: no role that may watch a patient, or a trainee.
+        BigNumberInvalid, RegistrationNotVerified, ProfessionNotAllowed: no professional in a trainee's session (ST-01).
     """
-    check_act("watch-patient", by, registration, local_day(now))
     state.require(Act.CONFIRM_PRESENCE)
     confirmed = PresenceConfirmed(**ids_of(state), awake=command.awake)
-    return [confirmed, *([] if command.awake else pausing(state, "patient-not-awake", now))]
+    if not command.awake:
+        check_role("report-not-awake", by)
+        return [confirmed, *pausing(state, "patient-not-awake", now)]
+    check_trained(by)
+    act = "accompany-trainee" if is_trainee(state.operator) else "watch-patient"
+    check_act(act, by, registration, local_day(now))
+    return [confirmed]

@@ -6,27 +6,18 @@ from typing import TypedDict
 
 from spoel_common.events import EventData
 from spoel_stimulation import commands as asked
-from spoel_stimulation.domain import conditions
-from spoel_stimulation.domain.conditions import Facts
+from spoel_stimulation.domain import conditions, equipment, people
 from spoel_stimulation.domain.day import check_day_stands, check_not_blocked, check_train_fits
+from spoel_stimulation.domain.facts import Facts, ages_for_record
+from spoel_stimulation.domain.phases import Act, Phase
 from spoel_stimulation.domain.refusals import DeviceNotReady, TrainUnderWay, TransitionNotAllowed
 from spoel_stimulation.domain.search import check_run_left, newest_results, ranking_of, upcoming_train
-from spoel_stimulation.domain.state import Act, Phase, SessionState
+from spoel_stimulation.domain.state import SessionState
 from spoel_stimulation.domain.trains import NextTrain, check_percent_mso
-from spoel_stimulation.events import (
-    CoilAwaited,
-    CouplingMeasured,
-    InterlockReason,
-    LocationsRanked,
-    PatientState,
-    RankedPlace,
-    SessionClosed,
-    SessionOutcome,
-    SessionPaused,
-    TrainAuthorised,
-    TrainDelivered,
-    TrainOutcomeUnknown,
-)
+from spoel_stimulation.events.searches import CouplingMeasured, LocationsRanked, RankedPlace
+from spoel_stimulation.events.sessions import CoilAwaited, SessionClosed, SessionPaused
+from spoel_stimulation.events.trains import TrainAuthorised, TrainDelivered, TrainOutcomeUnknown
+from spoel_stimulation.events.words import InterlockReason, PatientState, SessionOutcome
 from spoel_stimulation.heart.rules import heart_rules
 from spoel_stimulation.orders import MeasurementOrder
 
@@ -105,10 +96,12 @@ def record_train_unknown(state: SessionState, command: asked.RecordTrainUnknown)
     ]
 
 
-def record_coupling(state: SessionState, command: asked.RecordCoupling) -> list[EventData]:
-    """Record how the run that is under way ended; nothing where it was broken off meanwhile."""
+def record_coupling(state: SessionState, command: asked.RecordCoupling, number: int) -> list[EventData]:
+    """Record how the run of this number ended; nothing where it was broken off meanwhile, or another one begun."""
     run, order = state.run, state.order
-    if run is None or not isinstance(order, MeasurementOrder) or not state.may(Act.RECORD_COUPLING):
+    if run is None or run.run != number:
+        return []
+    if not isinstance(order, MeasurementOrder) or not state.may(Act.RECORD_COUPLING):
         return []
     return [
         CouplingMeasured(
@@ -165,12 +158,13 @@ def check_running(state: SessionState, facts: Facts) -> None:
         raise TrainUnderWay("The last train has not ended yet.")
     opened = state.session
     conditions.check_standing(facts, opened.kind, opened.prescription_version)
+    conditions.check_known(facts, opened.kind)
     check_not_blocked(facts)
     check_day_stands(facts)
     check_grant(state, facts)
     conditions.check_room(facts)
     conditions.check_presence(facts)
-    conditions.check_device(facts, state.order, enabled=True)
+    equipment.check_device(facts, state.order, enabled=True)
 
 
 def check_going_on(state: SessionState, facts: Facts) -> None:
@@ -195,9 +189,9 @@ def check_grant(state: SessionState, facts: Facts) -> None:
         RoomRefusal: with its ``interlock``.
     """
     check_grant_lasts(state, facts)
-    conditions.check_grant(facts, state.operator)
+    people.check_grant(facts, state.operator)
     if facts.device.ready:  # where it is not, the link tells why, and that is recorded
-        conditions.check_device(facts, state.order)
+        equipment.check_device(facts, state.order)
     if state.phase is Phase.RUNNING:
         conditions.check_presence(facts)
 
@@ -208,7 +202,7 @@ def check_grant_lasts(state: SessionState, facts: Facts) -> None:
     Raises:
         GrantEnded: as it says.
     """
-    conditions.check_grant_lasts(facts, state.session.grant_until, revoked=state.grant_revoked)
+    people.check_grant_lasts(facts, state.session.grant_until, revoked=state.grant_revoked)
 
 
 def authorised(state: SessionState, train: NextTrain, train_id: str, facts: Facts) -> TrainAuthorised:
@@ -236,7 +230,7 @@ def authorised(state: SessionState, train: NextTrain, train_id: str, facts: Fact
         pulse_interval_s=train.pulse_interval_s,
         planned_onset_at=max(facts.now, train.due_at or facts.now),
         device_total_pulses_before=counted,
-        known=conditions.ages_for_record(facts.known),
+        known=ages_for_record(facts.known),
         block=state.block_index,
     )
 

@@ -5,15 +5,10 @@ What other rooms did is known as far as their events have arrived; a pulse whose
 
 from datetime import timedelta
 
-from spoel_stimulation.domain.conditions import Facts
 from spoel_stimulation.domain.envelope import Before
+from spoel_stimulation.domain.facts import Facts
 from spoel_stimulation.domain.lists import maximum_of
-from spoel_stimulation.domain.refusals import (
-    DailyMaximumReached,
-    NoSessionToday,
-    PatientBlocked,
-    TooSoonAfterSession,
-)
+from spoel_stimulation.domain.refusals import DailyMaximumReached, NoSessionToday, PatientBlocked, TooSoonAfterSession
 from spoel_stimulation.domain.state import SessionState
 from spoel_stimulation.orders import MeasurementOrder, TreatmentOrder
 
@@ -73,13 +68,16 @@ def check_day(facts: Facts, order: TreatmentOrder | MeasurementOrder) -> None:
 def check_train_fits(state: SessionState, facts: Facts, pulses: int) -> None:
     """Refuse a train that would pass the day's maximum, as when another room's trains became known meanwhile.
 
+    Pulses that the device gave by itself in this session shorten it: they count, and whatever does not fit any more is
+    left out.
+
     Raises:
         DailyMaximumReached: as it says.
     """
     order = state.order
     if isinstance(order, TreatmentOrder):
         own = sum(train.pulses if train.open or train.unknown else train.delivered for train in state.trains)
-        _check_pulses(facts, order, own + pulses)
+        _check_pulses(facts, order, own + facts.given.unauthorised_here + pulses)
 
 
 def _check_pulses(facts: Facts, order: TreatmentOrder, pulses: int) -> None:
@@ -87,7 +85,7 @@ def _check_pulses(facts: Facts, order: TreatmentOrder, pulses: int) -> None:
     elsewhere = facts.given.pulses_today
     if elsewhere + pulses > limit:
         raise DailyMaximumReached(
-            f"{elsewhere} pulses were given to this patient today in other sessions, in all rooms; {pulses} more would "
-            f"pass the {limit} of {order.protocol_id}. Book another day.",
+            f"{elsewhere} pulses were given to this patient today in other sessions, in all rooms; {pulses} in this "
+            f"one would pass the {limit} of {order.protocol_id}. Book another day.",
             pulses_today=elsewhere,
         )

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from spoel_stimulation import engine
-from spoel_stimulation.domain.conditions import Limits
+from spoel_stimulation.domain.facts import Limits
 from spoel_stimulation.domain.refusals import BeyondHardLimits, NotOnClearedList
 from spoel_stimulation.domain.state import SessionState
-from spoel_stimulation.domain.trains import device_pattern, train_interval_s
+from spoel_stimulation.domain.trains import device_pattern, train_interval_s, trains_in_force
 from spoel_stimulation.engine import circuits, envelope, heat
 from spoel_stimulation.engine.limits import ClearedRow, published_limits
 from spoel_stimulation.orders import Dose, MeasurementOrder, TreatmentOrder
@@ -110,7 +110,7 @@ def rest_of_session(state: SessionState, limits: Limits) -> engine.Session | Non
     if block is None or not isinstance(order, TreatmentOrder):
         return None
     pattern = device_pattern(block, limits.max_autonomous_s)
-    left = pattern.trains - len(state.trains_of_block)
+    left = trains_in_force(state, pattern) - len(state.trains_of_block)
     parts = []
     if left > 0:
         changed = {"trains": left, "train_interval_s": train_interval_s(state, pattern)}

@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 
 from spoel_common.events import EventData
 from spoel_stimulation.commands import RevokeGrant
-from spoel_stimulation.domain.conditions import Limits
 from spoel_stimulation.domain.conduct import ids_of
+from spoel_stimulation.domain.facts import Limits
 from spoel_stimulation.domain.refusals import GrantEnded, TransitionNotAllowed
 from spoel_stimulation.domain.state import SessionState
-from spoel_stimulation.events import SessionGrantRevoked
+from spoel_stimulation.events.sessions import SessionGrantRevoked
 
 
 def grant_until(now: datetime, limits: Limits) -> datetime:

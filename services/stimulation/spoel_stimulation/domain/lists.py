@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from spoel_stimulation.events import AlarmClass, DailyOutcome, Decider, SideEffect
+from spoel_stimulation.events.words import AlarmClass, DailyOutcome, Decider, SideEffect
 from spoel_stimulation.orders import TreatmentOrder
 
 PACKAGE = "spoel_stimulation"

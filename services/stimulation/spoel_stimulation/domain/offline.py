@@ -6,7 +6,7 @@ of an online start. A dead link that nobody has noticed yet, a cut leaf node and
 
 from typing import NamedTuple
 
-from spoel_stimulation.domain.conditions import NEEDED_SERVICES, Booking, Facts
+from spoel_stimulation.domain.facts import NEEDED_SERVICES, Booking, Facts
 from spoel_stimulation.domain.reach import OtherBooking, lease_ends_at
 from spoel_stimulation.domain.refusals import AcceleratedDayOffline, LeasedElsewhere, LeaseReleasedHere, StaleKnowledge
 

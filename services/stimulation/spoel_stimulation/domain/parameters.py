@@ -10,7 +10,7 @@ from spoel_stimulation.domain.lists import rules
 from spoel_stimulation.domain.refusals import BeyondSignedBand
 from spoel_stimulation.domain.state import SessionState
 from spoel_stimulation.domain.trains import trains_in_force
-from spoel_stimulation.events import Parameter
+from spoel_stimulation.events.words import Parameter
 from spoel_stimulation.orders import Dose
 
 SLOWEST_TRAIN_INTERVAL_S = 300.0

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
-from spoel_stimulation.events import SessionKind
+from spoel_stimulation.events.words import SessionKind
 
 LOCAL_ZONE = ZoneInfo("Europe/Amsterdam")
 

@@ -5,7 +5,8 @@ from pydantic import BaseModel, ConfigDict
 from spoel_common.events import EventData
 from spoel_stimulation.commands import ResetRoom
 from spoel_stimulation.domain.refusals import RoomLatchedRefusal, RoomNotLatched
-from spoel_stimulation.events import LatchReason, RoomChecked, RoomLatched, RoomOpened, RoomReset
+from spoel_stimulation.events.rooms import RoomChecked, RoomLatched, RoomOpened, RoomReset
+from spoel_stimulation.events.words import LatchReason
 
 
 class Latch(BaseModel):

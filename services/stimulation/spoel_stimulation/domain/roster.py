@@ -9,7 +9,8 @@ from spoel_common.events import EventData
 from spoel_common.people import Actor
 from spoel_stimulation.commands import EndSupervision, StartSupervision
 from spoel_stimulation.domain.refusals import NotOnDuty, SupervisionEndInvalid
-from spoel_stimulation.events import SupervisionEnded, SupervisionStarted
+from spoel_stimulation.domain.trainees import check_trained
+from spoel_stimulation.events.supervision import SupervisionEnded, SupervisionStarted
 
 LONGEST_DUTY = timedelta(hours=24)
 
@@ -44,11 +45,13 @@ def decide(state: RosterState, command: StartSupervision | EndSupervision, by: A
     Raises:
         SupervisionEndInvalid: an end in the past, or more than a day ahead.
         NotOnDuty: going off duty without being on duty.
+        NotAllowed: a trainee going on duty.
     """
     if isinstance(command, EndSupervision):
         if not state.on_duty(by.person_id, now):
             raise NotOnDuty("You are not on duty as a supervisor here.")
         return [SupervisionEnded(supervisor_id=by.person_id)]
+    check_trained(by)
     if not now < command.until <= now + LONGEST_DUTY:
         raise SupervisionEndInvalid(
             f"'until' is {command.until.isoformat()}; give a moment after now ({now.isoformat()}) and within a day."

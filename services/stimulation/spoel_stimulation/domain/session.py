@@ -6,16 +6,17 @@ from spoel_common.errors import NotAllowed
 from spoel_common.events import EventData
 from spoel_common.people import Actor, acts
 from spoel_stimulation import commands as asked
-from spoel_stimulation.domain import conditions, offline
+from spoel_stimulation.domain import offline, people
 from spoel_stimulation.domain.blinding import check_code
-from spoel_stimulation.domain.conditions import Facts
 from spoel_stimulation.domain.conduct import authorised, check_running, closing, ids_of
 from spoel_stimulation.domain.day import had_before
 from spoel_stimulation.domain.envelope import check_dose
+from spoel_stimulation.domain.facts import Facts, ages_for_record
 from spoel_stimulation.domain.grant import grant_until
 from spoel_stimulation.domain.identity import IdentityStrip, check_identity, check_placed, check_site
 from spoel_stimulation.domain.lists import rules
 from spoel_stimulation.domain.parameters import check_parameter, in_force
+from spoel_stimulation.domain.phases import Act
 from spoel_stimulation.domain.refusals import (
     EarProtectionMissing,
     HeartNotHeard,
@@ -29,7 +30,7 @@ from spoel_stimulation.domain.refusals import (
 )
 from spoel_stimulation.domain.search import check_location, check_search, search_pattern
 from spoel_stimulation.domain.start import Situation, Stage, blinding_of, check_operator, check_start, reach_of
-from spoel_stimulation.domain.state import Act, SessionState
+from spoel_stimulation.domain.state import SessionState
 from spoel_stimulation.domain.trains import (
     check_interval,
     check_left,
@@ -38,18 +39,17 @@ from spoel_stimulation.domain.trains import (
     next_stimulus,
     percent_mso_for,
 )
-from spoel_stimulation.events import (
+from spoel_stimulation.events.searches import SearchRunStarted
+from spoel_stimulation.events.sessions import (
     CoilPlaced,
     IdentityConfirmed,
-    ParameterChanged,
-    SearchRunStarted,
     SessionArmed,
     SessionOpened,
     SessionPaused,
     SessionResumed,
     SessionStarted,
-    StimulusAnswered,
 )
+from spoel_stimulation.events.trains import ParameterChanged, StimulusAnswered
 from spoel_stimulation.orders import MeasurementOrder, TreatmentOrder
 
 MAY_HALT = ("run-session", "run-session-supervised", "supervise")
@@ -69,7 +69,7 @@ def open_session(state: SessionState, command: asked.OpenSession, by: Actor, fac
     check_start(its, "open")
     booking, order = its.booking, its.order
     reach = reach_of(its)
-    role = conditions.check_people(facts, by, command.supervisor_id)
+    role = people.check_people(facts, by, command.supervisor_id)
     treatment = order if isinstance(order, TreatmentOrder) else None
     measurement = order if isinstance(order, MeasurementOrder) else None
     return [
@@ -88,7 +88,7 @@ def open_session(state: SessionState, command: asked.OpenSession, by: Actor, fac
             prescription_id=booking.prescription_id if treatment else None,
             prescription_version=booking.prescription_version if treatment else None,
             measurement_order_id=booking.measurement_order_id if measurement else None,
-            known=conditions.ages_for_record(facts.known),
+            known=ages_for_record(facts.known),
             grant_until=grant_until(facts.now, facts.limits),
             offline=reach.offline,
             consent_asked_again=reach.consent_asked_again,
@@ -253,7 +253,7 @@ def stimulate(state: SessionState, command: asked.Stimulate, train_id: str, by: 
         raise TransitionNotAllowed("Single stimuli belong to a measurement; this session is a treatment.")
     check_operator(state, by, facts)
     check_running(state, facts)
-    train = next_stimulus(state, command.percent_mso, facts.order.stimuli_used, facts.now)
+    train = next_stimulus(state, command.percent_mso, facts)
     return [authorised(state, train, train_id, facts)]
 
 
@@ -284,7 +284,7 @@ def search_location(
     check_left(order, facts.order.stimuli_used, trains)
     if belt_problem is not None:
         raise HeartNotHeard(belt_problem)
-    check_interval(state, order, facts.now)
+    check_interval(state, order, facts)
     return [
         SearchRunStarted(
             **ids_of(state),

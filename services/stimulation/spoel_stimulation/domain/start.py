@@ -8,13 +8,14 @@ from typing import Literal, NamedTuple
 
 from spoel_common.errors import SpoelError
 from spoel_common.people import Actor
-from spoel_stimulation.domain import checks, conditions, day, offline
+from spoel_stimulation.domain import checks, conditions, day, equipment, offline, people
 from spoel_stimulation.domain.blinding import check_equipment
-from spoel_stimulation.domain.conditions import Booking, Facts
 from spoel_stimulation.domain.envelope import check_order_dose, check_search_dose
+from spoel_stimulation.domain.facts import Booking, Facts
+from spoel_stimulation.domain.phases import Phase
 from spoel_stimulation.domain.refusals import DeviceNotReady, NotTheOperator, TransitionNotAllowed
 from spoel_stimulation.domain.search import search_pattern
-from spoel_stimulation.domain.state import Phase, SessionState
+from spoel_stimulation.domain.state import SessionState
 from spoel_stimulation.domain.trains import check_consistent, check_percent_mso, device_pattern
 from spoel_stimulation.orders import Blinding, MeasurementOrder, TreatmentOrder
 
@@ -61,7 +62,7 @@ class Situation(NamedTuple):
         Raises:
             OrderNotSigned: it has not arrived.
         """
-        return self.state.order if self.opened else conditions.check_signed(self.facts, self.booking)
+        return self.state.order if self.opened else conditions.check_signed(self.facts, self.booking.kind)
 
 
 class Condition(NamedTuple):
@@ -88,11 +89,11 @@ def _standing(its: Situation) -> None:
 
 def _order(its: Situation) -> None:
     if its.opened:
-        conditions.check_signed(its.facts, its.booking)
+        conditions.check_signed(its.facts, its.booking.kind)
     order = its.order
     check_consistent(order)
     check_equipment(blinding_of(order), its.facts.device.model, its.facts.device.coil_model)
-    conditions.check_threshold_key(its.facts, order)
+    equipment.check_threshold_key(its.facts, order)
     if not isinstance(order, TreatmentOrder):
         if order.search is not None:
             check_search_dose(order, search_pattern(order, its.facts.limits.max_autonomous_s))
@@ -122,7 +123,7 @@ def _people(its: Situation) -> None:
     if its.state.opened is not None:
         check_operator(its.state, its.by, its.facts)
     else:
-        conditions.check_people(its.facts, its.by, its.supervisor_id)
+        people.check_people(its.facts, its.by, its.supervisor_id)
 
 
 def _identity(its: Situation) -> None:
@@ -154,7 +155,7 @@ CONDITIONS: tuple[Condition, ...] = (
     Condition("lease", lambda its: offline.check_lease(its.facts, its.booking), once=True),
     Condition("patient", lambda its: day.check_not_blocked(its.facts)),
     Condition("day", lambda its: day.check_day(its.facts, its.order)),
-    Condition("device", lambda its: conditions.check_device(its.facts, its.order)),
+    Condition("device", lambda its: equipment.check_device(its.facts, its.order)),
     Condition("identity", _identity, "arm"),
     Condition("daily-check", lambda its: checks.check_patient(its.state, its.facts.today), "arm"),
     Condition("armed", _armed, "start"),
@@ -203,5 +204,5 @@ def check_operator(state: SessionState, by: Actor, facts: Facts) -> None:
     opened = state.session
     if by.person_id != opened.operator_id:
         raise NotTheOperator("Another person opened this session and runs it. Stop it, or ask them.")
-    conditions.check_grant_lasts(facts, opened.grant_until, revoked=state.grant_revoked)
-    conditions.check_people(facts, by, opened.supervisor_id)
+    people.check_grant_lasts(facts, opened.grant_until, revoked=state.grant_revoked)
+    people.check_people(facts, by, opened.supervisor_id)

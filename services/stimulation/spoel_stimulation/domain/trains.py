@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from spoel_common.units import PercentMso, PercentRmt, set_percent_mso
 from spoel_stimulation import engine
+from spoel_stimulation.domain.facts import Facts
 from spoel_stimulation.domain.refusals import (
     BeyondSignedBand,
     NotThisMeasurement,
@@ -124,14 +125,13 @@ def train_interval_s(state: SessionState, pattern: engine.Pattern) -> float:
     return max(signed, state.train_interval_s)
 
 
-def next_stimulus(state: SessionState, percent_mso: int, used: int, now: datetime) -> NextTrain:
+def next_stimulus(state: SessionState, percent_mso: int, facts: Facts) -> NextTrain:
     """Return one stimulus of a measurement.
 
     Args:
         state: a running measurement.
         percent_mso: wanted intensity.
-        used: stimuli given under this order, in all sessions.
-        now: clock time.
+        facts: how many stimuli were given under this order, and when the patient's last one was, in all sessions.
 
     Raises:
         BeyondSignedBand: above the order's ceiling.
@@ -149,8 +149,8 @@ def next_stimulus(state: SessionState, percent_mso: int, used: int, now: datetim
             f"percent_mso is {percent_mso}; the signed order allows at most {order.ceiling_percent_mso}.",
             ceiling_percent_mso=order.ceiling_percent_mso,
         )
-    check_left(order, used, 1)
-    due_at = check_interval(state, order, now)
+    check_left(order, facts.order.stimuli_used, 1)
+    due_at = check_interval(state, order, facts)
     return NextTrain(
         index=len(state.trains),
         percent_mso=percent_mso,
@@ -207,15 +207,19 @@ def check_left(order: MeasurementOrder, used: int, wanted: int) -> None:
         )
 
 
-def check_interval(state: SessionState, order: MeasurementOrder, now: datetime) -> datetime | None:
+def check_interval(state: SessionState, order: MeasurementOrder, facts: Facts) -> datetime | None:
     """Return from when on the next stimulus, or train, may come; None where there was none before.
+
+    What the patient was given in another session counts too: single stimuli, and trains to their end.
 
     Raises:
         StimulusTooSoon: within the order's shortest interval.
     """
-    due_at = state.trains[-1].onset_at + timedelta(seconds=order.min_interval_s) if state.trains else None
-    if due_at is not None and now < due_at:
-        wait_s = (due_at - now).total_seconds()
+    here_at = state.trains[-1].onset_at if state.trains else None
+    last_at = max(filter(None, (here_at, facts.last_stimulus_at, facts.given.last_at)), default=None)
+    due_at = None if last_at is None else last_at + timedelta(seconds=order.min_interval_s)
+    if due_at is not None and facts.now < due_at:
+        wait_s = (due_at - facts.now).total_seconds()
         raise StimulusTooSoon(
             f"The next may come in {wait_s:.1f} s: the order asks for {order.min_interval_s:g} s between two.",
             wait_s=round(wait_s, 3),

@@ -1,6 +1,6 @@
 """Bounded autonomy: how long a stimulator may run on its own after one start command (invariant INV-11)."""
 
-from spoel_stimulation.engine.pattern import Pattern, seconds_to_ns
+from spoel_stimulation.engine.pattern import NS_PER_S, Pattern, seconds_to_ns
 
 SLOW_INTERVAL_S = 1.0
 MAX_AUTONOMOUS_S = 10.0
@@ -48,7 +48,7 @@ def split_for_autonomy(
         bursts_per_train=block,
         burst_interval_s=pattern.burst_interval_s,
         trains=pattern.trains * blocks,
-        train_interval_s=block * pattern.burst_interval_s,
+        train_interval_s=block * pattern.burst_interval_ns / NS_PER_S,
     )
 
 

@@ -8,11 +8,11 @@ fitted to heart rate where there are beats.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Floats = NDArray[np.float64]
 Verdict = Literal["ranked", "no-location-differs", "no-coupling", "too-few-locations"]
@@ -23,6 +23,8 @@ MIN_BEATS_A_TRAIN = 5
 """Fewer beats a train than this cannot be: 5 in 16 s are 19 a minute."""
 LONGEST_HOLE_S = 6.0
 """Longest time without a beat that counts; longer than two beats that were left out of a slow heart's."""
+LEAST_NOISE_BPM2 = 1e-6
+"""More than intervals in whole 1/1024 s leave of a heart like a clock, which is compared with this and not with 0."""
 
 
 class _Rule(BaseModel):
@@ -49,6 +51,15 @@ class SpectrumRules(_Rule):
     farthest_bin: int = Field(ge=2)
     min_trains: int = Field(ge=6)
     max_lag_s: float = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _frequencies_exist(self) -> Self:
+        if not self.nearest_bin <= self.farthest_bin < self.min_trains:
+            raise ValueError(
+                f"nearest_bin {self.nearest_bin}, farthest_bin {self.farthest_bin} and min_trains {self.min_trains} "
+                "must ascend, the last strictly: there is no frequency of 0 or below"
+            )
+        return self
 
 
 class RankingRules(_Rule):
@@ -221,7 +232,7 @@ def measure(beats: Beats, cycle: Cycle, rules: CouplingRules) -> Coupling | NoRe
     beside = _neighbours(cycle.trains, rules.spectrum) / length_s
     powers = [_power(_cosine(moment_s, rate_bpm, float(hz), length_s)) for hz in beside]
     trough_s = _trough_s(fitted, cycle.period_s)
-    noise = float(np.mean(powers))
+    noise = max(float(np.mean(powers)), LEAST_NOISE_BPM2)
     power = _power(fitted)
     return Coupling(
         cycle_hz=1.0 / cycle.period_s,

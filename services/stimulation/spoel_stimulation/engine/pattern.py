@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 NS_PER_S = 1_000_000_000
 MAX_PULSES = 100_000
+PULSES_OF_A_PAIR = 2
 
 
 def seconds_to_ns(duration_s: float) -> int:
@@ -113,8 +114,11 @@ class Pattern(BaseModel):
 
     @property
     def highest_rate_hz(self) -> float:
-        """The reciprocal of the shortest interval between two pulses: 50 Hz for theta burst, not 15."""
-        return NS_PER_S / (self.pulse_interval_ns or self.burst_interval_ns)
+        """The reciprocal of the shortest interval between two pulses of a train: 50 Hz for theta burst, not 15."""
+        shortest_ns = self.pulse_interval_ns or self.burst_interval_ns
+        if self.bursts_per_train > 1:
+            shortest_ns = min(shortest_ns, self.burst_interval_ns - self.burst_duration_ns)
+        return NS_PER_S / shortest_ns
 
     @property
     def slot_ns(self) -> int:

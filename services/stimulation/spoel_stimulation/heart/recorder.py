@@ -19,6 +19,8 @@ from spoel_stimulation.heart.source import Belt, HeartLost, HeartNotAllowed, Hea
 
 RECONNECT_S = 1.0
 MS_PER_S = 1_000.0
+NEWEST = 10
+"""Notifications at a recording's end of which one came without delay: about ten seconds of a belt's."""
 
 Trouble = Literal["belt-lost", "belt-silent", "contact-lost", "beats-missing"]
 
@@ -68,6 +70,7 @@ class HeartRecorder:
         self._problem: str | None = "The belt has not answered yet."
         self._last: Measurement | None = None
         self._heard_at_s: float | None = None
+        self._beat_at_s = 0.0
         self._series: list[Came] | None = None
         self._trouble: Trouble | None = None
         self._news = asyncio.Event()
@@ -78,9 +81,9 @@ class HeartRecorder:
             try:
                 await self._listen()
             except (HeartLost, HeartNotAllowed) as error:
-                if self._problem != str(error):
-                    _log.warning("belt.lost", address=self._source.address, detail=str(error))
                 self._lose(str(error))
+            except Exception as error:  # noqa: BLE001 - whatever a Bluetooth library raises: a room needs no belt to stop
+                self._lose(f"The belt cannot be heard ({type(error).__name__}: {error}). Look at it, or use another.")
             await asyncio.sleep(RECONNECT_S)
 
     async def _listen(self) -> None:
@@ -104,6 +107,8 @@ class HeartRecorder:
             raise HeartNotAllowed(f"A real belt does not run at {self._clock.speed:g} times time. Use a simulator.")
 
     def _lose(self, problem: str) -> None:
+        if self._problem != problem:
+            _log.warning("belt.lost", address=self._source.address, detail=problem)
         self._belt, self._last, self._problem = None, None, problem
         self._fail("belt-lost")
 
@@ -112,6 +117,7 @@ class HeartRecorder:
         if measurement.contact == "lost":
             self._fail("contact-lost")
         if self._series is not None and measurement.rr_units:
+            self._beat_at_s = self._heard_at_s
             self._series.append(Came(self._clock.utc_ns(), measurement.rr_ms))
             self._news.set()
 
@@ -151,12 +157,16 @@ class HeartRecorder:
     @property
     def trouble(self) -> Trouble | None:
         """What spoils the recording that is under way; None where nothing does."""
-        if self._trouble is None and self._series is not None and self._is_silent():
-            self._trouble = "belt-silent"
+        if self._trouble is None and self._series is not None:
+            if self._is_over(self._heard_at_s):
+                self._trouble = "belt-silent"
+            elif self._is_over(self._beat_at_s):
+                self._trouble = "beats-missing"
         return self._trouble
 
-    def _is_silent(self) -> bool:
-        return self._heard_at_s is None or time.monotonic() - self._heard_at_s > self._rules.max_silence_s
+    def _is_over(self, at_s: float | None) -> bool:
+        """Tell whether a moment of wall time is longer ago than a belt may be silent."""
+        return at_s is None or time.monotonic() - at_s > self._rules.max_silence_s
 
     async def told_until(self, utc_ns: int) -> None:
         """Return when intervals have come at or after a moment of clock time, or the recording is spoilt."""
@@ -168,7 +178,7 @@ class HeartRecorder:
 
     def begin(self) -> None:
         """Begin to record; what was recorded before is dropped."""
-        self._series, self._trouble = [], None
+        self._series, self._trouble, self._beat_at_s = [], None, time.monotonic()
 
     def drop(self) -> None:
         """Keep nothing of the recording."""
@@ -187,8 +197,8 @@ def placed(series: list[Came], zero_utc_ns: int, max_missing_s: float) -> Beats 
     """Return the beats of a recording, each at its moment.
 
     A belt says how long intervals were, not when: their sum gives the moments, but for one constant, which is the
-    notification that came with the least delay. Where later notifications all came later than the sum says, intervals
-    are missing between.
+    notification that came with the least delay. Where the newest notifications all came later than the sum says,
+    intervals are missing before them.
 
     Args:
         series: notifications in the order in which they came.
@@ -202,7 +212,6 @@ def placed(series: list[Came], zero_utc_ns: int, max_missing_s: float) -> Beats 
     ends_s = np.cumsum(rr_ms) / MS_PER_S
     came_s = np.array([(came.at_utc_ns - zero_utc_ns) / NS_PER_S for came in series])
     delay_s = came_s - ends_s[np.cumsum(counts) - 1]
-    third = max(1, len(series) // 3)
-    if delay_s[-third:].min() - delay_s[:third].min() > max_missing_s:
+    if delay_s[-NEWEST:].min() - delay_s.min() > max_missing_s:
         return "beats-missing"
     return Beats(ends_s + float(delay_s.min()), rr_ms)

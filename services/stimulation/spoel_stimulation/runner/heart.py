@@ -7,7 +7,7 @@ import numpy as np
 from spoel_stimulation.commands import RecordCoupling
 from spoel_stimulation.domain.state import SearchRun, SessionState, Train
 from spoel_stimulation.engine.coupling import Beats, Coupling, Cycle, Floats, in_cycle, measure
-from spoel_stimulation.events import CouplingResult
+from spoel_stimulation.events.searches import CouplingResult
 from spoel_stimulation.heart.recorder import BeltState, HeartRecorder, Trouble
 from spoel_stimulation.heart.rules import HeartRules
 from spoel_stimulation.orders import MeasurementOrder, Pattern

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from spoel_stimulation.commands import RecordTrainUnknown
 from spoel_stimulation.domain.state import Train
-from spoel_stimulation.events import TrainOutcome
+from spoel_stimulation.events.words import TrainOutcome
 
 
 class Closed(NamedTuple):

@@ -4,7 +4,7 @@ import time
 from itertools import pairwise
 
 import pytest
-from tests.stimulation.devices.magstim.conftest import INVENTED_CODE as CODE
+from tests.stimulation.devices.magstim.unit import INVENTED_CODE as CODE
 
 from spoel_common.clock import SteppedClock
 from spoel_stimulation.devices.magstim import messages as say

@@ -5,8 +5,8 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.stimulation.devices.magstim.conftest import INVENTED_CODE as CODE
-from tests.stimulation.devices.magstim.conftest import Unit
+from tests.stimulation.devices.magstim.unit import INVENTED_CODE as CODE
+from tests.stimulation.devices.magstim.unit import Unit
 
 from spoel_stimulation.devices.magstim import messages as say
 from spoel_stimulation.devices.magstim.codec import Version, encode_frame
