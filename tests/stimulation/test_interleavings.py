@@ -172,7 +172,7 @@ async def test_a_stimulus_is_not_authorised_on_a_counter_of_before_the_last_one(
 @pytest.mark.invariant("INV-1")
 @pytest.mark.hazard("HZ-08")
 async def test_pulses_that_two_find_at_once_are_recorded_once(clinic):
-    clinic.simulator.total_pulses += 3
+    clinic.simulator.counts.pulses += 3
     found = UnaccountedPulses(3, clinic.simulator.total_pulses)
     total = clinic.simulator.total_pulses
     told = Unasked(kind="pulse", detail="test", pulses=3, device_total_pulses=total, disarmed=True)
@@ -189,7 +189,7 @@ async def test_pulses_that_two_find_at_once_are_recorded_once(clinic):
 async def test_a_counter_that_goes_back_between_two_trains_latches(clinic):
     session_id = await clinic.started(await clinic.prepare(treatment_order(PATTERN_10HZ)))
     await clinic.until_event("train-delivered")
-    clinic.simulator.total_pulses = 7
+    clinic.simulator.counts.pulses = 7
     assert (await clinic.until_state(session_id, "interrupted"))["reason"] == "device-fault"
     assert [event["kind"] for event in await clinic.events("device-fault")] == ["counter-restarted"]
     assert len(firing_frames(clinic.folder)) == 1
@@ -201,7 +201,7 @@ async def test_a_counter_that_goes_back_between_two_trains_latches(clinic):
 async def test_a_pulse_that_was_heard_and_not_counted_latches_an_armed_room(clinic):
     session_id = await clinic.armed(await clinic.prepare(treatment_order(SHORT)))
     simulator = clinic.simulator
-    simulator._at_panel(simulator._say, say.Stimulus(100, 0, simulator._status()))
+    simulator._at_panel(simulator._say, say.Stimulus(100, 0, simulator._tell.status()))
     await clinic.until_latched("device-fault")
     assert [event["kind"] for event in await clinic.events("device-fault")] == ["pulse-not-counted"]
     assert (await clinic.session(session_id))["state"] == "identified"

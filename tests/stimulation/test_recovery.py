@@ -24,7 +24,7 @@ async def crashed_after_authorising(clinic, pulses):
         await clinic.until(lambda: clinic.clock.utc_ns() > moment * 1e9, "the next onset")
         command = AuthoriseTrain(train_id=new_id(), percent_mso=state.percent_mso)
         await clinic.room.journal.authorise(state, command)
-        clinic.simulator.total_pulses += pulses
+        clinic.simulator.counts.pulses += pulses
     return session_id
 
 

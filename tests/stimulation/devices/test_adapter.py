@@ -269,7 +269,7 @@ class RealUnit(MagProSimulator):
 
     def __init__(self, clock, **options):
         super().__init__(clock, **options)
-        self._serial = 17_004
+        self.serial_number = 17_004
 
 
 @pytest.mark.hazard("HZ-25")

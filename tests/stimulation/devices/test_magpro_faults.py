@@ -11,6 +11,7 @@ from spoel_stimulation.devices.adapter import (
     RefusedByDevice,
 )
 from spoel_stimulation.devices.simulation.faults import Fault, Faults
+from spoel_stimulation.devices.simulation.pace import PROMPT
 
 
 @pytest.mark.hazard("HZ-19")
@@ -34,7 +35,7 @@ async def test_a_train_that_a_fault_ends_is_partial_and_its_pulses_are_counted(
 async def test_pulses_warm_the_coil_until_the_unit_cuts_out(room, ten_hz):
     hot = ten_hz.model_copy(update={"percent_mso": 100, "rate_hz": 50.0, "stimuli": 500})
     await room.arm(hot)
-    heat = room.simulator._coil.heat
+    heat = room.simulator.coil.heat
     heat.excess, heat.since_ns = 20.99, room.clock.monotonic_ns()
     result = await room.adapter.run_train(hot)
     assert (result.outcome, result.pulses) == ("partial", room.simulator.total_pulses)
@@ -61,7 +62,7 @@ async def test_a_pulse_from_the_panel_at_the_first_arming_is_told(open_room, ten
 async def test_whichever_answer_is_lost_nothing_is_started_a_second_time(open_room, hurried, ten_hz, lost):
     """A device that takes its settings at once has 28 things to say from staging to the end of such a train."""
     short = ten_hz.model_copy(update={"stimuli": 4})
-    async with open_room(adapter_options={"poll_s": 60.0}, settle_s=0.0) as room:
+    async with open_room(adapter_options={"poll_s": 60.0}, pace=PROMPT) as room:
         await room.adapter.connect()
         room.expect_answers_within(0.1)
         room.cable.lose_frame = lost

@@ -15,10 +15,12 @@ from tests.stimulation.guard.parts import (
     DISABLE,
     ENABLE,
     FIRE_TRAIN,
+    TIMING_PAGE,
     Guard,
     RoomProcess,
     Simulator,
     frame,
+    timing,
     wait_for,
 )
 
@@ -121,6 +123,27 @@ def test_in_mid_train_it_disarms_confirms_and_holds(guard, room, simulator):
     wait_for(lambda: simulator.heard()[-1] == ASK, "what may pass")
     assert simulator.heard().count(ENABLE) == 1
     assert simulator.pulses == count
+
+
+@pytest.mark.invariant("INV-8")
+def test_at_the_devices_own_pace_a_train_is_stopped_and_confirmed_too(start, tmp_path):
+    simulator = start(Simulator(tmp_path, pace=()))
+    guard = start(Guard(tmp_path, {"room-1": simulator.address})).until_open()
+    room = start(RoomProcess(guard))
+
+    def ten_hz_holds():
+        room.send("0b00")
+        told = wait_for(lambda: [body for body in room.heard() if body.startswith("0b")], "the answer")
+        return "00640028" in told[-1]
+
+    with beating(room):
+        assert room.release() is None
+        room.send(DISABLE, TIMING_PAGE, timing(10, 40))
+        wait_for(ten_hz_holds, "settings that hold")
+        room.send(ENABLE, FIRE_TRAIN)
+        wait_for(lambda: simulator.pulses > 2, "a train under way")
+        assert guard.stop()["outcome"] == "confirmed"
+    assert fires_no_more(simulator) < 40
 
 
 def test_a_room_process_that_is_silent_for_a_second_has_its_device_disarmed(guard, room, simulator):

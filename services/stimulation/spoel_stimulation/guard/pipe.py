@@ -142,7 +142,7 @@ class Door:
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
 
-    def _ready(self, *, readable: bool, writable: bool) -> None:  # noqa: ARG002 - as ``Ready`` says
+    def _ready(self, **_how: bool) -> None:
         try:
             connection, _ = self._listener.accept()
         except OSError:

@@ -4,8 +4,23 @@ from functools import partial
 
 import pytest
 from tests.stimulation.devices import rooms
+from tests.stimulation.devices.magstim.unit import Unit
 
 from spoel_stimulation.devices.adapter import TrainSettings
+
+
+@pytest.fixture
+def device():
+    """Return what makes units, each without a port."""
+    made = []
+
+    def make(name="magstim-rapid2", **wanted):
+        made.append(Unit(name, **wanted))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.simulator.close()
 
 
 @pytest.fixture
