@@ -27,7 +27,7 @@ demo: $(SETUP) ## two patients' whole way on an instance of its own; exit 0 only
 	$(BIN)/spoel demo $(ARGS)
 
 test: $(SETUP) ## all tests (real PostgreSQL, real NATS, real processes)
-	$(BIN)/pytest -n 3 --dist loadfile $(ARGS)
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(SETUP) ## format, lint, types, import contracts, event contracts, lock
 	$(BIN)/ruff format --check $(SOURCES)

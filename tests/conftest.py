@@ -13,11 +13,13 @@
 """
 
 import asyncio
+import gc
 import itertools
 import json
 import shutil
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -35,8 +37,54 @@ from spoel_common.messaging import Broker, NatsSettings
 from spoel_common.store import Database, migrations_v1, migrations_v2
 from spoel_local.nats_server import NatsServer, binary
 
+gc.set_threshold(50_000, 20, 20)  # the tests and libraries are some million objects that stay: look at them less often
+
 _TEMPLATE = "spoel_template"
+_LONGEST_FIRST = (
+    "system/test_chaos.py",
+    "system/test_kill_rounds.py",
+    "system/test_personal_data.py",
+    "system/test_commands.py",
+    "system/test_demo_way.py",
+    "common/test_rebuild.py",
+    "common/test_skipped_events.py",
+    "stimulation/heart/test_search.py",
+    "common/test_cluster.py",
+    "common/test_relay_killed.py",
+    "common/test_consumer_cluster.py",
+)
+"""The files that take longest: begun last, they would keep one worker busy while the others have ended."""
+_THREAD_ENDS_WITHIN_S = 10.0
 _numbers = itertools.count(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files, then those that start processes; the other files keep their order."""
+    items.sort(key=_when)
+
+
+def _when(item: pytest.Item) -> int:
+    folder, file = item.path.parent.name, item.path.as_posix()
+    for place, longest in enumerate(_LONGEST_FIRST):
+        if file.endswith(longest):
+            return place
+    return len(_LONGEST_FIRST) + (folder != "system")
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector pass by what was collected: it stays until the end."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_thread_left() -> Iterator[None]:
+    """Fail a file that leaves a thread behind: it would go on in the middle of other tests."""
+    before = set(threading.enumerate())
+    yield
+    for thread in set(threading.enumerate()) - before:
+        thread.join(_THREAD_ENDS_WITHIN_S)
+        assert not thread.is_alive(), f"the thread {thread.name!r} goes on behind the tests of this file"
 
 
 @pytest.fixture(scope="session")
@@ -242,16 +290,17 @@ def eventually() -> Callable[..., Awaitable[None]]:
     """Return a function that waits until a condition holds, or fails with what it was told to show."""
 
     async def wait(condition: Callable[[], object], within_s: float = 10.0, show: Callable[[], object] = str) -> None:
-        deadline_s = time.monotonic() + within_s
+        began_s = time.monotonic()
         while True:
             found = condition()
             if isinstance(found, Awaitable):
                 found = await found
             if found:
                 return
-            if time.monotonic() > deadline_s:
+            waited_s = time.monotonic() - began_s
+            if waited_s > within_s:
                 pytest.fail(f"did not happen within {within_s} s: {show()}")
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(min(0.01 + waited_s / 20, 0.05))  # asking is work too: who waits long asks less often
 
     return wait
 

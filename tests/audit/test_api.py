@@ -141,6 +141,26 @@ async def test_filters(client, served_log, new_feed):
         assert [item["sequence"] for item in await all_pages(client, limit=2, **filters)] == found, filters
 
 
+@pytest.mark.requirement("AU-03")
+@pytest.mark.requirement("IN-15")
+async def test_who_asks_for_one_file_of_a_person_finds_the_events_of_all(client, app, served_log, new_feed):
+    intake = new_feed("intake")
+    merges = [("p1", "p2"), ("p3", "p2")]
+    events = [
+        intake.event("patient-merged", {"patient_id": one, "into_patient_id": other, "ground": "x"}, subject=one)
+        for one, other in merges
+    ]
+    await served_log.append([intake.event("case-opened", {"patient_id": f"p{number}"}) for number in range(1, 5)])
+    await served_log.append(events)
+    persons = app.state.runtime.projections[-1]
+    async with served_log.database.write() as conn:
+        for event in events:
+            await persons.apply(conn, event.envelope, persons.catalogue.decode(event.envelope), b"")
+    for patient in ("p1", "p2", "p3"):
+        assert [item["sequence"] for item in await all_pages(client, patient=patient, limit=2)] == [0, 1, 2, 4, 5]
+    assert [item["patient"] for item in await all_pages(client, patient="p4")] == ["p4"]
+
+
 @on_sqlite
 async def test_a_line_shows_the_event_and_its_columns(client, served_log, new_feed):
     data = {"case_id": "c", "patient_id": "p", "session_id": "s", "room_id": "room-1", "pulses": 40}

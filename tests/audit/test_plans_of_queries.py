@@ -10,7 +10,8 @@ from spoel_audit.queries import EventFilter, page_of
 MOMENT = datetime(2026, 11, 22, 10, tzinfo=UTC)
 INDEX_OF = [
     (EventFilter(case="c"), "log_index_case"),
-    (EventFilter(patient="p"), "log_index_patient"),
+    (EventFilter(patients=("p",)), "log_index_patient"),
+    (EventFilter(patients=("p", "q")), "log_index_patient"),
     (EventFilter(session="s"), "log_index_session"),
     (EventFilter(room="room-1"), "log_index_room"),
     (EventFilter(person="tech-1"), "log_index_person"),

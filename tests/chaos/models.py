@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from spoel_audit import tables as audit
 from spoel_audit.handlers import Sequencer
 from spoel_audit.projections import log_projection
+from spoel_common import persons
 from spoel_common.clock import ScaledClock
 from spoel_common.events import Envelope
 from spoel_common.messaging import Projection, Received
@@ -81,7 +82,7 @@ MODELS: Mapping[str, Model] = {
         {
             # how often a strip was changed, and put into its room, is a list of work and not a read model
             "strips": _without(intake.strips, "revision", "pushed"),
-            **_whole(intake.rooms, intake.cases, intake.staff),
+            **_whole(intake.rooms, intake.cases, intake.staff, intake.merges, persons.person_files),
         },
         own="intake",
         also={"erasure-answers": ANSWERING_SERVICES, "room-withdrawals": ("stimulation",)},
@@ -95,6 +96,7 @@ MODELS: Mapping[str, Model] = {
             planning.known_rooms,
             planning.answered_stimuli,
             planning.room_sessions,
+            persons.person_files,
         ),
         also={"patients": ("intake",)},
     ),
@@ -117,13 +119,14 @@ MODELS: Mapping[str, Model] = {
             stimulation.withdrawn_prescriptions,
             stimulation.bookings,
             stimulation.cancelled_bookings,
+            persons.person_files,
         ),
     ),
     "audit": Model(
         "spoel_audit",
         log_projection(Sequencer(ScaledClock.starting_now(1.0))),
         {"log": _log(), "log_feed": sa.select(audit.log_feed), "log_tree": sa.select(audit.log_tree.c.size)},
-        also={"erasures": ("intake",)},
+        also={"erasures": ("intake",), "persons": ("intake",)},
     ),
 }
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sqlite3
+import threading
 import time
 
 import httpx
@@ -121,12 +122,14 @@ async def test_without_a_collector_nothing_is_made_and_the_callers_context_is_ke
             assert not made.is_recording()
 
 
-async def test_a_collector_that_is_away_keeps_nothing_waiting(collector, sqlite_shop):
+async def test_a_collector_that_is_away_keeps_nothing_waiting_and_leaves_nothing_trying(collector, sqlite_shop):
     collector.close()
+    before = set(threading.enumerate())
     with tracing.exporting("intake", "main", collector.endpoint):
         assert await sqlite_shop.count("a", 1) == 1
         began_s = time.monotonic()
     assert time.monotonic() - began_s < tracing.STOP_TIMEOUT_S + 5
+    assert not [thread.name for thread in set(threading.enumerate()) - before if "aiosqlite" not in thread.name]
 
 
 async def test_of_an_error_only_its_kind_is_told(collector):

@@ -57,6 +57,11 @@ async def tables(tmp_path, staffed):
     await database.close()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_thread_left():
+    """Ask for nothing: the service that runs for all files keeps its threads, and starts more when it needs them."""
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def running(tmp_path_factory, staffed):
     """Intake as it runs, on SQLite, without NATS; started once, for a start costs more than most tests."""

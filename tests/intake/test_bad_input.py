@@ -182,6 +182,10 @@ COMMANDS = {
     ),
     "/staff/new/registration/end": ({"ended_on": "2026-01-01", "reason": "left"}, {"supervisor"}),
     "/patients/new/erasure": ({"ground": "patient-request"}, {"physician", "supervisor"}),
+    "/patients/new/merge": (
+        {"into_patient_id": "other", "ground": "wrong-bsn", "reason": "x"},
+        {"nurse", "physician", "professional", "supervisor"},
+    ),
     "/fhir/R4/Patient": ({}, {"hospital", "nurse", "physician", "professional", "supervisor"}),
     "/fhir/R4/ServiceRequest": ({}, {"hospital", "nurse", "physician", "professional", "supervisor"}),
 }

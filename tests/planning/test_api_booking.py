@@ -4,8 +4,11 @@ import asyncio
 from datetime import datetime, timedelta
 
 import pytest
+import sqlalchemy as sa
 from tests.planning.clinic import event_names
 from tests.planning.story import NOW
+
+from spoel_planning.tables import booked_sessions
 
 CASE = "/cases/case-1"
 TEN_HZ = {
@@ -88,6 +91,44 @@ async def test_of_two_bookings_of_a_patient_at_the_same_moment_one_is_refused(cl
     assert refused["type"] == "urn:spoel:problem:patient-booked-elsewhere"
 
 
+async def hear_merged(clinic, patient_id, into_patient_id):
+    data = {"patient_id": patient_id, "into_patient_id": into_patient_id}
+    await clinic.hear("spoel.intake.patient-merged.v1", patient_id, data)
+
+
+@pytest.mark.requirement("PL-08")
+@pytest.mark.requirement("IN-15")
+@pytest.mark.hazard("HZ-14")
+async def test_two_files_of_one_person_are_in_one_room_at_a_time_from_the_merge_on(clinic):
+    await clinic.hear_room("room-2")
+    await clinic.hear_treatable("case-2", "patient-2")
+    first, second = await clinic.sign_measurement(), await clinic.sign_measurement("case-2")
+    await clinic.done(f"{CASE}/bookings", {"room_id": "room-1", "kind": "measurement", "measurement_order_id": first})
+    await hear_merged(clinic, "patient-1", "patient-3")
+    await hear_merged(clinic, "patient-2", "patient-3")
+    body = {"room_id": "room-2", "kind": "measurement", "measurement_order_id": second}
+    await clinic.refused("patient-booked-elsewhere", "/cases/case-2/bookings", body)
+
+
+@pytest.mark.requirement("PL-08")
+@pytest.mark.hazard("HZ-14")
+async def test_of_two_bookings_of_two_files_of_one_person_at_the_same_moment_one_is_refused(clinic_on_both):
+    clinic = clinic_on_both
+    await clinic.hear_treatable("case-2", "patient-2")
+    await hear_merged(clinic, "patient-1", "patient-2")
+    orders = {"case-1": await clinic.sign_measurement(), "case-2": await clinic.sign_measurement("case-2")}
+    answers = await asyncio.gather(
+        *(
+            clinic.post(
+                f"/cases/{case_id}/bookings",
+                {"room_id": room_id, "kind": "measurement", "measurement_order_id": orders[case_id]},
+            )
+            for case_id, room_id in (("case-1", "room-1"), ("case-2", "room-2"))
+        )
+    )
+    assert sorted(each.status_code for each in answers) == [201, 409]
+
+
 @pytest.mark.requirement("PL-08")
 async def test_of_two_bookings_of_a_room_at_the_same_moment_one_is_refused(clinic_on_both):
     clinic = clinic_on_both
@@ -105,6 +146,22 @@ async def test_of_two_bookings_of_a_room_at_the_same_moment_one_is_refused(clini
     assert sorted(each.status_code for each in answers) == [201, 409]
     (refused,) = [each.json() for each in answers if each.status_code == 409]
     assert refused["type"] in {"urn:spoel:problem:slot-taken", "urn:spoel:problem:version-conflict"}
+
+
+@pytest.mark.hazard("HZ-14")
+async def test_what_is_booked_of_another_file_of_the_person_counts_in_the_day_and_in_the_pauses(ready_clinic):
+    clinic = ready_clinic
+    other = {"session_id": "other", "patient_id": "patient-2", "room_id": "room-2", "kind": "treatment"}
+    times = {"starts_at": NOW - timedelta(hours=1), "ends_at": NOW - timedelta(minutes=30), "local_day": NOW.date()}
+    async with clinic.runtime.database.write() as conn:
+        row = {**other, **times, "pulses": 3_000, "min_pause_s": 0.0, "cancelled": False}
+        await conn.execute(sa.insert(booked_sessions).values(row))
+    prescription_id = await clinic.sign_prescription()
+    body = {"room_id": "room-1", "kind": "treatment", "prescription_id": prescription_id}
+    await hear_merged(clinic, "patient-2", "patient-1")
+    await clinic.refused("session-pause-too-short", f"{CASE}/bookings", body)
+    tonight = (NOW + timedelta(hours=8)).isoformat()
+    await clinic.refused("day-maximum-reached", f"{CASE}/bookings", {**body, "starts_at": tonight})
 
 
 @pytest.mark.hazard("HZ-14")

@@ -9,7 +9,7 @@ from tests.planning.story import CASE, RULES, head
 
 from spoel_planning.domain.beam import HeadMeasures, Target, beam_target, check_target
 from spoel_planning.domain.measuring import measure_head
-from spoel_planning.domain.refusals import HeadMeasureImplausible, TargetImplausible
+from spoel_planning.domain.refusals.measuring import HeadMeasureImplausible, TargetImplausible
 
 # tragus-tragus, nasion-inion, circumference -> X, Y (centimetres)
 VECTORS = [

@@ -7,13 +7,13 @@ from tests.planning.story import RULES, later
 
 from spoel_planning.domain.catalogue import find_protocol
 from spoel_planning.domain.dose import blocks_of
-from spoel_planning.domain.refusals import (
-    LimitsExceeded,
+from spoel_planning.domain.refusals.measuring import (
     TargetMissing,
     ThresholdOfOtherEquipment,
     ThresholdOfOtherSide,
     ThresholdOutdated,
 )
+from spoel_planning.domain.refusals.prescribing import LimitsExceeded
 
 BILATERAL = "bilateral-1hz-right-10hz-left"
 RIGHT = {"site": "right-motor-cortex", "muscle": "left-apb"}

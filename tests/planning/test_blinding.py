@@ -12,8 +12,8 @@ from spoel_common.sealing import generate_key_pair, open_sealed
 from spoel_common.store import AggregateRef
 from spoel_planning.commands import Allocate, Unblind
 from spoel_planning.domain import blinding
-from spoel_planning.domain.refusals import AlreadyAllocated, NotABlinding, NotAllocated, ShamNotPossible
-from spoel_planning.events import AllocationRecorded
+from spoel_planning.domain.refusals.prescribing import AlreadyAllocated, NotABlinding, NotAllocated, ShamNotPossible
+from spoel_planning.events.prescribing import AllocationRecorded
 
 PHYSICIAN = person("doc", Role.PHYSICIAN, Profession.ARTS, "19000000001")
 SHAM_COIL = {"coil_model": "Cool-B65 A/P"}

@@ -8,28 +8,34 @@ from tests.planning.story import NOW, ROOM, RULES, Story, later
 from spoel_planning.commands import CancelBooking, WithdrawPrescription
 from spoel_planning.domain import booking, prescribing
 from spoel_planning.domain.known import PatientSlot
-from spoel_planning.domain.refusals import (
+from spoel_planning.domain.refusals.booking import (
     BookingAlreadyCancelled,
     BookingOver,
     BookingUnderWay,
     BookingUnknown,
-    ConsentIsWithdrawn,
-    ConsentNotGiven,
     CourseComplete,
     DayMaximumReached,
     DeviceDiffersFromThreshold,
+    PatientBookedElsewhere,
+    PauseBetweenSessionsTooShort,
+    StartNotBookable,
+)
+from spoel_planning.domain.refusals.knowing import (
+    ConsentIsWithdrawn,
+    ConsentNotGiven,
     IndicationNotDecided,
+    NotIndicated,
+)
+from spoel_planning.domain.refusals.measuring import (
     MeasurementOrderNotSigned,
     MeasurementOrderOtherDay,
     MeasurementOrderUnknown,
-    NotIndicated,
-    PatientBookedElsewhere,
-    PauseBetweenSessionsTooShort,
+    ThresholdOutdated,
+)
+from spoel_planning.domain.refusals.prescribing import (
     PrescriptionIsWithdrawn,
     PrescriptionNotSigned,
     PrescriptionUnknown,
-    StartNotBookable,
-    ThresholdOutdated,
 )
 
 TREATMENT = {"kind": "treatment", "prescription_id": "prescription-1"}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.planning.story import NOW
 
 from spoel_planning.domain.calendar import Calendar, WantedSlot, evolve, overlap, release_slot, take_slot
-from spoel_planning.domain.refusals import SlotAlreadyTaken
+from spoel_planning.domain.refusals.booking import SlotAlreadyTaken
 
 
 def wanted(session_id: str, start: int, minutes: int = 30) -> WantedSlot:

@@ -5,7 +5,7 @@ from tests.planning.story import RULES
 
 from spoel_planning.domain.catalogue import Dose, cleared_row, find_protocol, protocol_doses
 from spoel_planning.domain.pattern import check_possible, pulses_per_session
-from spoel_planning.domain.refusals import ProtocolUnknown
+from spoel_planning.domain.refusals.prescribing import ProtocolUnknown
 
 HF, ITBS, LF = "hf-left-dlpfc-10hz-standard", "itbs-600-left-dlpfc", "lf-right-dlpfc-1hz"
 BILATERAL = "bilateral-1hz-right-10hz-left"

@@ -13,8 +13,8 @@ from spoel_planning.domain.grading import (
     table_cell,
     worst_grade,
 )
-from spoel_planning.domain.refusals import AboveHighestFrequency, AboveHighestPercent, PauseTooShort
-from spoel_planning.events import Pattern
+from spoel_planning.domain.refusals.prescribing import AboveHighestFrequency, AboveHighestPercent, PauseTooShort
+from spoel_planning.events.orders import Pattern
 
 LIMITS = RULES.limits
 

@@ -8,17 +8,16 @@ from tests.planning.story import NOW, RULES, SUPERVISOR, Story, answered, delive
 from spoel_planning.commands import EstimateThreshold
 from spoel_planning.domain import measuring
 from spoel_planning.domain.known import SeenSession
-from spoel_planning.domain.refusals import (
+from spoel_planning.domain.refusals.knowing import IndicationNotDecided, NotIndicated
+from spoel_planning.domain.refusals.measuring import (
     BeyondDevice,
     DeviceUnknown,
-    IndicationNotDecided,
     MeasurementOrderAlreadySigned,
     MeasurementOrderNotSigned,
     MeasurementOrderOtherDay,
     MeasurementOrderOutOfBounds,
     MeasurementOrderUnknown,
     MuscleOfOtherSide,
-    NotIndicated,
     SessionOfAnotherCase,
     SessionUnknownHere,
     ThresholdAlreadyTaken,

@@ -12,8 +12,8 @@ from spoel_planning.domain.pattern import (
     session_s,
     train_s,
 )
-from spoel_planning.domain.refusals import PatternImpossible
-from spoel_planning.events import Pattern
+from spoel_planning.domain.refusals.prescribing import PatternImpossible
+from spoel_planning.events.orders import Pattern
 
 TEN_HZ = Pattern(pulses_per_burst=1, bursts_per_train=40, burst_interval_s=0.1, trains=75, train_interval_s=30)
 THETA = Pattern(

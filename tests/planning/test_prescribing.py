@@ -11,14 +11,19 @@ from spoel_planning.commands import WithdrawPrescription
 from spoel_planning.domain import prescribing
 from spoel_planning.domain.catalogue import find_protocol
 from spoel_planning.domain.dose import grade_order, treatment_order
-from spoel_planning.domain.refusals import (
+from spoel_planning.domain.refusals.knowing import IndicationNotDecided, NotIndicated
+from spoel_planning.domain.refusals.measuring import (
+    BeyondDevice,
+    TargetMissing,
+    ThresholdMissing,
+    ThresholdOfOtherSide,
+    ThresholdOutdated,
+)
+from spoel_planning.domain.refusals.prescribing import (
     AboveHighestFrequency,
     AboveHighestPercent,
     BandImpossible,
-    BeyondDevice,
-    IndicationNotDecided,
     LimitsExceeded,
-    NotIndicated,
     OutsideProtocol,
     PatternImpossible,
     PatternNotCleared,
@@ -30,10 +35,6 @@ from spoel_planning.domain.refusals import (
     PrescriptionUnknown,
     ProtocolNotForIndication,
     ProtocolUnknown,
-    TargetMissing,
-    ThresholdMissing,
-    ThresholdOfOtherSide,
-    ThresholdOutdated,
 )
 from spoel_planning.events import RampUp
 

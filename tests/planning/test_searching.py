@@ -7,10 +7,9 @@ from spoel_planning import queries
 from spoel_planning.commands import OrderSearch
 from spoel_planning.domain import searching
 from spoel_planning.domain.measuring import threshold_step
-from spoel_planning.domain.refusals import (
-    AboveHighestPercent,
+from spoel_planning.domain.refusals.knowing import NotIndicated
+from spoel_planning.domain.refusals.measuring import (
     MeasurementOrderOutOfBounds,
-    NotIndicated,
     SearchBeyondLimits,
     SessionUnknownHere,
     TargetMissing,
@@ -18,7 +17,9 @@ from spoel_planning.domain.refusals import (
     ThresholdOfOtherSide,
     ThresholdOutdated,
 )
-from spoel_planning.events import MeasurementOrderSigned, Pattern
+from spoel_planning.domain.refusals.prescribing import AboveHighestPercent
+from spoel_planning.events.measuring import MeasurementOrderSigned
+from spoel_planning.events.orders import Pattern
 
 pytestmark = pytest.mark.requirement("PL-11")
 

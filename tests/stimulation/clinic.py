@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import httpx
+from sqlalchemy import text
 from tests.stimulation.story import (
     ALL_IN_ORDER,
     CASE,
@@ -46,6 +47,7 @@ from spoel_stimulation.node import Node
 from spoel_stimulation.settings import RoomSetting, StimulationSettings
 
 SPEED = 60.0
+_HOW_MANY = text("SELECT count(*) FROM events WHERE type LIKE :of_name")
 
 TEMPLATE: list[Path] = []
 """An empty journal with its tables, made once: migrating takes longer than copying a file."""
@@ -290,8 +292,8 @@ class Clinic:
         """Return the data of every event of the journal, in order, or of those of one name."""
         found = []
         for stored in await self.runtime.store.read_after(START, 10_000):
-            envelope = Envelope.from_bytes(stored.raw)
-            if name is None or f".{name}.v" in envelope.type:
+            if name is None or f".{name}.v" in stored.type:
+                envelope = Envelope.from_bytes(stored.raw)
                 found.append(envelope if name is None else envelope.data)
         return found
 
@@ -307,8 +309,8 @@ class Clinic:
 
     async def until_event(self, name, count=1):
         async def reached():
-            found = await self.runtime.store.read_after(START, 10_000)
-            return sum(f".{name}.v" in stored.type for stored in found) >= count
+            async with self.runtime.database.read() as conn:
+                return await conn.scalar(_HOW_MANY, {"of_name": f"%.{name}.v%"}) >= count
 
         await self.until(reached, f"{count} {name}")
         return await self.events(name)

@@ -63,6 +63,13 @@ async def closed_clinic(tmp_path):
 
 
 @pytest.fixture
+async def two_rooms_closed(tmp_path):
+    """As ``closed_clinic``, with two rooms."""
+    async with simulated(tmp_path, fast_clock(), (1, 2)) as clinic:
+        yield clinic
+
+
+@pytest.fixture
 async def two_rooms(tmp_path):
     """A room node with two rooms."""
     async with simulated(tmp_path, fast_clock(), (1, 2)) as clinic, clinic.opened():

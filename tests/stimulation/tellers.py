@@ -77,18 +77,18 @@ async def tell_patient(clinic, intake):
     await intake.tell(("case", CASE), "consent-given", **IDS, given_at=now.isoformat(), form_version="1")
 
 
-async def tell_prescription(planning, ids=IDS):
+async def tell_prescription(planning, ids=IDS, prescription_id="prescription-1", limits=UNLIMITED):
     """Have planning publish a signed prescription."""
-    order = treatment_order(PATTERN_10HZ, **UNLIMITED).model_dump(mode="json") | {"something_new": 1}
-    prescription = {"prescription_id": "prescription-1", "version": 1, "course_id": "course-1"}
+    order = treatment_order(PATTERN_10HZ, **limits).model_dump(mode="json") | {"something_new": 1}
+    prescription = {"prescription_id": prescription_id, "version": 1, "course_id": "course-1"}
     about = ("plan", ids["case_id"])
     await planning.tell(about, "prescription-signed", **ids, **prescription, order=order, signed_by="sanne")
 
 
-async def book(clinic, planning, broker, room_id="room-1", ids=IDS):
+async def book(clinic, planning, broker, room_id="room-1", ids=IDS, prescription_id="prescription-1"):
     """Have planning book a session in a room of ``clinic``, and intake put its strip there; return its id."""
     now, session_id = utc_now(clinic.clock), new_id()
-    booked = {"prescription_id": "prescription-1", "prescription_version": 1, "measurement_order_id": None}
+    booked = {"prescription_id": prescription_id, "prescription_version": 1, "measurement_order_id": None}
     times = {"starts_at": now.isoformat(), "ends_at": (now + timedelta(hours=1)).isoformat()}
     await planning.tell(
         ("plan", ids["case_id"]),

@@ -6,7 +6,7 @@ import time
 
 import pytest
 from tests.stimulation.clinic import Clinic, fast_clock, frames_in, simulated
-from tests.stimulation.devices.conftest import cable_to
+from tests.stimulation.devices.rooms import cable_to
 from tests.stimulation.story import PATTERN_10HZ, treatment_order
 
 from spoel_common.ids import new_id

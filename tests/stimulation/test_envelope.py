@@ -260,8 +260,23 @@ def test_a_model_whose_circuit_is_not_known_is_forecast_by_the_energy_that_it_st
     order = treatment_order(stimulator_model="Rapid2")
     device = Story(order=order).facts().device.model_copy(update={"model": "Rapid2"})
     state = Story(order=order).then(opened(order, device=device)).state
-    assert dose_view(state, LIMITS, None, None).coil is None
-    assert dose_view(state, LIMITS, RAPID, None).coil.highest_c > 25
+    unknown, known = dose_view(state, LIMITS, None, None), dose_view(state, LIMITS, RAPID, None)
+    assert unknown.coil is None
+    assert unknown.no_coil_forecast["nl"].startswith("Van deze stimulator (Rapid2) zijn geen cijfers bekend")
+    assert known.coil.highest_c > 25
+    assert known.no_coil_forecast is None
+
+
+@pytest.mark.hazard("HZ-19")
+@pytest.mark.parametrize("coil_model", ["D70²", "DuoMAG 70BF", "unknown"])
+def test_of_a_coil_without_figures_it_is_said_that_nothing_is_forecast(coil_model):
+    order = treatment_order(coil_model=coil_model)
+    device = Story(order=order).facts().device.model_copy(update={"coil_model": coil_model})
+    dose = dose_view(Story(order=order).then(opened(order, device=device)).state, LIMITS, RAPID, None)
+    assert dose.coil is None
+    assert dose.no_coil_forecast["en"].startswith(f"Of this coil ({coil_model}) no figures are known: no forecast")
+    assert f"Van deze spoel ({coil_model}) zijn geen cijfers bekend" in dose.no_coil_forecast["nl"]
+    assert "may become too warm" in dose.no_coil_forecast["en"]
 
 
 def test_single_stimuli_have_no_dose():

@@ -46,7 +46,7 @@ async def test_an_arming_that_waits_when_the_emergency_stop_comes_never_enables_
     session_id = await identified(clinic)
     async with clinic.room.delivery.busy:
         arming = asyncio.create_task(clinic.arm(session_id))
-        await clinic.until(lambda: clinic.room.arming, "the arming")
+        await clinic.until(lambda: clinic.room.arming.under_way, "the arming")
         assert (await clinic.client.post(STOP)).json()["outcome"] == "confirmed"
     answer = (await arming).json()
     assert (answer["outcome"], answer["problem"] in {"device-not-staged", "room-latched"}) == ("failed", True)
@@ -60,7 +60,7 @@ async def test_an_arming_that_waits_when_the_emergency_stop_comes_never_enables_
 async def test_nothing_is_armed_between_an_emergency_stop_and_its_record(clinic):
     session_id = await identified(clinic)
     person = Person(asyncio.Event())
-    assert (await clinic.room.emergency_stop(person)).outcome == "confirmed"
+    assert (await clinic.room.stops.emergency(person)).outcome == "confirmed"
     refused = await clinic.arm(session_id)
     assert refused.json()["type"].endswith("device-not-ready"), refused.text
     assert ENABLE not in frames_in(clinic.folder)
@@ -72,7 +72,7 @@ async def test_nothing_is_armed_between_an_emergency_stop_and_its_record(clinic)
 async def test_nothing_starts_between_an_emergency_stop_and_its_record(clinic):
     session_id = await clinic.armed(await clinic.prepare(treatment_order(SHORT)))
     person = Person(asyncio.Event())
-    await clinic.room.emergency_stop(person)
+    await clinic.room.stops.emergency(person)
     clinic.simulator.panel_enable(enabled=True)
     refused = await clinic.ask(session_id, "start")
     assert refused.json()["type"].endswith("device-not-ready"), refused.text
@@ -86,7 +86,7 @@ async def test_an_emergency_stop_is_recorded_whatever_goes_wrong_in_asking_who_p
     async def broken():
         raise RuntimeError("the issuer's keys are of a kind that nobody thought of")
 
-    assert (await clinic.room.emergency_stop(broken)).outcome == "confirmed"
+    assert (await clinic.room.stops.emergency(broken)).outcome == "confirmed"
     (stopped,) = await clinic.until_event("emergency-stopped")
     assert stopped["person"] == "unverified"
     await clinic.until_latched("emergency-stop")
@@ -97,7 +97,7 @@ async def test_an_ordinary_stop_while_arming_is_no_fault_and_leaves_the_device_d
     session_id = await identified(clinic)
     async with clinic.room.delivery.busy:
         arming = asyncio.create_task(clinic.arm(session_id))
-        await clinic.until(lambda: clinic.room.arming, "the arming")
+        await clinic.until(lambda: clinic.room.arming.under_way, "the arming")
         stopped = (await clinic.ask(session_id, "stop", reason="other")).json()
     assert (stopped["state"], stopped["device_disarmed"]) == ("closed", True)
     assert (await arming).json()["outcome"] == "failed"
@@ -110,7 +110,7 @@ async def test_an_arming_that_waited_stages_nothing_in_a_room_that_was_latched_m
     session_id = await identified(clinic)
     async with clinic.room.delivery.busy:
         arming = asyncio.create_task(clinic.arm(session_id))
-        await clinic.until(lambda: clinic.room.arming, "the arming")
+        await clinic.until(lambda: clinic.room.arming.under_way, "the arming")
         await clinic.room.journal.fault("device-fault", "test", "latched by the test")
     assert (await arming).json()["problem"] == "room-latched"
     assert ENABLE not in frames_in(clinic.folder)
@@ -172,13 +172,15 @@ async def test_a_stimulus_is_not_authorised_on_a_counter_of_before_the_last_one(
 @pytest.mark.invariant("INV-1")
 @pytest.mark.hazard("HZ-08")
 async def test_pulses_that_two_find_at_once_are_recorded_once(clinic):
-    clinic.simulator.total_pulses += 3
+    clinic.simulator.counts.pulses += 3
     found = UnaccountedPulses(3, clinic.simulator.total_pulses)
     total = clinic.simulator.total_pulses
     told = Unasked(kind="pulse", detail="test", pulses=3, device_total_pulses=total, disarmed=True)
-    await asyncio.gather(clinic.room.unaccounted(found), clinic.room.device_did(told), clinic.room.count())
+    await asyncio.gather(
+        clinic.room.faults.unaccounted(found), clinic.room.device_news.device_did(told), clinic.room.count()
+    )
     await clinic.until_latched("unauthorised-pulse")
-    await clinic.until(lambda: not clinic.room._background, "the end of what was begun")
+    await clinic.until(lambda: clinic.room.background.idle, "the end of what was begun")
     assert [event["pulses"] for event in await clinic.events("unauthorised-pulse-observed")] == [3]
 
 
@@ -187,7 +189,7 @@ async def test_pulses_that_two_find_at_once_are_recorded_once(clinic):
 async def test_a_counter_that_goes_back_between_two_trains_latches(clinic):
     session_id = await clinic.started(await clinic.prepare(treatment_order(PATTERN_10HZ)))
     await clinic.until_event("train-delivered")
-    clinic.simulator.total_pulses = 7
+    clinic.simulator.counts.pulses = 7
     assert (await clinic.until_state(session_id, "interrupted"))["reason"] == "device-fault"
     assert [event["kind"] for event in await clinic.events("device-fault")] == ["counter-restarted"]
     assert len(firing_frames(clinic.folder)) == 1
@@ -199,7 +201,7 @@ async def test_a_counter_that_goes_back_between_two_trains_latches(clinic):
 async def test_a_pulse_that_was_heard_and_not_counted_latches_an_armed_room(clinic):
     session_id = await clinic.armed(await clinic.prepare(treatment_order(SHORT)))
     simulator = clinic.simulator
-    simulator._at_panel(simulator._say, say.Stimulus(100, 0, simulator._status()))
+    simulator._at_panel(simulator._say, say.Stimulus(100, 0, simulator._tell.status()))
     await clinic.until_latched("device-fault")
     assert [event["kind"] for event in await clinic.events("device-fault")] == ["pulse-not-counted"]
     assert (await clinic.session(session_id))["state"] == "identified"

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 from pydantic import ValidationError
 from tests.stimulation.clinic import fast_clock, simulated
-from tests.stimulation.devices.magstim.conftest import INVENTED_CODE
+from tests.stimulation.devices.rooms import INVENTED_CODE
 from tests.stimulation.story import Pattern, treatment_order
 
 from spoel_common.settings import CannotStart

@@ -361,7 +361,7 @@ async def test_a_stop_for_a_session_that_is_not_here_is_recorded_all_the_same(sl
     """As when the journal did not say in time whose session it is, and every room was stopped."""
     clinic = slow_clinic
     await in_a_train(clinic)
-    await clinic.room.emergency_stop(nobody, lost=new_id())
+    await clinic.room.stops.emergency(nobody, lost=new_id())
     await clinic.until_latched("emergency-stop")
     assert len(await clinic.until_event("emergency-stopped")) == 1
     assert await clinic.events("adverse-event-reported") == []

@@ -2,7 +2,7 @@
 
 import pytest
 from tests.stimulation.clinic import Clinic, fast_clock, firing_frames, frames_in, simulated
-from tests.stimulation.devices.conftest import cable_to
+from tests.stimulation.devices.rooms import cable_to
 from tests.stimulation.story import PATTERN_10HZ, PATTERN_ITBS, treatment_order
 
 from spoel_common.ids import new_id
@@ -24,7 +24,7 @@ async def crashed_after_authorising(clinic, pulses):
         await clinic.until(lambda: clinic.clock.utc_ns() > moment * 1e9, "the next onset")
         command = AuthoriseTrain(train_id=new_id(), percent_mso=state.percent_mso)
         await clinic.room.journal.authorise(state, command)
-        clinic.simulator.total_pulses += pulses
+        clinic.simulator.counts.pulses += pulses
     return session_id
 
 

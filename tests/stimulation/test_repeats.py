@@ -78,8 +78,8 @@ async def test_an_arming_that_a_crash_broke_off_is_told_as_failed_and_not_done_a
         await clinic.seated(session_id)
         monkeypatch.setattr(clinic.room.delivery, "stage_and_arm", hanging)
         asked = asyncio.create_task(ask(clinic, session_id, "arm"))
-        await clinic.until(lambda: clinic.room.arming, "the intention")
-        (intention,) = clinic.room.arming
+        await clinic.until(lambda: clinic.room.arming.under_way, "the intention")
+        (intention,) = clinic.room.arming.under_way
         asked.cancel()  # whoever asked is gone, and so is the process
     async with closed_clinic.opened() as clinic:
         await clinic.ready()

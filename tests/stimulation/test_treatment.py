@@ -206,7 +206,7 @@ async def test_consent_withdrawn_while_the_device_is_being_armed_leaves_it_disar
     session_id = await clinic.prepare(treatment_order(SHORT))
     await clinic.seated(session_id)
     arming = asyncio.create_task(clinic.arm(session_id))
-    await clinic.until(lambda: clinic.room.arming, "the arming")
+    await clinic.until(lambda: clinic.room.arming.under_way, "the arming")
     await clinic.withdraw_consent()
     answer = (await arming).json()
     if answer["outcome"] == "done":

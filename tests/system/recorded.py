@@ -3,7 +3,7 @@
 ``data/streams.jsonl`` has the events of intake, planning and one room node as the demo's two patients left them,
 thinned (of a session's trains and stimuli the first few, versions numbered anew), and behind them what the demo does
 not do: a consent withdrawn, registrations ended, a prescription withdrawn, a booking cancelled, a room's new key, a
-room latched and reset, a lease given back, a consent withdrawn in a room.
+room latched and reset, a lease given back, a consent withdrawn in a room, three files that are one person's.
 """
 
 import json

@@ -200,6 +200,7 @@ def test_a_read_model_is_rebuilt_while_the_instance_runs(up):
 
     before = listed()
     assert {key for key, line in before.items() if line["rebuildable"]} == {
+        ("audit", "persons"),
         ("intake", "strips"),
         ("planning", "knowledge"),
         ("stimulation", "known"),

@@ -26,7 +26,7 @@ def processes_mentioning(text):
 def demo(tmp_path_factory):
     place = tmp_path_factory.mktemp("demo")
     finished = subprocess.run(
-        [SPOEL, "demo", "--json", "--seed", "7"],
+        [SPOEL, "demo", "--json", "--seed", "7", "--speed", "240"],
         capture_output=True,
         text=True,
         timeout=110,

@@ -60,12 +60,23 @@ def test_a_coil_that_would_overheat_is_seen(tmp_path):
     assert "te warm na" not in texts[1]
 
 
+@pytest.mark.hazard("HZ-19")
+@pytest.mark.parametrize(
+    ("language", "said"), [("nl", "geen cijfers van deze spoel"), ("en", "no figures for this coil: no forecast")]
+)
+def test_of_a_coil_without_figures_the_picture_says_that_nothing_is_forecast(tmp_path, language, said):
+    file = tmp_path / "picture.svg"
+    typed("plot", "protocol", "itbs-600-left-dlpfc", "-o", file, "--coil", "unknown", "--language", language)
+    assert said in file.read_text(encoding="utf-8")
+    assert "°C" not in file.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
         (["itbs-6000"], ["itbs-6000", "itbs-600-left-dlpfc", "lf-right-dlpfc-1hz"]),
         (["itbs-600-left-dlpfc", "--stimulator", "Toaster"], ["Toaster", "MagPro X100"]),
-        (["itbs-600-left-dlpfc", "--coil", "Cool"], ["'Cool'", "Cool-B65"]),
+        (["itbs-600-left-dlpfc", "--coil", "Cool"], ["'Cool'", "no figures for this coil", "no forecast", "Cool-B65"]),
         (["itbs-600-left-dlpfc", "--threshold", "90"], ["108 % of output"]),
         (["itbs-600-left-dlpfc", "--block", "2"], ["--block is 2", "has 1"]),
     ],

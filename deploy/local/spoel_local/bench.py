@@ -7,6 +7,7 @@ on the same data; absolute figures go with it, and mean little on another machin
 
 import importlib.metadata
 import importlib.util
+import json
 import logging
 import os
 import platform
@@ -112,6 +113,14 @@ def run(folder: Path, name: str) -> Report:
         "version": importlib.metadata.version("spoel-local"),
         "results": [result.model_dump(mode="json") for result in results],
     }
+
+
+def keep(folder: Path, name: str, report: Report) -> Path:
+    """Write a report to ``results/NAME.json`` of the benchmarks' folder, by which a release is judged; return where."""
+    path = folder / "results" / f"{name}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    return path
 
 
 def _load(folder: Path, name: str) -> ModuleType:

@@ -66,6 +66,7 @@ def bench(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a benchmark.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Exit 1 where a target is missed.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep each report as bench/results/NAME.json.")] = False,
     checkout: Checkout = HERE,
 ) -> None:
     """Run benchmarks: ratios against a bare baseline of the same run."""
@@ -78,6 +79,8 @@ def bench(
             _end_with([str(error)], good="")
             return
         missed = missed or any(result["met"] is False for result in report["results"])
+        if keep:
+            benchmarks.keep(folder, chosen, report)
         typer.echo(json.dumps(report)) if as_json else _show(chosen, report)
     if check and missed:
         raise typer.Exit(1)

@@ -18,6 +18,7 @@ app = typer.Typer(help="Pictures: a protocol's timing, its pulse, and how warm t
 
 ENDINGS = (".svg", ".png")
 HIGHEST_PERCENT_MSO = 100
+NO_FIGURES = "unknown"
 
 Found = TypeVar("Found")
 
@@ -51,7 +52,9 @@ def protocol(  # noqa: PLR0913 - one parameter an option
         int, typer.Option("--threshold", min=1, max=100, help="Motor threshold, percent of output, that it rests on.")
     ] = 50,
     stimulator: Annotated[str, typer.Option("--stimulator", help="Model whose pulse is drawn.")] = "MagPro X100+Option",
-    coil: Annotated[str, typer.Option("--coil", help="Model whose temperature is forecast.")] = "Cool-B65",
+    coil: Annotated[
+        str, typer.Option("--coil", help=f"Model whose temperature is forecast; {NO_FIGURES} for one without figures.")
+    ] = "Cool-B65",
     block: Annotated[int, typer.Option("--block", min=1, help="Which part of a bilateral protocol is magnified.")] = 1,
     shape: Annotated[Shape, typer.Option("--waveform", help="Of a pulse.")] = Shape.BIPHASIC,
     start_c: Annotated[
@@ -72,7 +75,7 @@ def protocol(  # noqa: PLR0913 - one parameter an option
         circuit = _known(
             "--stimulator", stimulator, {model: each for each in circuits().ringing for model in each.models}
         )
-        coil_heat = _known("--coil", coil, {model: each for each in heat.heat_data().coil for model in each.models})
+        coil_heat = _coil_heat(coil)
         # drawing takes half a second to load, which no other command should wait for
         from spoel_local import protocol_picture  # noqa: PLC0415 - see above
 
@@ -107,6 +110,18 @@ def _check_output(chosen: Protocol, threshold: int) -> None:
             f"{strongest:g} % of a threshold of {threshold} % is {percent_mso} % of output, more than there is. "
             "Give a lower --threshold."
         )
+
+
+def _coil_heat(coil: str) -> heat.CoilHeat | None:
+    if coil == NO_FIGURES:
+        return None
+    if heat.coil_heat(coil) is None:
+        names = "\n".join(f"  {model}" for each in heat.heat_data().coil for model in each.models)
+        raise LauncherError(
+            f"--coil is {coil!r}: no figures for this coil, so no forecast of its temperature. "
+            f"Give --coil {NO_FIGURES} to draw the rest. Known are:\n{names}"
+        )
+    return heat.coil_heat(coil)
 
 
 def _known(option: str, name: str, found: Mapping[str, Found]) -> Found:

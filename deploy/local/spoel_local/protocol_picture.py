@@ -50,6 +50,7 @@ class Picture(NamedTuple):
         pause_s: from the last pulse of a block to the first of the next.
         stimulator: model whose pulse is drawn, with ``circuit``.
         coil_model: model whose temperature is forecast, with ``coil``.
+        coil: None for one of which no figures are known.
         shape: of the pulse.
         start_c: the coil's temperature at the start; None for that of the room.
         language: of the labels, ``nl`` or ``en``.
@@ -62,7 +63,7 @@ class Picture(NamedTuple):
     stimulator: str
     circuit: Ringing
     coil_model: str
-    coil: heat.CoilHeat
+    coil: heat.CoilHeat | None
     shape: Shape
     start_c: float | None
     language: str
@@ -303,6 +304,10 @@ def _draw_waveform(axes: Axes, picture: Picture) -> None:
 
 def _draw_temperature(axes: Axes, picture: Picture) -> None:
     text = picture.words
+    if picture.coil is None:
+        axes.set_axis_off()
+        axes.text(0, 0.5, text["no-forecast"], color=ORANGE, fontweight="bold", va="center", transform=axes.transAxes)
+        return
     found = heat.forecast(
         picture.session, picture.coil, picture.shape, picture.circuit.heat_at_full_j(picture.shape), picture.start_c
     )

@@ -101,11 +101,11 @@ def exporting(service: str, store: str, endpoint: str | None) -> Iterator[None]:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
     from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter  # noqa: PLC0415
 
     resource = Resource.create({"service.name": f"spoel-{service}", "service.instance.id": f"{service}-{store}"})
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-    exporter = OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces", timeout=EXPORT_TIMEOUT_S)
+    exporter: SpanExporter = OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces", timeout=EXPORT_TIMEOUT_S)
     provider.add_span_processor(BatchSpanProcessor(exporter))
     _export.tracer = provider.get_tracer("spoel")
     try:
@@ -114,7 +114,10 @@ def exporting(service: str, store: str, endpoint: str | None) -> Iterator[None]:
         _export.tracer = None
         last = threading.Thread(target=provider.shutdown, name="last spans", daemon=True)
         last.start()
-        last.join(STOP_TIMEOUT_S)
+        last.join(STOP_TIMEOUT_S / 2)
+        if last.is_alive():
+            exporter.shutdown()  # it waits before its next attempt: no attempt is made behind this block
+            last.join(STOP_TIMEOUT_S / 2)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Query
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from spoel_audit.domain import SessionTotals, session_totals
 from spoel_audit.foreign_events import SESSION_EVENTS
@@ -29,6 +30,7 @@ from spoel_audit.tables import moment_of
 from spoel_common.errors import NotFound, SpoelError
 from spoel_common.events import Envelope, ForeignEvent, NewerVersion, UtcTime
 from spoel_common.people import check_role
+from spoel_common.persons import files_of
 from spoel_common.web import ActorDep, RuntimeDep
 
 MAX_PAGE = 500
@@ -67,6 +69,7 @@ class EventQuery(BaseModel):
     """Which events, and which page of them.
 
     Attributes:
+        patient: any file of a person who has several; the events of all of them are found.
         start: earliest time of the event itself.
         end: the time of the event itself is before this.
         after: only sequences above this.
@@ -88,9 +91,10 @@ class EventQuery(BaseModel):
     limit: int = Field(default=100, ge=1, le=MAX_PAGE)
     size: Sequence64 | None = None
 
-    def wanted(self) -> EventFilter:
-        """Return which events are asked for."""
-        return EventFilter(**self.model_dump(exclude={"after", "limit", "size"}))
+    async def wanted(self, conn: AsyncConnection) -> EventFilter:
+        """Return which events are asked for: of a patient, those of all files of the person."""
+        patients = () if self.patient is None else tuple(await files_of(conn, self.patient))
+        return EventFilter(patients=patients, **self.model_dump(exclude={"patient", "after", "limit", "size"}))
 
 
 class EventLine(BaseModel):
@@ -209,7 +213,7 @@ async def get_events(query: Annotated[EventQuery, Query()], runtime: RuntimeDep)
         if size > log_size:
             raise SizeBeyondLog(f"The log has {log_size} entries; 'size' asks for {size}. Leave it out to begin anew.")
         after = -1 if query.after is None else query.after
-        rows = await read_page(conn, query.wanted(), after, query.limit + 1, size)
+        rows = await read_page(conn, await query.wanted(conn), after, query.limit + 1, size)
     items = [_line(row) for row in rows[: query.limit]]
     return EventPage(size=size, next=items[-1].sequence if len(rows) > query.limit else None, items=items)
 

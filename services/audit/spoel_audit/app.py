@@ -5,7 +5,7 @@ from fastapi import FastAPI
 from spoel_audit.api import router
 from spoel_audit.events import ErasureCompleted
 from spoel_audit.handlers import Sequencer
-from spoel_audit.projections import erasures_projection, log_projection
+from spoel_audit.projections import erasures_projection, log_projection, persons_projection
 from spoel_audit.readiness import find_fault
 from spoel_audit.settings import AuditSettings
 from spoel_common.erasure import ErasureAnswers
@@ -25,7 +25,7 @@ def build_app(settings: AuditSettings, verifier: Verifier | None = None) -> Fast
     runtime = Runtime(
         settings,
         "spoel_audit",
-        [log_projection(Sequencer(settings.service_clock())), erasures_projection(answers)],
+        [log_projection(Sequencer(settings.service_clock())), erasures_projection(answers), persons_projection()],
         tasks={"erasures": answers.run},
         checks=[check_log],
         verifier=verifier,

@@ -19,6 +19,16 @@ class PatientErased(ForeignEvent):
     patient_id: str
 
 
+class PatientMerged(ForeignEvent):
+    """Two files are of one person."""
+
+    service: ClassVar[str] = "intake"
+    event_name: ClassVar[str] = "patient-merged"
+
+    patient_id: str
+    into_patient_id: str
+
+
 class TrainAuthorised(ForeignEvent):
     """A train was about to be started."""
 
@@ -63,6 +73,8 @@ class ParameterChanged(ForeignEvent):
 
 
 ERASURE_EVENTS: Catalogue[ForeignEvent] = Catalogue([PatientErased])
+
+MERGE_EVENTS: Catalogue[ForeignEvent] = Catalogue([PatientMerged])
 
 SESSION_EVENTS: Catalogue[ForeignEvent] = Catalogue(
     [TrainAuthorised, TrainDelivered, TrainOutcomeUnknown, ParameterChanged],

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from spoel_audit.domain import Arrival
-from spoel_audit.foreign_events import ERASURE_EVENTS, PatientErased
+from spoel_audit.foreign_events import ERASURE_EVENTS, MERGE_EVENTS, PatientErased, PatientMerged
 from spoel_audit.handlers import Sequencer
 from spoel_audit.queries import LOG_PROJECTION
+from spoel_common import persons
 from spoel_common.erasure import ErasureAnswers
 from spoel_common.events import Envelope, EventModel
 from spoel_common.messaging import Projection, Received
@@ -45,4 +46,24 @@ def erasures_projection(answers: ErasureAnswers) -> Projection:
         catalogue=ERASURE_EVENTS,
         apply=apply,
         after_commit=answers.after_commit,
+    )
+
+
+def persons_projection() -> Projection:
+    """Return the projection that keeps which files are of one person: who asks for one of them finds all.
+
+    The log's own entries and index keep the pseudonym that stood in the event.
+    """
+
+    async def apply(conn: AsyncConnection, _envelope: Envelope, event: EventModel | None, _raw: bytes) -> None:
+        if isinstance(event, PatientMerged):
+            await persons.keep_merge(conn, event.patient_id, event.into_patient_id)
+
+    return Projection(
+        name="persons",
+        version=1,
+        services=("intake",),
+        catalogue=MERGE_EVENTS,
+        apply=apply,
+        tables=(persons.person_files,),
     )

@@ -17,16 +17,17 @@ LOG_PROJECTION = "log"
 
 
 class EventFilter(NamedTuple):
-    """Which events are asked for; what is None is not asked.
+    """Which events are asked for; what is None, or empty, is not asked.
 
     Attributes:
+        patients: all files of one person.
         type: an event's name (``train-delivered``) or its whole type (``spoel.stimulation.train-delivered.v1``).
         start: earliest time of the event itself.
         end: the time of the event itself is before this.
     """
 
     case: str | None = None
-    patient: str | None = None
+    patients: tuple[str, ...] = ()
     session: str | None = None
     room: str | None = None
     person: str | None = None
@@ -104,12 +105,13 @@ def _conditions(wanted: EventFilter) -> list[ColumnElement[bool]]:
     index = log_index.c
     equal = {
         index.case_id: wanted.case,
-        index.patient_id: wanted.patient,
         index.session_id: wanted.session,
         index.room_id: wanted.room,
         index.person_id: wanted.person,
     }
     conditions = [column == value for column, value in equal.items() if value is not None]
+    if wanted.patients:
+        conditions.append(index.patient_id.in_(wanted.patients))
     if wanted.type is not None:
         conditions.append(index.name == event_name(wanted.type))
         if event_name(wanted.type) != wanted.type:

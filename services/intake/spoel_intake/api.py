@@ -20,6 +20,7 @@ from spoel_intake.commands import (
     IndicationFacts,
     JudgeItem,
     Judgement,
+    MergePatient,
     ReferralRequest,
     Verification,
     VerifyRegistration,
@@ -29,6 +30,7 @@ from spoel_intake.domain.questionnaire import Questionnaire, safety_questionnair
 from spoel_intake.erasing import ErasureAnswer, Erasures, erase_patient
 from spoel_intake.events import Channel
 from spoel_intake.handlers import Intake, ReferralAnswer
+from spoel_intake.merging import MergeAnswer, merge_patient
 from spoel_intake.views import (
     AdviceView,
     CasePage,
@@ -184,6 +186,16 @@ async def post_erasure(
         await erasures.done(call.runtime)
 
     return await call.run(handle, effect=keep)
+
+
+@router.post("/patients/{patient_id}/merge", status_code=201, response_model=MergeAnswer)
+async def post_merge(patient_id: PatientId, body: MergePatient, call: CommandDep, intake: IntakeDep) -> Response:
+    """Say that this file and another one are of one person; from then on every rule looks at both. Cannot be undone."""
+
+    async def handle(work: Work) -> BaseModel:
+        return await merge_patient(work, intake, patient_id, body)
+
+    return await call.run(handle)
 
 
 @router.get("/patients/{patient_id}/erasure")

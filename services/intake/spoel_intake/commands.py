@@ -14,6 +14,7 @@ from spoel_intake.events import (
     Decision,
     ErasureGround,
     Indication,
+    MergeGround,
     ReferrerKind,
     RegistrationEnd,
 )
@@ -152,6 +153,19 @@ class ErasePatient(IntakeCommand):
     """Destroy a patient's key, and with it everything that was ever sealed to it. Cannot be undone."""
 
     ground: ErasureGround
+
+
+class MergePatient(IntakeCommand):
+    """Say that a file and another one are of one person. There is no command that takes it back.
+
+    Attributes:
+        into_patient_id: the file in which the person goes on: the one with the right BSN.
+        reason: how it was established, for example with which document.
+    """
+
+    into_patient_id: Code
+    ground: MergeGround
+    reason: FreeText = Field(repr=False)
 
 
 class Verification(IntakeCommand):

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from spoel_common import persons
 from spoel_common.events import Envelope
 from spoel_common.ids import new_id
 from spoel_common.messaging import BrokerAway, read_history
@@ -56,7 +57,7 @@ async def erase_patient(work: Work, intake: Intake, patient_id: str, command: Er
     await intake.vault.lock(work.conn, patient_id)
     loaded = await work.load(PATIENT, patient_id)
     case_ids = list(await work.conn.scalars(sa.select(cases.c.case_id).where(cases.c.patient_id == patient_id)))
-    on_file = await _on_file(work, patient_id, case_ids)
+    on_file = await _on_file(work, patient_id)
     given = await given_of(work, intake)
     # a database that was restored lacks the event, not the row
     patient = loaded.state.model_copy(update={"is_erased": await is_erased(work.conn, patient_id)})
@@ -195,11 +196,13 @@ class Erasures:
                 _log.warning("erasure-replayed", patient_id=patient_id, erasure_id=envelope.id, found_in=found_in)
 
 
-async def _on_file(work: Work, patient_id: str, case_ids: Sequence[str]) -> OnFile:
+async def _on_file(work: Work, patient_id: str) -> OnFile:
+    """Return what an erasure would end; what is kept of a person is kept as long as the youngest of its files."""
     to_come = sa.select(strips.c.session_id).where(
         strips.c.patient_id == patient_id, sa.not_(strips.c.ended), strips.c.visible_until > work.now
     )
-    of_cases = sa.select(stored.c.raw).where(stored.c.aggregate_type == CASE.name, stored.c.aggregate_id.in_(case_ids))
+    theirs = sa.select(cases.c.case_id).where(cases.c.patient_id.in_(persons.same_person(patient_id)))
+    of_cases = sa.select(stored.c.raw).where(stored.c.aggregate_type == CASE.name, stored.c.aggregate_id.in_(theirs))
     changes = [Envelope.from_bytes(bytes(raw)).time for raw in await work.conn.scalars(of_cases)]
     return OnFile(
         sessions_to_come=sorted(await work.conn.scalars(to_come)),

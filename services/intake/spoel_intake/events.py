@@ -75,6 +75,14 @@ class ErasureGround(StrEnum):
     REGISTERED_BY_MISTAKE = "registered-by-mistake"
 
 
+class MergeGround(StrEnum):
+    """Why one person got two files (IN-15). A file is found by its BSN, so at least that differs."""
+
+    WRONG_BSN = "wrong-bsn"
+    WRONG_BSN_AND_BIRTH_DATE = "wrong-bsn-and-birth-date"
+    NEW_BSN = "new-bsn"
+
+
 class RegistrationEnd(StrEnum):
     """Why a registration no longer counts."""
 
@@ -206,6 +214,25 @@ class PatientErased(IntakeEvent):
     ground: ErasureGround
 
 
+class PatientMerged(IntakeEvent):
+    """Two files turned out to be of one person: every rule over a patient holds over both together from now on (HZ-14).
+
+    Nothing is moved and nothing ends by it: cases, events and keys of both stay as they are.
+
+    Attributes:
+        patient_id: the file that takes no new referral any more.
+        into_patient_id: the file in which the person goes on.
+        sealed_reason: how it was established that they are one person; sealed to ``patient_id``.
+    """
+
+    event_name: ClassVar[str] = "patient-merged"
+
+    patient_id: str
+    into_patient_id: str
+    ground: MergeGround
+    sealed_reason: str
+
+
 class ErasureReplayed(IntakeEvent):
     """A database restored from an older backup held a key that had been destroyed; it was destroyed again.
 
@@ -299,7 +326,7 @@ ParkedEventDiscarded = parked_event_discarded("intake")
 GapDetected = gap_detected("intake")
 """An event of the aggregate ``gap``, one for each time that an aggregate begins to wait for an event."""
 
-PATIENT_EVENTS: Catalogue[EventData] = Catalogue([PatientRegistered, PatientErased])
+PATIENT_EVENTS: Catalogue[EventData] = Catalogue([PatientRegistered, PatientMerged, PatientErased])
 REPLAY_EVENTS: Catalogue[EventData] = Catalogue([ErasureReplayed])
 ACCESS_EVENTS: Catalogue[EventData] = Catalogue([TextOpened, FileOpened, OpeningRefused])
 CASE_EVENTS: Catalogue[EventData] = Catalogue(

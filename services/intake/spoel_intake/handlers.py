@@ -1,7 +1,9 @@
 """One unit of work a command: load, decide, append, bring the read models up to date."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import reduce
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
@@ -9,6 +11,7 @@ from pydantic import BaseModel
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from spoel_common import persons
 from spoel_common.errors import PatientErased, VersionConflict
 from spoel_common.events import EventData
 from spoel_common.ids import new_id
@@ -37,7 +40,15 @@ from spoel_intake.domain.advice import Advice
 from spoel_intake.domain.case import Case, CaseCommand
 from spoel_intake.domain.given import Given
 from spoel_intake.domain.patient import Identity, Patient
-from spoel_intake.domain.refusals import ActiveCaseExists, ImpossibleValue, PatientUnknown, PersonalDataInField
+from spoel_intake.domain.persons import endings
+from spoel_intake.domain.refusals import (
+    AbsoluteExclusion,
+    ActiveCaseExists,
+    FileMerged,
+    ImpossibleValue,
+    PatientUnknown,
+    PersonalDataInField,
+)
 from spoel_intake.domain.sight import is_ehr_only
 from spoel_intake.domain.staff import StaffMember
 from spoel_intake.events import (
@@ -51,7 +62,7 @@ from spoel_intake.events import (
     ScreenItemJudged,
 )
 from spoel_intake.projections import Stamp, project_own
-from spoel_intake.tables import cases, erasures, patient_channels, vault
+from spoel_intake.tables import cases, erasures, merges, patient_channels, vault
 from spoel_intake.vault import Vault, VaultEntry
 
 CASE = Aggregate("case", Case, case_domain.evolve, CASE_EVENTS)
@@ -161,6 +172,7 @@ async def take_over_withdrawal(work: Work, case_id: str, room_event_id: str, wit
     if loaded.state.referral is not None and await is_erased(work.conn, loaded.state.referral.patient_id):
         raise PatientErased("This case's patient was erased; the consent ended with it.")
     events = case_domain.take_over_withdrawal(loaded.state, room_event_id, withdrawn_at)
+    await _end_elsewhere(work, case_id, reduce(case_domain.evolve, events, loaded.state))
     after = await work.append(CASE, case_id, loaded, events)
     await project(work, events)
     return after.state
@@ -194,11 +206,69 @@ async def _act(
     sealed = None
     if text is not None and text_in is not None and loaded.state.referral is not None:
         patient = await work.load(PATIENT, loaded.state.referral.patient_id)
-        sealed = _seal(text, patient, event_id, text_in)
+        sealed = seal_to(patient, text, event_id, text_in)
     events = case_domain.decide(loaded.state, command, await given_of(work, intake, sealed))
+    await _end_elsewhere(work, case_id, reduce(case_domain.evolve, events, loaded.state))
     after = await work.append(CASE, case_id, loaded, events, event_ids=[event_id])
     await project(work, events)
     return after.state
+
+
+async def _end_elsewhere(work: Work, case_id: str, case: Case) -> None:
+    """End in the person's other files what this case, as it will be, ends there.
+
+    Comes before the case's own events, so that no room sees these alone.
+
+    Raises:
+        AbsoluteExclusion: a younger safety screen, in another file, stands against what this case would decide.
+    """
+    referral = case.referral
+    if referral is None or len(await lock_person(work.conn, referral.patient_id)) == 1:
+        return
+    ended = await end_in_open_cases(work, referral.patient_id, {case_id: case})
+    if any(isinstance(event, IndicationDecided) for event in ended.get(case_id, [])):
+        raise AbsoluteExclusion(
+            "A younger safety screen of this person, in another file, excludes treatment. Complete the screen of this "
+            "case again, with what that one says, before the indication is decided."
+        )
+
+
+async def lock_person(conn: AsyncConnection, *patient_ids: str) -> list[str]:
+    """Let only one transaction at a time work on the files of a person, or of several who are to be merged.
+
+    Raises:
+        VersionConflict: a file was merged with one of them meanwhile.
+    """
+
+    async def look() -> list[str]:
+        return sorted({file for each in patient_ids for file in await persons.files_of(conn, each)})
+
+    files = await look()
+    of_person = sa.select(vault.c.patient_id).where(vault.c.patient_id.in_(files))
+    await conn.execute(of_person.order_by(vault.c.patient_id).with_for_update())
+    if await look() != files:
+        raise VersionConflict("A file of this patient was merged with another one at the same time. Repeat it.")
+    return files
+
+
+async def end_in_open_cases(work: Work, patient_id: str, about: Mapping[str, Case]) -> dict[str, list[EventData]]:
+    """Append what ends in the open cases of a person because of cases in the person's other files, and return it.
+
+    Args:
+        work: of a command about one of them; the person is locked.
+        patient_id: any file of the person.
+        about: cases as they will be; nothing is appended to these.
+    """
+    theirs = sa.select(cases.c.case_id, cases.c.is_open).where(cases.c.patient_id.in_(persons.same_person(patient_id)))
+    is_open = {row.case_id: row.is_open for row in await work.conn.execute(theirs)}
+    loaded = {case_id: await work.load(CASE, case_id) for case_id in sorted(is_open)}
+    states = {case_id: found.state for case_id, found in loaded.items()} | dict(about)
+    ended = {case_id: events for case_id, events in endings(states).items() if is_open[case_id]}
+    for case_id, events in ended.items():
+        if case_id not in about:
+            await work.append(CASE, case_id, loaded[case_id], events)
+            await project(work, events)
+    return ended
 
 
 async def is_erased(conn: AsyncConnection, patient_id: str) -> bool:
@@ -209,6 +279,7 @@ async def is_erased(conn: AsyncConnection, patient_id: str) -> bool:
 async def _receive(
     work: Work, intake: Intake, referral: Referral, entry: VaultEntry, channel: Channel
 ) -> ReferralAnswer:
+    await _refuse_merged(work, entry.patient_id)
     await _refuse_second_case(work, entry.patient_id)
     case_id = new_id()
     event_id = work.new_event_id()
@@ -226,8 +297,19 @@ async def _receive(
     return ReferralAnswer(case_id=case_id, patient_id=entry.patient_id)
 
 
+async def _refuse_merged(work: Work, patient_id: str) -> None:
+    into = await work.conn.scalar(sa.select(merges.c.into_patient_id).where(merges.c.patient_id == patient_id))
+    if into is not None:
+        raise FileMerged(
+            "This file was merged into another file of the same person. Refer under that file: read the BSN again from "
+            "the document, or refer to the Patient that replaces this one.",
+            into_patient_id=into,
+        )
+
+
 async def _refuse_second_case(work: Work, patient_id: str) -> None:
-    query = sa.select(sa.func.count()).select_from(cases).where(cases.c.patient_id == patient_id, cases.c.is_open)
+    theirs = cases.c.patient_id.in_(persons.same_person(patient_id))
+    query = sa.select(sa.func.count()).select_from(cases).where(theirs, cases.c.is_open)
     if await work.conn.scalar(query):
         raise ActiveCaseExists(
             "This patient already has an open case; one person has one active course. Go on with that case; a decision "
@@ -296,7 +378,12 @@ def _today(work: Work, intake: Intake) -> date:
     return work.now.astimezone(intake.zone).date()
 
 
-def _seal(text: str, patient: Loaded[Patient], event_id: str, event: type[EventData]) -> str:
+def seal_to(patient: Loaded[Patient], text: str, event_id: str, event: type[EventData]) -> str:
+    """Seal a free text to a patient, for one event.
+
+    Raises:
+        PatientUnknown: there is no such patient.
+    """
     public_key = patient.state.public_key
     if public_key is None:
         raise PatientUnknown("This case's patient was never registered here.")

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from spoel_common import persons
 from spoel_common.events import Envelope, EventData, ForeignEvent
 from spoel_common.messaging import Projection
 from spoel_common.store import upsert
@@ -19,6 +20,7 @@ from spoel_intake.events import (
     ConsentWithdrawn,
     Decision,
     IndicationDecided,
+    PatientMerged,
     ReferralReceived,
     RegistrationEnded,
     RegistrationVerified,
@@ -33,7 +35,7 @@ from spoel_intake.foreign_events import (
     SessionBookingCancelled,
     SessionClosed,
 )
-from spoel_intake.tables import cases, erasure_answers, rooms, staff, strips
+from spoel_intake.tables import cases, erasure_answers, merges, rooms, staff, strips
 
 ANSWERING_SERVICES = ("planning", "stimulation", "audit")
 """Whoever keeps anything of a patient's, and answers an erasure when it is cleared."""
@@ -67,6 +69,10 @@ async def project_own(conn: AsyncConnection, event: EventData, stamp: Stamp) -> 
             await _set_status(conn, event.case_id, "consented")
         case ConsentWithdrawn():
             await _set_status(conn, event.case_id, "consent-withdrawn")
+        case PatientMerged():
+            row = {"patient_id": event.patient_id, "into_patient_id": event.into_patient_id, "merged_at": stamp.at}
+            await conn.execute(sa.insert(merges), row)
+            await persons.keep_merge(conn, event.patient_id, event.into_patient_id)
         case RegistrationVerified():
             await upsert(conn, staff, [{**event.model_dump(), "ended_on": None, "end_reason": None}])
         case RegistrationEnded():

@@ -2,10 +2,10 @@
 
 import json
 from contextlib import suppress
-from datetime import date
+from datetime import date, datetime
 from fnmatch import fnmatch
 from functools import reduce
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
 
@@ -21,7 +21,7 @@ from spoel_intake.domain.sight import is_ehr_only, sees_identity
 from spoel_intake.events import CASE_EVENTS
 from spoel_intake.handlers import CASE, Intake
 from spoel_intake.projections import ANSWERING_SERVICES
-from spoel_intake.tables import cases, erasure_answers, erasures, patient_channels, staff, vault
+from spoel_intake.tables import cases, erasure_answers, erasures, merges, patient_channels, staff, vault
 from spoel_intake.views import (
     CaseLine,
     CasePage,
@@ -162,6 +162,28 @@ async def may_see_patient(runtime: Runtime, patient_id: str, reader: Actor) -> b
     )
     async with runtime.database.read() as conn:
         return bool(await conn.scalar(sa.select(sent_in if is_ehr_only(reader) else has_file | had_file)))
+
+
+class PatientLink(NamedTuple):
+    """That a file was merged; ``type`` as in FHIR's Patient.link: how the other file stands to this one."""
+
+    other_patient_id: str
+    type: Literal["replaced-by", "replaces"]
+    merged_at: datetime
+
+
+async def patient_links(runtime: Runtime, patient_id: str) -> list[PatientLink]:
+    """Return with which files a file was merged, the first merge first."""
+    its = sa.or_(merges.c.patient_id == patient_id, merges.c.into_patient_id == patient_id)
+    query = sa.select(merges).where(its).order_by(merges.c.merged_at, merges.c.patient_id)
+    async with runtime.database.read() as conn:
+        rows = (await conn.execute(query)).all()
+    return [
+        PatientLink(row.into_patient_id, "replaced-by", row.merged_at)
+        if row.patient_id == patient_id
+        else PatientLink(row.patient_id, "replaces", row.merged_at)
+        for row in rows
+    ]
 
 
 def _registration(row: dict[str, Any], today: date) -> RegistrationView:

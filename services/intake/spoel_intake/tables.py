@@ -21,6 +21,15 @@ vault = sa.Table(
 )
 """A patient's keys and sealed identity; of who was erased there is no row, or none with ``wrapped_private_key``."""
 
+merges = sa.Table(
+    "merges",
+    metadata,
+    sa.Column("patient_id", sa.String, primary_key=True),
+    sa.Column("into_patient_id", sa.String, nullable=False, index=True),
+    sa.Column("merged_at", UtcDateTime, nullable=False),
+)
+"""Read model: which file was merged into which, as it was said; ``person_files`` has what follows from all of it."""
+
 erasures = sa.Table(
     "erasures",
     metadata,

@@ -9,18 +9,10 @@ from spoel_common.messaging import FeedKnowledge
 from spoel_planning.domain.known import KnownCase, KnownRoom, RankedSearch
 from spoel_planning.domain.plan import Booking, OrderedMeasurement, Plan, Prescription
 from spoel_planning.domain.rules import Protocol
-from spoel_planning.events import (
-    Finding,
-    Grade,
-    HeadMeasured,
-    MeasurementOrder,
-    Override,
-    SessionBooked,
-    SessionKind,
-    TargetCalculated,
-    ThresholdEstimated,
-    TreatmentOrder,
-)
+from spoel_planning.events.booking import SessionBooked, SessionKind
+from spoel_planning.events.measuring import HeadMeasured, TargetCalculated, ThresholdEstimated
+from spoel_planning.events.orders import MeasurementOrder, TreatmentOrder
+from spoel_planning.events.prescribing import Finding, Grade, Override
 
 
 class NoteAnswer(BaseModel):

@@ -47,7 +47,7 @@ from spoel_planning.domain.catalogue import cleared_row, protocol_doses
 from spoel_planning.domain.known import known_case
 from spoel_planning.domain.measuring import not_found_text, session_order, threshold_step
 from spoel_planning.domain.staircase import Finished, Next, NotFound
-from spoel_planning.events import AllocationRecorded
+from spoel_planning.events.prescribing import AllocationRecorded
 from spoel_planning.handlers import PLAN, Clinic
 from spoel_planning.patients import read_notes
 

@@ -6,22 +6,19 @@ from typing import Annotated, Literal, Self
 from pydantic import AwareDatetime, ConfigDict, Field, model_validator
 
 from spoel_common.events import Command
-from spoel_planning.events import (
-    CancellationReason,
+from spoel_planning.events.booking import CancellationReason, SessionKind
+from spoel_planning.events.orders import (
     CurrentDirection,
-    Id,
     Location,
     MotorSite,
     Muscle,
-    OverrideReason,
     Pattern,
-    SessionKind,
     Site,
-    UnblindingReason,
     Waveform,
-    WithdrawalReason,
 )
+from spoel_planning.events.prescribing import OverrideReason, UnblindingReason, WithdrawalReason
 
+Id = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*$")]
 Centimetres = Annotated[float, Field(gt=0, lt=1_000, allow_inf_nan=False)]
 PercentOfThreshold = Annotated[float, Field(gt=0, le=1_000, allow_inf_nan=False)]
 ModelName = Annotated[str, Field(min_length=1, max_length=60)]

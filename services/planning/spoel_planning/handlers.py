@@ -38,20 +38,21 @@ from spoel_planning.domain import blinding, booking, calendar, measuring, plan, 
 from spoel_planning.domain.calendar import Calendar, WantedSlot
 from spoel_planning.domain.known import Occasion, known_case, known_room, local_day
 from spoel_planning.domain.plan import Plan
-from spoel_planning.domain.refusals import SupervisorMissing
+from spoel_planning.domain.refusals.knowing import SupervisorMissing
 from spoel_planning.domain.rules import Rules
-from spoel_planning.events import (
-    CALENDAR_EVENTS,
-    PLAN_EVENTS,
-    AllocationRecorded,
-    MeasurementOrder,
+from spoel_planning.events import CALENDAR_EVENTS, PLAN_EVENTS
+from spoel_planning.events.measuring import (
     MeasurementOrdered,
     MeasurementOrderSigned,
+    TargetCalculated,
+    ThresholdEstimated,
+)
+from spoel_planning.events.orders import MeasurementOrder
+from spoel_planning.events.prescribing import (
+    AllocationRecorded,
     PrescriptionDrafted,
     PrescriptionSigned,
     PrescriptionWithdrawn,
-    TargetCalculated,
-    ThresholdEstimated,
 )
 from spoel_planning.patients import seal_for
 

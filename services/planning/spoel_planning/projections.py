@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from spoel_common import persons
 from spoel_common.events import Envelope, EventModel
 from spoel_common.messaging import Projection
 from spoel_planning.foreign_events import (
@@ -18,6 +19,7 @@ from spoel_planning.foreign_events import (
     ConsentWithdrawn,
     IndicationDecided,
     LocationsRanked,
+    PatientMerged,
     ReferralReceived,
     RegistrationEnded,
     RegistrationVerified,
@@ -46,7 +48,15 @@ def knowledge_projection() -> Projection:
         services=("intake", "stimulation"),
         catalogue=FOREIGN_EVENTS,
         apply=apply_foreign,
-        tables=(known_cases, registrations, known_rooms, answered_stimuli, room_sessions, ranked_searches),
+        tables=(
+            known_cases,
+            registrations,
+            known_rooms,
+            answered_stimuli,
+            room_sessions,
+            ranked_searches,
+            persons.person_files,
+        ),
     )
 
 
@@ -54,6 +64,10 @@ async def apply_foreign(conn: AsyncConnection, envelope: Envelope, event: EventM
     """Apply one foreign event, within the inbox's transaction."""
     if event is not None:
         await _HANDLERS[type(event)](conn, envelope, event)
+
+
+async def _merged(conn: AsyncConnection, _envelope: Envelope, event: PatientMerged) -> None:
+    await persons.keep_merge(conn, event.patient_id, event.into_patient_id)
 
 
 async def _referral(conn: AsyncConnection, _envelope: Envelope, event: ReferralReceived) -> None:
@@ -120,6 +134,7 @@ async def _put(conn: AsyncConnection, table: sa.Table, key: Mapping[str, object]
 
 
 _HANDLERS: dict[type[EventModel], Handle] = {
+    PatientMerged: _merged,
     ReferralReceived: _referral,
     IndicationDecided: _indication,
     ConsentGiven: _consent_given,

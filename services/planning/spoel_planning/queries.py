@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from spoel_common.people import Profession, Registration
+from spoel_common.persons import same_person
 from spoel_planning.domain.booking import Booked
 from spoel_planning.domain.known import (
     KnownCase,
@@ -39,10 +40,10 @@ async def find_case(conn: AsyncConnection, case_id: str) -> KnownCase | None:
 
 
 async def lock_patient(conn: AsyncConnection, patient_id: str) -> None:
-    """Let only one transaction at a time book for a patient, whichever of the patient's cases it is about."""
+    """Let only one transaction at a time book for a person, whichever of the person's files and cases it is about."""
     await conn.execute(
         sa.select(known_cases.c.case_id)
-        .where(known_cases.c.patient_id == patient_id)
+        .where(known_cases.c.patient_id.in_(same_person(patient_id)))
         .order_by(known_cases.c.case_id)
         .with_for_update()
     )
@@ -105,12 +106,13 @@ async def list_searches(conn: AsyncConnection, case_id: str) -> list[RankedSearc
 
 
 async def list_patient_slots(conn: AsyncConnection, patient_id: str) -> list[PatientSlot]:
-    """Return every session of a patient that will take place or was begun, in all rooms and cases."""
+    """Return every session of a patient's person that will take place or was begun, in all rooms, files and cases."""
     booked, seen = booked_sessions.c, room_sessions.c
     rows = await conn.execute(
         sa.select(booked_sessions, seen.opened_at, seen.outcome, seen.closed_at)
         .join_from(booked_sessions, room_sessions, booked.session_id == seen.session_id, isouter=True)
-        .where(booked.patient_id == patient_id, sa.or_(sa.not_(booked.cancelled), seen.opened_at.is_not(None)))
+        .where(booked.patient_id.in_(same_person(patient_id)))
+        .where(sa.or_(sa.not_(booked.cancelled), seen.opened_at.is_not(None)))
         .order_by(booked.starts_at)
     )
     return [_patient_slot(row) for row in rows]

@@ -3,7 +3,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel
@@ -22,8 +22,9 @@ from spoel_stimulation.domain.state import SessionState
 from spoel_stimulation.dose_view import DoseView, dose_view
 from spoel_stimulation.notes import NoteAnswer, NotesView, read_notes, write_note
 from spoel_stimulation.runner import Room
+from spoel_stimulation.runner.arming import Wanted
 from spoel_stimulation.runner.delivery import RoomFault
-from spoel_stimulation.runner.room import ARMED_PHASES
+from spoel_stimulation.runner.faults import ARMED_PHASES
 from spoel_stimulation.surroundings import Look
 
 router = APIRouter()
@@ -131,7 +132,8 @@ async def post_arm(command: asked.Arm, its: SessionDep) -> Response:
     bars = its.room.delivery.bars
 
     async def arm(body: dict[str, Any]) -> None:
-        await its.room.arm(its.state, body["event_id"], its.call.actor, bars, asked_again=command.consent_asked_again)
+        wanted = Wanted(its.state, body["event_id"], its.call.actor, bars, command.consent_asked_again)
+        await its.room.arming.arm(wanted)
 
     async def current(body: dict[str, Any]) -> dict[str, Any]:
         view = await views.arm_view(its.call.runtime, its.room, its.session_id, body["event_id"])
@@ -180,7 +182,7 @@ async def post_stop(command: asked.Stop, its: SessionDep) -> Response:
     async def close(work: Work) -> SessionAnswer:
         return await handlers.stop(work, its.session_id, command, its.look)
 
-    async def stop(disarmed: bool) -> Response:  # noqa: FBT001 - what ``while_halted`` hands over
+    async def stop(*, disarmed: bool) -> Response:
         async def current(body: dict[str, Any]) -> dict[str, Any]:
             return body | {"device_disarmed": disarmed}
 
@@ -189,9 +191,14 @@ async def post_stop(command: asked.Stop, its: SessionDep) -> Response:
     return await while_halted(its.room, its.state, Act.STOP, stop)
 
 
-async def while_halted(
-    room: Room, state: SessionState, act: Act, do: Callable[[bool], Awaitable[Response]]
-) -> Response:
+class WhileHalted(Protocol):
+    """What closes a session whose device was just told to disarm."""
+
+    async def __call__(self, *, disarmed: bool) -> Response:
+        """Return the answer; ``disarmed``: the device was read back as disabled."""
+
+
+async def while_halted(room: Room, state: SessionState, act: Act, do: WhileHalted) -> Response:
     """Disarm at once, and then do what closes the session; a room whose session this is not, or no more, is left alone.
 
     Args:
@@ -202,11 +209,13 @@ async def while_halted(
     """
     if not state.may(act):
         status = room.device.status
-        return await do(status is not None and not status.enabled)
-    async with room.halted() as disarmed:
-        response = await do(disarmed)
+        return await do(disarmed=status is not None and not status.enabled)
+    async with room.stops.halted() as disarmed:
+        response = await do(disarmed=disarmed)
     if not disarmed and state.phase in ARMED_PHASES:
-        await room.fault(RoomFault("device-fault", "disarm-not-confirmed", "not read back as disabled at a stop"))
+        await room.faults.record(
+            RoomFault("device-fault", "disarm-not-confirmed", "not read back as disabled at a stop")
+        )
     return response
 
 

@@ -236,13 +236,15 @@ async def post_side_effect(command: asked.ReportSideEffect, its: SessionDep) -> 
 @asynccontextmanager
 async def _pausing(its: SessionCall, reason: InterlockReason) -> AsyncIterator[None]:
     """Disarm first; whatever becomes of the command, a repeat of it too, the session is recorded as paused."""
-    async with its.room.halted() as disarmed:
+    async with its.room.stops.halted() as disarmed:
         try:
             yield
         finally:
             await its.room.journal.persist(lambda: its.room.journal.interlock(its.state, reason))
     if not disarmed:
-        await its.room.fault(RoomFault("device-fault", "disarm-not-confirmed", f"not read back as disabled: {reason}"))
+        await its.room.faults.record(
+            RoomFault("device-fault", "disarm-not-confirmed", f"not read back as disabled: {reason}")
+        )
 
 
 @router.post("/sessions/{session_id}/loss-of-consciousness", tags=["sessions"])
@@ -252,7 +254,7 @@ async def post_loss_of_consciousness(
     """Disarm now: the patient lost consciousness, or may have a seizure. Needs no token, no body and no key."""
     rooms = await _rooms_to_stop(node, runtime, session_id)
     stopped = await asyncio.gather(
-        *(room.emergency_stop(lambda: person_of(request), lost=session_id) for room in rooms)
+        *(room.stops.emergency(lambda: person_of(request), lost=session_id) for room in rooms)
     )
     outcome, through = min(stopped, key=lambda each: WORST_FIRST.index(each.outcome))
     return LossAnswer(

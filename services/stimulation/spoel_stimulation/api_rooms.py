@@ -71,7 +71,7 @@ async def post_device_shown(room_id: PathId, command: asked.ConfirmDevice, call:
 async def post_emergency_stop(room_id: PathId, request: Request, node: NodeDep) -> EmergencyStopAnswer:
     """Disarm now. Needs no token, no body and no key. The room's guard answers the same at a port of its own."""
     room = node.room(room_id)
-    outcome, through = await room.emergency_stop(lambda: person_of(request))
+    outcome, through = await room.stops.emergency(lambda: person_of(request))
     instruction = INSTRUCTIONS[outcome]
     return EmergencyStopAnswer(room_id=room_id, outcome=outcome, instruction=instruction, through=through)
 

@@ -84,7 +84,7 @@ async def post_withdraw_consent(
     async def told(_body: dict[str, Any]) -> None:
         node.look_again()
 
-    async def withdraw(disarmed: bool) -> Response:  # noqa: FBT001 - what ``while_halted`` hands over
+    async def withdraw(*, disarmed: bool) -> Response:
         async def current(body: dict[str, Any]) -> dict[str, Any]:
             return body | {"device_disarmed": disarmed}
 

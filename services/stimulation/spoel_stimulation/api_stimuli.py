@@ -42,7 +42,7 @@ async def post_stimulus(command: asked.Stimulate, its: SessionDep) -> Response:
         state = await views.load_session(its.call.runtime, its.session_id)
         return body | {"outcome": views.train_view(state, body["train_id"]).outcome}
 
-    with its.room.delivery.under_way():
+    with its.room.authorising(train_id):
         return await its.call.run(authorise, 202, current, effect=fire)
 
 

@@ -12,11 +12,14 @@ from spoel_stimulation.domain.refusals import TransitionNotAllowed
 from spoel_stimulation.domain.search import measured_percent_mso, search_pattern
 from spoel_stimulation.domain.state import SessionState
 from spoel_stimulation.engine.envelope import GRADES, Finding, Grade
-from spoel_stimulation.engine.heat import Forecast, heat_data
+from spoel_stimulation.engine.heat import Forecast, coil_heat, heat_data
 from spoel_stimulation.engine.load import PowerSupply
-from spoel_stimulation.orders import Block, MeasurementOrder, Search, TreatmentOrder
+from spoel_stimulation.orders import Block, MeasurementOrder, Search, ThresholdKey, TreatmentOrder
 
 _MINUTE_S = 60.0
+
+Words = dict[Literal["nl", "en"], str]
+"""A text in both languages."""
 
 
 class _View(BaseModel):
@@ -50,7 +53,7 @@ class CoilForecastView(_View):
     highest_c: float
     limit_c: float
     too_warm_at_s: float | None
-    warning: dict[Literal["nl", "en"], str] | None
+    warning: Words | None
     source: str
     verified: bool
 
@@ -101,6 +104,8 @@ class DoseView(_View):
         supply: null where the connected model's energy and power are not known, and in a blinded session.
         coil: null where nothing is known of the stimulator's circuit or of the coil, where nothing is left, and in a
             blinded session.
+        no_coil_forecast: by language, why ``coil`` is null: not known is not the same as cool; null where nothing is
+            left to be forecast.
     """
 
     session_id: str
@@ -108,6 +113,7 @@ class DoseView(_View):
     blocks: list[BlockView]
     supply: SupplyView | None
     coil: CoilForecastView | None
+    no_coil_forecast: Words | None
 
 
 def dose_view(
@@ -126,12 +132,15 @@ def dose_view(
         TrainBeyondLimits: as ``rest_of_session``.
     """
     blocks = _block_views(state, limits)
+    forecast = None if state.blinded else _forecast(state, limits, record, coil_temperature_c)
+    over = rest_of_session(state, limits) is None
     return DoseView(
         session_id=state.session.session_id,
         grade=max((block.grade for block in blocks), key=GRADES.index),
         blocks=blocks,
         supply=None if state.blinded or record is None else _supply_view(state, limits, record),
-        coil=None if state.blinded else _coil_view(_forecast(state, limits, record, coil_temperature_c)),
+        coil=None if forecast is None else _coil_view(forecast),
+        no_coil_forecast=None if over or forecast is not None else _no_forecast(state.order, blinded=state.blinded),
     )
 
 
@@ -205,11 +214,28 @@ def _finding_view(finding: Finding) -> FindingView:
     return FindingView.model_validate(finding._asdict())
 
 
-def _coil_view(forecast: Forecast | None) -> CoilForecastView | None:
-    if forecast is None:
-        return None
+def _no_forecast(order: ThresholdKey, *, blinded: bool) -> Words:
+    if blinded:
+        return {
+            "nl": "De verwachte temperatuur van de spoel wordt in een geblindeerde sessie niet getoond. "
+            "Let op de temperatuur die het apparaat toont.",
+            "en": "The coil's expected temperature is not shown in a blinded session. "
+            "Watch the temperature that the device shows.",
+        }
+    of_coil = coil_heat(order.coil_model) is None
+    nl, en = ("deze spoel", "this coil") if of_coil else ("deze stimulator", "this stimulator")
+    model = order.coil_model if of_coil else order.stimulator_model
+    return {
+        "nl": f"Van {nl} ({model}) zijn geen cijfers bekend: geen voorspelling van de temperatuur. "
+        "De spoel kan te warm worden; let op de temperatuur die het apparaat toont.",
+        "en": f"Of {en} ({model}) no figures are known: no forecast of its temperature. "
+        "The coil may become too warm; watch the temperature that the device shows.",
+    }
+
+
+def _coil_view(forecast: Forecast) -> CoilForecastView:
     source = heat_data().limits.source
-    warning: dict[Literal["nl", "en"], str] | None = None
+    warning: Words | None = None
     if forecast.too_warm_at_s is not None:
         minutes = int(forecast.too_warm_at_s // _MINUTE_S)  # rounded down: a warning names no later moment
         warning = {

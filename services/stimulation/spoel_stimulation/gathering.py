@@ -34,7 +34,8 @@ async def gather(
     if booking is None:
         return facts
     consent, indication = await projections.case_of(work.conn, booking.case_id)
-    if await site.withdrawn_in_a_room(work.conn, booking.case_id) or await is_erased(work.conn, booking.patient_id):
+    withdrawn = await site.withdrawn_in_a_room(work.conn, booking.case_id, booking.patient_id)
+    if withdrawn or await is_erased(work.conn, booking.patient_id):
         consent = "withdrawn"  # consent ends with an erasure
     return Facts.model_validate(
         {
@@ -43,7 +44,10 @@ async def gather(
             "indication": indication,
             "order": await projections.order_of(work.conn, booking),
             **(await _for_a_start(work, around, booking) if not state.trains else {}),
-            "adverse_event_ids": await patient_days.blocking(work.conn, booking.patient_id),
+            "adverse_event_ids": (
+                *await patient_days.blocking(work.conn, booking.patient_id),
+                *await projections.sessions_of(work.conn, booking.patient_id, around.losses - {session_id}),
+            ),
             "no_session_today": await patient_days.refused_on(work.conn, booking.patient_id, facts.today),
             "given": await patient_days.given_to(work.conn, booking.patient_id, session_id, facts.today),
             **(await _for_a_measurement(work, booking) if booking.kind == "measurement" else {}),

@@ -1,7 +1,7 @@
 """The adapter of each room's device, by what the room's settings say of it."""
 
-from collections.abc import Callable
 from functools import partial
+from typing import Protocol
 
 from spoel_common.clock import Clock
 from spoel_common.settings import CannotStart
@@ -13,7 +13,16 @@ from spoel_stimulation.devices.manual.adapter import ManualAdapter
 from spoel_stimulation.runner.link import RoomDevice
 from spoel_stimulation.settings import Device, RoomSetting
 
-Make = Callable[[RoomSetting, str, Clock, bool], RoomDevice]
+
+class Make(Protocol):
+    """Makes the adapter of one maker's devices; takes what ``adapter_of`` takes."""
+
+    def __call__(self, setting: RoomSetting, address: str, clock: Clock, /, *, clinical: bool) -> RoomDevice:
+        """Return the adapter.
+
+        Raises:
+            CannotStart: as ``adapter_of``.
+        """
 
 
 def adapter_of(setting: RoomSetting, address: str, clock: Clock, *, clinical: bool) -> RoomDevice:
@@ -28,14 +37,14 @@ def adapter_of(setting: RoomSetting, address: str, clock: Clock, *, clinical: bo
     Raises:
         CannotStart: the file with an unlock code is missing, may be read by others, or holds none.
     """
-    return _MAKE[setting.device](setting, address, clock, clinical)
+    return _MAKE[setting.device](setting, address, clock, clinical=clinical)
 
 
-def _magpro(setting: RoomSetting, address: str, clock: Clock, clinical: bool) -> RoomDevice:  # noqa: FBT001 - of Make
+def _magpro(setting: RoomSetting, address: str, clock: Clock, *, clinical: bool) -> RoomDevice:
     return MagProAdapter(address, clock, clinical=clinical, stop_verified=setting.stop_verified)
 
 
-def _magstim(kind: Kind, setting: RoomSetting, address: str, clock: Clock, clinical: bool) -> RoomDevice:  # noqa: FBT001
+def _magstim(kind: Kind, setting: RoomSetting, address: str, clock: Clock, *, clinical: bool) -> RoomDevice:
     try:
         code = None if setting.unlock_code_file is None else read_unlock_code(setting.unlock_code_file)
     except (OSError, ValueError) as error:
@@ -53,11 +62,11 @@ def _magstim(kind: Kind, setting: RoomSetting, address: str, clock: Clock, clini
     )
 
 
-def _duomag(_setting: RoomSetting, address: str, clock: Clock, clinical: bool) -> RoomDevice:  # noqa: FBT001 - of Make
+def _duomag(_setting: RoomSetting, address: str, clock: Clock, *, clinical: bool) -> RoomDevice:
     return DuoMagAdapter(address, clock, clinical=clinical)
 
 
-def _manual(setting: RoomSetting, address: str, clock: Clock, clinical: bool) -> RoomDevice:  # noqa: FBT001 - of Make
+def _manual(setting: RoomSetting, address: str, clock: Clock, *, clinical: bool) -> RoomDevice:
     return ManualAdapter(address, clock, clinical=clinical, model=setting.model, serial=setting.serial)
 
 

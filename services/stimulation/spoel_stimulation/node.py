@@ -37,6 +37,7 @@ from spoel_stimulation.makers import adapter_of
 from spoel_stimulation.presence import Presences
 from spoel_stimulation.runner import Room
 from spoel_stimulation.runner.heart import RoomHeart
+from spoel_stimulation.runner.kept_stops import KeptStops
 from spoel_stimulation.runner.link import RoomDevice
 from spoel_stimulation.settings import RoomSetting, StimulationSettings, cleared_list
 from spoel_stimulation.strips import STRIP_TTL_S, Strips, bucket_name, room_key
@@ -90,6 +91,9 @@ class Node:
             replicas=settings.stream_replicas,
         )
         self._keys = {room.room_id: room_key(settings.data_dir, room.room_id) for room in settings.rooms}
+        self._kept = {
+            room.room_id: KeptStops(settings.data_dir / f"{room.room_id}-stops.json") for room in settings.rooms
+        }
         self._cleared = cleared_list(settings)
         self._knowledge = knowledge
         self._fetch = fetch_strip
@@ -214,7 +218,7 @@ class Node:
     def look_again(self) -> None:
         """Have every room look at its interlocks: something that is known has changed."""
         for room in self.rooms.values():
-            room.look_again()
+            room.interlocks.look_again()
 
     async def _apply(
         self, conn: AsyncConnection, envelope: Envelope, event: EventData | ForeignEvent | None, raw: bytes
@@ -281,8 +285,14 @@ class Node:
             limits=limits,
             key=self._keys[setting.room_id],
             heart=RoomHeart(self._belt(runtime, setting), heart_rules()),
+            kept=self._kept[room_id],
             guard=None if guarded is None else (control_socket(guarded, room_id), setting.address),
+            losses=self._losses,
         )
+
+    def _losses(self) -> frozenset[str]:
+        """Return the sessions of this node whose patient lost consciousness, and whose journal does not say so yet."""
+        return frozenset().union(*(kept.lost for kept in self._kept.values()))
 
     def _device(self, runtime: Runtime, setting: RoomSetting) -> RoomDevice:
         guarded, address = self._guard_of(setting), setting.address

@@ -1,7 +1,8 @@
 """What a patient was given, and what blocks, over all rooms: kept of this node's own events and of other nodes'.
 
 Own events are kept in the transaction of their append; those of other nodes as they arrive. The two lie in tables of
-their own, because the second kind can be rebuilt from the streams; questions are asked of both.
+their own, because the second kind can be rebuilt from the streams; questions are asked of both, and of all files of the
+patient's person (HZ-14).
 """
 
 from datetime import date, datetime
@@ -11,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from spoel_common.events import EventData, ForeignEvent
+from spoel_common.persons import same_person
 from spoel_common.store import upsert
 from spoel_stimulation.domain.facts import Given, local_day
 from spoel_stimulation.events.checks import DailyCheckAnswered, DailyCheckDecided
@@ -139,7 +141,7 @@ async def _refuse_day(conn: AsyncConnection, book: Book, session_id: str, patien
 # --- questions, made once: a train waits for the answers
 
 _BOTH = (OWN, KNOWN)
-_PATIENT: sa.BindParameter[str] = sa.bindparam("patient_id", type_=sa.String())
+_FILES = same_person(sa.bindparam("patient_id", type_=sa.String()))
 _SESSION: sa.BindParameter[str] = sa.bindparam("session_id", type_=sa.String())
 _TODAY: sa.BindParameter[date] = sa.bindparam("today", type_=sa.Date())
 
@@ -147,12 +149,12 @@ _TODAY: sa.BindParameter[date] = sa.bindparam("today", type_=sa.Date())
 def _given() -> sa.Select[int, int, Any]:
     trains = [
         sa.select(its.session_id, its.day, its.pulses, its.last_at, sa.false().label("unauthorised")).where(
-            its.patient_id == _PATIENT
+            its.patient_id.in_(_FILES)
         )
         for its in (book.given.c for book in _BOTH)
     ]
     unauthorised = [
-        sa.select(its.session_id, its.day, its.pulses, sa.null(), sa.true()).where(its.patient_id == _PATIENT)
+        sa.select(its.session_id, its.day, its.pulses, sa.null(), sa.true()).where(its.patient_id.in_(_FILES))
         for its in (book.unauthorised.c for book in _BOTH)
     ]
     every = sa.union_all(*trains, *unauthorised).subquery().c
@@ -172,7 +174,7 @@ def _sum(where: sa.ColumnElement[bool], pulses: sa.ColumnElement[int]) -> sa.Col
 def _blocking() -> sa.Select[Any]:
     happened = sa.union(
         *(
-            sa.select(book.adverse_events.c.adverse_event_id).where(book.adverse_events.c.patient_id == _PATIENT)
+            sa.select(book.adverse_events.c.adverse_event_id).where(book.adverse_events.c.patient_id.in_(_FILES))
             for book in _BOTH
         )
     ).subquery()
@@ -184,12 +186,12 @@ def _blocking() -> sa.Select[Any]:
 def _refused() -> sa.CompoundSelect[Any]:
     days = [book.refused_days.c for book in _BOTH]
     return sa.union_all(
-        *(sa.select(its.session_id).where(its.patient_id == _PATIENT, its.day == _TODAY) for its in days)
+        *(sa.select(its.session_id).where(its.patient_id.in_(_FILES), its.day == _TODAY) for its in days)
     )
 
 
 def _last_stimulus() -> sa.Select[Any]:
-    both = [sa.select(book.stimuli.c.last_at).where(book.stimuli.c.patient_id == _PATIENT) for book in _BOTH]
+    both = [sa.select(book.stimuli.c.last_at).where(book.stimuli.c.patient_id.in_(_FILES)) for book in _BOTH]
     return sa.select(sa.func.max(sa.union_all(*both).subquery().c.last_at))
 
 

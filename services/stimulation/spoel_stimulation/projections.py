@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from spoel_common import persons
 from spoel_common.events import Envelope, EventData, ForeignEvent
 from spoel_common.people import Registration
 from spoel_common.sealing import can_seal_for
@@ -23,6 +24,7 @@ from spoel_stimulation.foreign_events.intake import (
     ConsentGiven,
     ConsentWithdrawn,
     IndicationDecided,
+    PatientMerged,
     PatientRegistered,
     RegistrationEnded,
     RegistrationVerified,
@@ -92,6 +94,7 @@ KNOWN_TABLES = (
     bookings,
     cancelled_bookings,
     withdrawals_recorded,
+    persons.person_files,
 )
 """All that ``apply`` writes: what the node knows of others."""
 
@@ -116,6 +119,8 @@ async def apply(conn: AsyncConnection, envelope: Envelope, event: EventData | Fo
     match event:
         case PatientRegistered():
             await _put(conn, patients, patient_id=event.patient_id, public_key=event.public_key)
+        case PatientMerged():
+            await persons.keep_merge(conn, event.patient_id, event.into_patient_id)
         case ConsentGiven():
             await _put(conn, cases, case_id=event.case_id, consent="given")
         case ConsentWithdrawn():
@@ -263,6 +268,16 @@ async def booking_of(conn: AsyncConnection, session_id: str) -> Booking | None:
     return None if row is None else Booking.model_validate({name: row[name] for name in Booking.model_fields})
 
 
+async def sessions_of(conn: AsyncConnection, patient_id: str, session_ids: Collection[str]) -> list[str]:
+    """Return which of these sessions are booked for a patient's person."""
+    if not session_ids:
+        return []
+    its = bookings.c
+    of_person = its.patient_id.in_(persons.same_person(patient_id))
+    query = sa.select(its.session_id).where(of_person, its.session_id.in_(session_ids))
+    return list((await conn.execute(query.order_by(its.session_id))).scalars())
+
+
 async def case_of(conn: AsyncConnection, case_id: str) -> tuple[str | None, str | None]:
     """Return what is known of a case: consent and indication."""
     row = (await conn.execute(sa.select(cases).where(cases.c.case_id == case_id))).mappings().one_or_none()
@@ -331,7 +346,8 @@ async def open_session_of(conn: AsyncConnection, room_id: str) -> str | None:
 
 
 async def room_of_patient(conn: AsyncConnection, patient_id: str, session_id: str) -> str | None:
-    """Return the room in which a patient has an open session, other than this one."""
+    """Return the room in which a patient's person has an open session, other than this one."""
     its = open_sessions.c
-    query = sa.select(its.room_id).where(its.patient_id == patient_id, its.session_id != session_id)
+    of_person = its.patient_id.in_(persons.same_person(patient_id))
+    query = sa.select(its.room_id).where(of_person, its.session_id != session_id)
     return (await conn.execute(query)).scalars().first()

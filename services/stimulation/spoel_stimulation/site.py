@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from spoel_common.events import Envelope, EventData, ForeignEvent
+from spoel_common.persons import same_person
 from spoel_common.store import UtcDateTime, upsert
 from spoel_stimulation.domain.facts import Booking
 from spoel_stimulation.domain.reach import OtherBooking, Reach, lease_ends_at, local_day_ends_at
@@ -60,6 +61,7 @@ site_withdrawals = sa.Table(
     _metadata,
     sa.Column("event_id", sa.String, primary_key=True),
     sa.Column("case_id", sa.String, nullable=False),
+    sa.Column("patient_id", sa.String),
 )
 SITE_TABLES = (site_rooms, site_sessions, site_leases_released, site_withdrawals)
 """All that ``apply`` writes."""
@@ -70,6 +72,7 @@ withdrawals = sa.Table(
     _metadata,
     sa.Column("event_id", sa.String, primary_key=True),
     sa.Column("case_id", sa.String, nullable=False),
+    sa.Column("patient_id", sa.String),
 )
 
 
@@ -95,7 +98,7 @@ async def apply(conn: AsyncConnection, envelope: Envelope, event: EventData | Fo
         case LeaseReleased():
             await _put(conn, site_leases_released, session_id=event.session_id)
         case ConsentWithdrawnInRoom():
-            await _put(conn, site_withdrawals, event_id=envelope.id, case_id=event.case_id)
+            await _put(conn, site_withdrawals, event_id=envelope.id, **event.model_dump())
         case _:
             pass
 
@@ -112,31 +115,41 @@ async def keep_release(conn: AsyncConnection, session_id: str) -> None:
     await _put(conn, leases_released, session_id=session_id)
 
 
-async def keep_withdrawal(conn: AsyncConnection, event_id: str, case_id: str) -> None:
+async def keep_withdrawal(conn: AsyncConnection, event_id: str, case_id: str, patient_id: str) -> None:
     """Keep a withdrawal that was entered here, until intake has recorded it."""
-    await _put(conn, withdrawals, event_id=event_id, case_id=case_id)
+    await _put(conn, withdrawals, event_id=event_id, case_id=case_id, patient_id=patient_id)
 
 
 # --- questions
 
 
-async def withdrawn_in_a_room(conn: AsyncConnection, case_id: str) -> bool:
+async def withdrawn_in_a_room(conn: AsyncConnection, case_id: str, patient_id: str | None = None) -> bool:
     """Tell whether consent was withdrawn in a room, here or elsewhere, and intake has not recorded that yet.
 
     Once it has, intake's own events say how consent stands: a consent that is given anew follows there.
+
+    Args:
+        conn: any connection.
+        case_id: of the consent.
+        patient_id: if given, a withdrawal in any file of this patient's person counts, in whichever case.
     """
     recorded = sa.select(withdrawals_recorded.c.event_id)
     entered = [
-        sa.select(table.c.event_id).where(table.c.case_id == case_id, table.c.event_id.not_in(recorded))
+        sa.select(table.c.event_id).where(_of(table, case_id, patient_id), table.c.event_id.not_in(recorded))
         for table in (withdrawals, site_withdrawals)
     ]
     return (await conn.execute(sa.union_all(*entered).limit(1))).first() is not None
 
 
+def _of(table: sa.Table, case_id: str, patient_id: str | None) -> sa.ColumnElement[bool]:
+    of_case = table.c.case_id == case_id
+    return of_case if patient_id is None else sa.or_(of_case, table.c.patient_id.in_(same_person(patient_id)))
+
+
 async def room_of_patient_elsewhere(conn: AsyncConnection, patient_id: str, now: datetime) -> str | None:
-    """Return a room of another node in which a patient has an open session."""
+    """Return a room of another node in which a patient's person has an open session."""
     query = sa.select(site_sessions.c.room_id).where(
-        site_sessions.c.patient_id == patient_id,
+        site_sessions.c.patient_id.in_(same_person(patient_id)),
         site_sessions.c.closed_at.is_(None),
         site_sessions.c.opened_at > now - OPEN_SESSION_HOLDS,
     )
@@ -154,7 +167,7 @@ async def other_treatments_that_day(conn: AsyncConnection, booking: Booking) -> 
     ends_at = local_day_ends_at(booking.starts_at)
     cancelled = sa.select(cancelled_bookings.c.session_id)
     query = sa.select(bookings.c.starts_at).where(
-        bookings.c.patient_id == booking.patient_id,
+        bookings.c.patient_id.in_(same_person(booking.patient_id)),
         bookings.c.session_id != booking.session_id,
         bookings.c.kind == "treatment",
         bookings.c.session_id.not_in(cancelled),
@@ -179,7 +192,7 @@ async def bookings_elsewhere(
         .join(site_leases_released, bookings.c.session_id == site_leases_released.c.session_id, isouter=True)
         .join(site_sessions, bookings.c.session_id == site_sessions.c.session_id, isouter=True)
         .where(
-            bookings.c.patient_id == booking.patient_id,
+            bookings.c.patient_id.in_(same_person(booking.patient_id)),
             bookings.c.room_id.not_in(reach.own_rooms),
             bookings.c.starts_at.between(now - 2 * _ONE_DAY, now + _ONE_DAY),
         )

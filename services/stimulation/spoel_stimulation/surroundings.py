@@ -26,6 +26,8 @@ class Surroundings(NamedTuple):
     limits: Limits
     presence: Presence | None = None
     reach: Reach = Reach()
+    losses: frozenset[str] = frozenset()
+    """Sessions of this node whose patient lost consciousness, which the journal does not say yet (HZ-16)."""
 
 
 Look = Callable[[], Surroundings]

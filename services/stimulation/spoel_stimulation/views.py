@@ -225,14 +225,14 @@ def outcome_of(train: Train) -> Outcome:
 async def arm_view(runtime: Runtime, room: Room, session_id: str, event_id: str) -> ArmView:
     """Return what became of an arming: looked up under the id that was promised for its event."""
     state = await load_session(runtime, session_id)
-    failure = room.failures.get(event_id)
+    failure = room.arming.failures.get(event_id)
     if await runtime.store.find(event_id) is not None:
         return ArmView(session_id=session_id, state=state.phase, outcome="done", event_id=event_id)
     problem, detail = failure or (
         "interrupted",
         "The arming broke off, or is still under way. Look at the room, and arm again.",
     )
-    outcome: Outcome = "failed" if failure or event_id not in room.arming else "accepted"
+    outcome: Outcome = "failed" if failure or event_id not in room.arming.under_way else "accepted"
     return ArmView(
         session_id=session_id, state=state.phase, outcome=outcome, problem=problem, detail=detail, event_id=event_id
     )

@@ -54,7 +54,7 @@ async def withdraw_consent(work: Work, session_id: str, look: Look) -> Withdrawa
         )
         fresh = await work.load(WITHDRAWAL, withdrawal_id)
         await work.append(WITHDRAWAL, withdrawal_id, fresh, [event], event_ids=[event_id], room=about.room_id)
-        await site.keep_withdrawal(work.conn, event_id, about.case_id)
+        await site.keep_withdrawal(work.conn, event_id, about.case_id, about.patient_id)
     after = loaded
     if loaded.state.may(Act.STOP):
         after = await append(work, around, session_id, loaded, closing(loaded.state, "consent-withdrawn"))

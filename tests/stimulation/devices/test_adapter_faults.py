@@ -162,7 +162,7 @@ class DeafAfter(MagProSimulator):
 
     def _stimulate(self, onset_utc_ns):
         super()._stimulate(onset_utc_ns)
-        if self.stimuli == 5:
+        if self.counts.stimuli == 5:
             self.cable.deaf = True
 
 
@@ -202,10 +202,10 @@ async def test_a_start_that_the_device_ignores_is_none_and_not_sent_again(open_r
 class CountsPlanned(MagProSimulator):
     """The counter means what one open client says: pulses planned on the Timing page."""
 
-    def _ask_counters(self, command):
-        kept, self.total_pulses = self.total_pulses, self.settings.timing.pulses * self.settings.timing.trains
-        super()._ask_counters(command)
-        self.total_pulses = kept
+    def __init__(self, clock, **options):
+        super().__init__(clock, **options)
+        told = self._tell.counters
+        self._tell.counters = lambda: replace(told(), total_pulses=self.settings.timing.pulses)
 
 
 @pytest.mark.requirement("ST-06")

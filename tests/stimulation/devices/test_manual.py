@@ -291,14 +291,17 @@ class SilentBox(TriggerBoxSimulator):
 @pytest.mark.parametrize(
     ("kind", "speed", "clinical"), [(SilentBox, 20.0, False), (SilentBox, 2.0, True), (TriggerBoxSimulator, 1.0, True)]
 )
-async def test_demo_and_treatment_do_not_mix(open_manual, kind, speed, clinical):
+async def test_demo_and_treatment_do_not_mix(open_manual, monkeypatch, kind, speed, clinical):
+    if kind is SilentBox:
+        monkeypatch.setattr(adapter_module, "GREETING_TIMEOUT_S", 0.1)
     async with open_manual(kind=kind, speed=speed, clinical=clinical) as room:
         with pytest.raises(NotAllowed):
             await room.adapter.connect()
 
 
 @pytest.mark.hazard("HZ-25")
-async def test_a_real_box_is_taken_at_speed_one_under_the_site_s_names(open_manual):
+async def test_a_real_box_is_taken_at_speed_one_under_the_site_s_names(open_manual, monkeypatch):
+    monkeypatch.setattr(adapter_module, "GREETING_TIMEOUT_S", 0.1)
     async with open_manual(kind=SilentBox, speed=1.0, clinical=True) as room:
         identity = await room.adapter.connect()
         assert (identity.serial, identity.simulated) == ("1234", False)

@@ -11,6 +11,7 @@ from spoel_stimulation.devices.magpro.codec import FrameParser
 from spoel_stimulation.devices.magpro.simulator import MagProSimulator
 from spoel_stimulation.devices.simulation.control import answer
 from spoel_stimulation.devices.simulation.faults import Fault, Faults
+from spoel_stimulation.devices.simulation.pace import PROMPT
 from spoel_stimulation.devices.simulation.ports import on_pty, on_tcp
 from spoel_stimulation.devices.simulators import Wanted, simulate
 
@@ -19,7 +20,7 @@ STATUS = bytes.fromhex("fe010000ff")
 
 @pytest.fixture
 def device():
-    made = MagProSimulator(ScaledClock.starting_now())
+    made = MagProSimulator(ScaledClock.starting_now(), pace=PROMPT)
     yield made
     made.close()
 
@@ -83,10 +84,21 @@ async def test_a_silent_device_on_a_pseudo_terminal(device):
             assert await asyncio.to_thread(port.read, 4) == bytes.fromhex("fe040100")
 
 
+async def test_what_a_device_has_heard_it_does_also_when_its_host_has_gone(until):
+    device = MagProSimulator(ScaledClock.starting_now())
+    async with on_tcp(device) as address:
+        _, writer = await asyncio.open_connection("127.0.0.1", int(address.rpartition(":")[2]))
+        writer.write(bytes.fromhex("fe020201cfff"))
+        writer.close()
+        await until(lambda: device.enabled)
+    device.close()
+
+
 def test_momentary_faults_from_the_start_wait_for_the_first_arming():
     told = []
     faults = Faults([Fault.PANEL_FIRE, Fault.OVERHEAT])
-    faults.changed = lambda fault, present: told.append((fault, present))
+    faults.begun = lambda fault: told.append((fault, "begun"))
+    faults.ended = lambda fault: told.append((fault, "ended"))
     assert faults.present == [Fault.OVERHEAT]
     faults.armed()
     faults.armed()
@@ -94,12 +106,12 @@ def test_momentary_faults_from_the_start_wait_for_the_first_arming():
     faults.clear(Fault.OVERHEAT)
     faults.clear(Fault.OVERHEAT)
     faults.set(Fault.RESET)
-    assert told == [(Fault.PANEL_FIRE, True), (Fault.OVERHEAT, False), (Fault.RESET, True)]
+    assert told == [(Fault.PANEL_FIRE, "begun"), (Fault.OVERHEAT, "ended"), (Fault.RESET, "begun")]
     assert faults.present == []
 
 
 def test_the_control_channel_sets_clears_and_counts(device):
-    device.total_pulses = 12
+    device.counts.pulses = 12
     assert answer(device, b'{"set": "overheat"}') == {"serial": "SIM-1", "pulses": 12, "faults": ["overheat"]}
     assert answer(device, b'{"ask": "pulses"}')["faults"] == ["overheat"]
     assert answer(device, b'{"clear": "overheat"}')["faults"] == []

@@ -12,6 +12,7 @@ from spoel_stimulation.devices.magpro.simulator import MagProSimulator
 from spoel_stimulation.devices.magpro.simulator_state import Settings
 from spoel_stimulation.devices.magpro.values import Mode, Model, Page, Wave
 from spoel_stimulation.devices.simulation.log import last_total
+from spoel_stimulation.devices.simulation.pace import PROMPT
 from spoel_stimulation.devices.simulation.ports import on_tcp
 
 TIMING = Settings(page=Page.TIMING, amplitude_a=50)
@@ -58,7 +59,7 @@ async def desk(tmp_path):
     def make(settings=None, **options):
         clock = SteppedClock()
         path = tmp_path / "log.jsonl"
-        simulator = MagProSimulator(clock, settings=settings, log_path=path, settle_s=0.0, **options)
+        simulator = MagProSimulator(clock, settings=settings, log_path=path, pace=PROMPT, **options)
         desks.append(simulator)
         return Desk(clock, simulator, path)
 

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spoel_common.errors import SpoelError as Refused
 from spoel_planning.domain import grading as planning
-from spoel_planning.domain.refusals import SpoelError as Refused
 from spoel_planning.domain.rules import clinic_rules
-from spoel_planning.events import Pattern as PlannedPattern
+from spoel_planning.events.orders import Pattern as PlannedPattern
 from spoel_stimulation.engine import Pattern
 from spoel_stimulation.engine.envelope import GRADES, Dose, grade_dose
 from spoel_stimulation.engine.envelope_arrays import DoseArrays, grade_doses

@@ -68,14 +68,14 @@ class Process:
 class Simulator(Process):
     """A simulated device with its log and its switchboard; a MagPro over TCP unless told otherwise."""
 
-    def __init__(self, folder, number=1, tcp=0, clock=None, faults=(), name="magpro-x100"):
+    def __init__(self, folder, number=1, tcp=0, clock=None, faults=(), name="magpro-x100", pace=("--prompt",)):
         door = ("--pty",) if tcp is None else ("--tcp", str(tcp))
         self.log = folder / f"sim-{number}.jsonl"
         options = [option for fault in faults for option in ("--fault", fault)]
         environment = {} if clock is None else {"SPOEL_CLOCK": clock.to_setting()}
         super().__init__(
             *("spoel_stimulation.devices", name, *door, "--number", str(number)),
-            *("--log", str(self.log), "--control", "0", *options),
+            *("--log", str(self.log), "--control", "0", *pace, *options),
             **environment,
         )
         self.address = self.first_line["address"]
@@ -169,9 +169,15 @@ class RoomProcess:
         return self.until("welcome")
 
     def hello_and_record(self):
-        """Return the first line that is to be recorded."""
+        """Return the first line that is to be recorded of a stop that somebody asked for, or that latches."""
         self.hello()
-        return self.until("record")["record"]
+        return self.until_record()
+
+    def until_record(self):
+        """Read until the outcome of such a stop is told; the guard's first disarm is told too."""
+        while (line := self.until("record")["record"])["reason"] == "port-opened":
+            pass
+        return line
 
     def say(self, **what):
         self.control.sendall(json.dumps(what).encode() + b"\n")
@@ -211,7 +217,6 @@ class RoomProcess:
         """Release, stage a train and enable the device."""
         assert self.release() is None
         self.send(DISABLE, TIMING_PAGE, timing(rate_hz, pulses))
-        time.sleep(0.1)  # the device needs a moment until a write holds
         self.beat()
         self.send(ENABLE)
         return self

@@ -10,6 +10,7 @@ from tests.stimulation.guard.parts import ASK, DISABLE, ENABLE, FIRE_PULSE, FIRE
 from spoel_stimulation.devices.magpro.guarding import MagProGuarded
 from spoel_stimulation.devices.magpro.reports import Amplitude, StatusByte, Stimulus
 from spoel_stimulation.devices.magpro.values import Mode, Model, Wave
+from spoel_stimulation.devices.magstim.guarding import MagstimGuarded
 from spoel_stimulation.guard.gate import ASK_S, LATE_REPEAT_S, LATE_S, PIECE_TIMEOUT_S, REPEAT_S, Gate
 from spoel_stimulation.guard.stops import Stop
 
@@ -131,14 +132,28 @@ def test_disarm_is_repeated_until_it_is_read_back_and_then_it_only_asks():
     gate.mark_sent(1.0)
     assert gate.due(1.0) == (QUESTION,)
     assert gate.due(1.01) == ()
-    assert gate.due(1.0 + REPEAT_S) == (DISARM, QUESTION)
+    assert [gate.due(1.0 + REPEAT_S) for _ in range(3)] == [(DISARM,), (QUESTION,), ()]
     gate.from_device(says(enabled=True), 1.21)
-    assert gate.due(1.0 + 2 * REPEAT_S) == (DISARM, QUESTION)
+    assert [gate.due(1.0 + 2 * REPEAT_S) for _ in range(3)] == [(DISARM,), (QUESTION,), ()]
     gate.from_device(says(enabled=False), 1.45)
     assert gate.due(1.0 + 3 * REPEAT_S) == (QUESTION,)
     assert gate.due(1.01 + 3 * REPEAT_S + ASK_S) == (QUESTION,)
     gate.from_device(says(enabled=False), 1.96)
     assert gate.due(9.0) == ()
+
+
+@pytest.mark.hazard("HZ-10")
+def test_a_magstim_has_time_for_a_disarm_before_it_is_asked():
+    gate = Gate(MagstimGuarded())
+    disarm, question = MagstimGuarded.disarm, MagstimGuarded.ask
+    assert gate.begin_stop(stop_at(1.0)) == disarm
+    gate.mark_sent(1.0)
+    moments = [1.0 + step / 100 for step in range(50)]
+    told = [(moment, gate.due(moment)) for moment in moments]
+    told = [(1.0, disarm), *((moment, frames) for moment, frames in told if frames)]
+    assert [frames for _, frames in told] == [disarm, question] * 3
+    gaps = [asked - disarmed for (disarmed, _), (asked, _) in zip(told[::2], told[1::2], strict=True)]
+    assert all(gap >= 0.02 for gap in gaps), "what open clients leave at least"
 
 
 @pytest.mark.hazard("HZ-10")

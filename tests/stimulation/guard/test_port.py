@@ -39,7 +39,7 @@ def fill(end):
 def test_a_frame_of_which_nothing_is_out_yet_does_not_go_before_a_disarm(ends):
     near, far = ends
     loop, left = Loop(), []
-    port = Port("socket://127.0.0.1:1", Line(9_600), 0.0, loop, Owner())
+    port = Port("socket://127.0.0.1:1", Line(9_600), loop, Owner())
     port._opened(near, "")
     waiting = fill(near)
     port.put([b"fire", b"fire again"])
@@ -58,7 +58,7 @@ def test_a_frame_of_which_nothing_is_out_yet_does_not_go_before_a_disarm(ends):
 def test_a_frame_of_which_a_part_is_out_goes_on_before_it(ends):
     near, far = ends
     loop = Loop()
-    port = Port("socket://127.0.0.1:1", Line(9_600), 0.0, loop, Owner())
+    port = Port("socket://127.0.0.1:1", Line(9_600), loop, Owner())
     port._opened(near, "")
     long = b"0123456789" * 1_000_000
     port.put([long, b"fire"])

@@ -66,7 +66,7 @@ def test_a_line_that_was_being_written_when_the_power_went_is_left_out_and_hides
 def test_what_is_to_be_recorded_is_told_again_and_a_stop_without_an_outcome_is_known(path):
     record = Record(path)
     stopped = record.note("stop", reason="emergency")
-    record.note("outcome", of=stopped["n"], outcome="confirmed", tell=True)
+    record.note("outcome", of=stopped["n"], outcome="confirmed")
     left = record.note("stop", reason="silence")
     record.close()
     again = Record(path)

@@ -7,6 +7,7 @@ import sqlite3
 import sys
 import time
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import pytest
 from tests.stimulation.clinic import Clinic, fast_clock, frames_in, simulated
@@ -19,6 +20,7 @@ from spoel_stimulation.runner.guard import Told
 
 pytestmark = [pytest.mark.invariant("INV-8"), pytest.mark.invariant("INV-11"), pytest.mark.hazard("HZ-09")]
 
+BY = {"by": "192.0.2.7", "request": ""}
 STOP = "/rooms/room-1/emergency-stop"
 
 
@@ -147,7 +149,7 @@ async def test_a_loss_of_consciousness_is_recorded_from_the_guards_file_by_a_pro
     locker.execute("BEGIN EXCLUSIVE")
     answer = await clinic.client.post(f"/sessions/{session_id}/loss-of-consciousness")
     assert answer.json()["through"] == "guard"
-    clinic.room._persons.clear()  # what a new process has: the guard's file alone
+    clinic.room.stops._pressed.clear()  # what a new process has: the guard's file alone
     locker.execute("ROLLBACK")
     locker.close()
     (reported,) = await clinic.until_event("adverse-event-reported")
@@ -155,10 +157,15 @@ async def test_a_loss_of_consciousness_is_recorded_from_the_guards_file_by_a_pro
     assert (await clinic.session(session_id))["reason"] == "loss-of-consciousness"
 
 
+def told_of(guard, *reasons):
+    """Return the outcomes of stops for these reasons."""
+    return [line for line in guard.lines("outcome") if line["reason"] in reasons]
+
+
 def stand_still(clinic, at_least_s=0.0):
     """Block the loop until the guard's stop has its outcome: nothing of the room's process can act meanwhile."""
     since_s = time.monotonic()
-    wait_for(lambda: any(line["tell"] for line in clinic.guard.lines("outcome")), "an outcome")
+    wait_for(lambda: told_of(clinic.guard, "silence", "emergency"), "an outcome")
     time.sleep(max(0.0, at_least_s - (time.monotonic() - since_s)))
 
 
@@ -214,8 +221,8 @@ async def test_a_guard_that_stands_still_is_noticed_and_the_stop_says_that_it_is
     finally:
         clinic.guard.send_signal(signal.SIGCONT)
     await guard_at_rest(clinic)
-    await clinic.until(lambda: any(line["tell"] for line in clinic.guard.lines("outcome")), "the guard tells it too")
-    (told,) = [line for line in clinic.guard.lines("outcome") if line["tell"]]
+    await clinic.until(lambda: told_of(clinic.guard, "emergency"), "the guard tells it too")
+    (told,) = told_of(clinic.guard, "emergency")
     await clinic.until(lambda: recorded_to(clinic, told["n"]), "it is taken as recorded")
     assert len(await clinic.until_event("emergency-stopped")) == 1, "the same stop, told again by the guard"
 
@@ -223,8 +230,8 @@ async def test_a_guard_that_stands_still_is_noticed_and_the_stop_says_that_it_is
 async def test_a_guard_that_tells_of_a_stop_while_the_room_still_looks_for_itself_has_it_recorded_once(
     clinic, monkeypatch
 ):
-    monkeypatch.setattr("spoel_stimulation.runner.room.GUARD_ANSWER_S", 0.1)
-    looking, go_on, look = asyncio.Event(), asyncio.Event(), clinic.room._disarm_and_see
+    monkeypatch.setattr("spoel_stimulation.runner.stops.GUARD_ANSWER_S", 0.1)
+    looking, go_on, look = asyncio.Event(), asyncio.Event(), clinic.room.stops._disarm_and_see
 
     async def look_long():
         outcome = await look()
@@ -232,19 +239,36 @@ async def test_a_guard_that_tells_of_a_stop_while_the_room_still_looks_for_itsel
         await go_on.wait()
         return outcome
 
-    monkeypatch.setattr(clinic.room, "_disarm_and_see", look_long)
+    monkeypatch.setattr(clinic.room.stops, "_disarm_and_see", look_long)
     clinic.guard.send_signal(signal.SIGSTOP)
     pressing = asyncio.create_task(clinic.client.post(STOP))
     await clinic.until(lambda: clinic.room.delivery.bars and not clinic.room.guard._stops, "it waits for itself")
     clinic.guard.send_signal(signal.SIGCONT)
-    await clinic.until(lambda: any(line["tell"] for line in clinic.guard.lines("outcome")), "the guard tells of it")
-    (told,) = [line for line in clinic.guard.lines("outcome") if line["tell"]]
+    await clinic.until(lambda: told_of(clinic.guard, "emergency"), "the guard tells of it")
+    (told,) = told_of(clinic.guard, "emergency")
     await clinic.until(lambda: recorded_to(clinic, told["n"]), "that is dealt with")
     await looking.wait()
     go_on.set()
     assert (await pressing).json()["through"] == "room"
     await clinic.until(lambda: not clinic.room.holds, "the record")
     assert len(await clinic.events("emergency-stopped")) == 1
+
+
+async def test_a_stop_that_the_room_recorded_by_itself_is_not_recorded_again_when_the_guard_tells_a_new_process(
+    tmp_path, start, monkeypatch
+):
+    monkeypatch.setattr("spoel_stimulation.runner.stops.GUARD_ANSWER_S", 0.1)
+    async with open_guarded(tmp_path, start) as clinic:
+        clinic.guard.send_signal(signal.SIGSTOP)
+        assert (await clinic.client.post(STOP)).json()["through"] == "room"
+        await clinic.until_event("emergency-stopped")
+    clinic.guard.send_signal(signal.SIGCONT)
+    async with clinic.opened():
+        await guard_at_rest(clinic)
+        await clinic.until(lambda: told_of(clinic.guard, "emergency"), "the guard tells it too")
+        (told,) = told_of(clinic.guard, "emergency")
+        await clinic.until(lambda: recorded_to(clinic, told["n"]), "it is taken as recorded")
+        assert len(await clinic.events("emergency-stopped")) == 1
 
 
 async def test_a_stop_while_the_rooms_process_is_killed_is_recorded_once_when_it_is_back(tmp_path, start):
@@ -289,13 +313,47 @@ async def test_a_device_that_is_armed_at_its_panel_after_a_stop_is_disarmed_agai
         assert ENABLE not in frames_in(tmp_path)
 
 
+async def test_all_that_the_guard_did_to_the_device_is_in_an_event_once(clinic, start):
+    """From its first disarm to its last, and the first of the guard after it."""
+    await clinic.press()
+    clinic.guard.end(signal.SIGTERM)
+    guard = start(Guard(clinic.folder, {"room-1": clinic.simulator.address}, clock=clinic.clock))
+    await clinic.until(lambda: [line["reason"] for line in guard.lines("outcome")][-1] == "port-opened", "its disarm")
+    outcomes = guard.lines("outcome")
+    await clinic.until(lambda: recorded_to(clinic, outcomes[-1]["n"]), "all is recorded")
+    disarmed = [(event["reason"], event["outcome"]) for event in await clinic.events("guard-disarmed")]
+    assert disarmed == [(line["reason"], line["outcome"]) for line in outcomes if line["reason"] != "emergency"]
+    assert [reason for reason, _ in disarmed] == ["port-opened", "ending", "port-opened"]
+    assert len(await clinic.events("emergency-stopped")) == len(outcomes) - len(disarmed) == 1
+    assert await clinic.events("device-fault") == []
+
+
+@pytest.mark.hazard("HZ-08")
+async def test_a_device_that_is_armed_at_its_panel_while_it_is_held_latches_the_room(tmp_path, start):
+    async with simulated(tmp_path, fast_clock()) as plain:
+        address = plain.settings.rooms[0].address
+        guard = start(await asyncio.to_thread(Guard, tmp_path, {"room-1": address}))
+        clinic = Guarded(tmp_path, plain.clock, SimpleNamespace(address=address), guard)
+        async with clinic.opened():
+            await guard_at_rest(clinic)
+            await clinic.tell_people()
+            await clinic.press()
+            await clinic.until_latched("emergency-stop")
+            assert (await clinic.post("/rooms/room-1/reset", {"reason": "device-checked"})).is_success
+            plain.simulator.panel_enable(enabled=True)
+            await clinic.until_latched("device-fault")
+            (fault,) = await clinic.events("device-fault")
+            assert fault["kind"] == "guard-enabled-again"
+            assert not plain.simulator.enabled
+
+
 async def test_what_is_told_twice_is_recorded_once(clinic):
-    told = Told("file", 5, 4, "confirmed", "emergency", "192.0.2.7", "", utc_now(clinic.clock))
-    await clinic.room.guard_told(told)
-    await clinic.room.guard_told(told)
-    await clinic.room.guard_told(told._replace(number=3))
-    await clinic.room.guard_told(told._replace(number=6))
-    await clinic.room.guard_told(told._replace(file_id="another", number=1))
+    told = Told("file", 5, 4, "confirmed", "emergency", armed=True, **BY, stopped_at=utc_now(clinic.clock))
+    await clinic.room.stops.guard_told(told)
+    await clinic.room.stops.guard_told(told)
+    await clinic.room.stops.guard_told(told._replace(number=3))
+    await clinic.room.stops.guard_told(told._replace(number=6))
+    await clinic.room.stops.guard_told(told._replace(file_id="another", number=1))
     assert len(await clinic.events("emergency-stopped")) == 3
 
 

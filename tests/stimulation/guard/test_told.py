@@ -13,7 +13,7 @@ from spoel_stimulation.runner.guard import GuardClient
 
 pytestmark = [pytest.mark.invariant("INV-8"), pytest.mark.invariant("INV-11"), pytest.mark.hazard("HZ-10")]
 
-BEGUN = {"held": 7, "reason": "emergency", "recorded": True, "request": "", "by": "10.0.0.9", "utc_ns": 5}
+BEGUN = {"held": 7, "reason": "emergency", "armed": True, "request": "", "by": "10.0.0.9", "utc_ns": 5}
 OUTCOME = {"n": 8, "of": 7, "outcome": "confirmed", "reason": "emergency", "by": "10.0.0.9", "request": ""}
 OUTCOME |= {"stopped_utc_ns": 5}
 
@@ -95,7 +95,7 @@ async def test_a_stop_whose_outcome_the_new_guard_has_is_recorded_as_that_says_a
 
 
 def test_an_outcome_that_may_have_been_told_before_has_the_number_under_which_it_was_told(tmp_path):
-    stop = {"n": 7, "utc_ns": 5, "what": "stop", "reason": "emergency", "by": "10.0.0.9", "recorded": True}
+    stop = {"n": 7, "utc_ns": 5, "what": "stop", "reason": "emergency", "by": "10.0.0.9", "armed": True}
     lines = [{"n": 1, "utc_ns": 1, "what": "file", "file": "f"}, stop | {"request": ""}]
     path = tmp_path / "room-1.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -105,4 +105,4 @@ def test_an_outcome_that_may_have_been_told_before_has_the_number_under_which_it
     loop.close()
     written = [json.loads(text) for text in path.read_text().splitlines() if text]
     (outcome,) = [line for line in written if line["what"] == "outcome"]
-    assert (outcome["n"], outcome["of"], outcome["outcome"], outcome["tell"]) == (8, 7, "not-confirmed", True)
+    assert (outcome["n"], outcome["of"], outcome["outcome"]) == (8, 7, "not-confirmed")

@@ -54,7 +54,7 @@ class SqliteAppender:
         self._path = path
         self._my_turn = my_turn
         self._busy_timeout_s = busy_timeout_s
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="append")
+        self._thread = _thread()
         self._conn: sqlite3.Connection | None = None
         self._waiting: list[Waiting] = []
         self._draining: asyncio.Task[None] | None = None
@@ -76,11 +76,13 @@ class SqliteAppender:
         return 0, await done
 
     async def close(self) -> None:
-        """Finish what waits and close the connection; the next call would open another."""
+        """Finish what waits, close the connection and end the thread; the next call would open others."""
         if self._draining is not None:
             await self._draining
         if self._conn is not None:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect)
+        self._thread.shutdown()
+        self._thread = _thread()
 
     async def _drain(self) -> None:
         try:
@@ -138,6 +140,11 @@ class SqliteAppender:
         if self._conn is not None:
             self._conn.close()
         self._conn = None
+
+
+def _thread() -> ThreadPoolExecutor:
+    """Return an executor of one thread, which begins with the first call."""
+    return ThreadPoolExecutor(1, thread_name_prefix="append")
 
 
 def _tell(taken: Sequence[Waiting], outcomes: Sequence[int | Exception]) -> None:

@@ -17,7 +17,7 @@ from spoel_intake.domain.refusals import (
     RetentionNotOver,
     TreatmentUnderWay,
 )
-from spoel_intake.events import ErasureGround, PatientRegistered
+from spoel_intake.events import ErasureGround, PatientMerged, PatientRegistered
 from spoel_intake.events import PatientErased as PatientErasedEvent
 
 RETENTION_YEARS = 20
@@ -68,13 +68,19 @@ class Identity(BaseModel):
 
 
 class Patient(BaseModel):
-    """State of the aggregate ``patient``; ``public_key`` is None before the registration."""
+    """State of the aggregate ``patient``.
+
+    Attributes:
+        public_key: None before the registration.
+        merged_into: the file in which the person goes on; None where this is that file.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     patient_id: str = ""
     public_key: str | None = None
     is_erased: bool = False
+    merged_into: str | None = None
 
 
 class OnFile(BaseModel):
@@ -144,6 +150,8 @@ def evolve(patient: Patient, event: EventData) -> Patient:
     match event:
         case PatientRegistered():
             return Patient(patient_id=event.patient_id, public_key=event.public_key)
+        case PatientMerged():
+            return patient.model_copy(update={"merged_into": event.into_patient_id})
         case PatientErasedEvent():
             return patient.model_copy(update={"is_erased": True})
         case _:

@@ -48,6 +48,29 @@ class TreatmentUnderWay(SpoelError):
     title: ClassVar[str] = "A session of this patient is booked or running"
 
 
+class SameFile(SpoelError):
+    """A file was to be merged with itself."""
+
+    slug: ClassVar[str] = "same-file"
+    title: ClassVar[str] = "This is one file, not two"
+
+
+class PatientMergedAlready(SpoelError):
+    """One of the two files was merged before; a merge is not taken back, and not done twice."""
+
+    slug: ClassVar[str] = "patient-merged-already"
+    status = 409
+    title: ClassVar[str] = "This file was merged before"
+
+
+class FileMerged(SpoelError):
+    """The file was merged into another one of the same person, and takes no new referral."""
+
+    slug: ClassVar[str] = "file-merged"
+    status = 409
+    title: ClassVar[str] = "This person goes on in another file"
+
+
 class RetentionNotOver(SpoelError):
     """The legal time for which a file is kept has not passed (art. 7:454 BW)."""
 

@@ -5,12 +5,13 @@ from typing import Any
 
 from spoel_intake.fhir.terms import FHIR_VERSION, MEDIA_TYPE
 
-STATED_ON = "2026-11-22"
+STATED_ON = "2026-11-25"
 """Day of the last change of what is stated here."""
 
 _PATIENT = """\
 One person has one file: a create with a BSN that is known answers 200 with the Patient that is there. BSN, name, \
-birth date and gender are kept; other elements are left aside."""
+birth date and gender are kept; other elements are left aside. A Patient that the clinic merged into another one of \
+the same person has a new version with active false and a link replaced-by; it takes no new ServiceRequest."""
 _SERVICE_REQUEST = """\
 A referral for rTMS: status active, intent order, code rtms, one indication as reasonCode, the requester's AGB code, \
 the question as note, and a contained Patient or the reference of one that was sent before. Elements that are not kept \

@@ -1,5 +1,6 @@
 """From what intake knows to resources, as JSON."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,18 +14,32 @@ from spoel_intake.fhir.terms import (
     SERVICE_CODE,
     SERVICE_SYSTEM,
 )
+from spoel_intake.reads import PatientLink
 from spoel_intake.views import CaseView
 
 FIRST_VERSION = "1"
-"""What an EHR sends is kept as it was sent: Patient and ServiceRequest have one version."""
+"""What an EHR sends is kept as it was sent: a ServiceRequest has one version, a Patient one more for each merge."""
 
 
-def patient_resource(patient_id: str, identity: Identity, registered_at: datetime) -> dict[str, Any]:
-    """Return a Patient."""
+def patient_resource(
+    patient_id: str, identity: Identity, registered_at: datetime, links: Sequence[PatientLink] = ()
+) -> dict[str, Any]:
+    """Return a Patient, with a link to every file that it was merged with; one that was replaced is not active."""
+    resource = _patient(patient_id, identity)
+    if links:
+        resource["active"] = all(link.type != "replaced-by" for link in links)
+        resource["link"] = [
+            {"other": {"reference": f"Patient/{link.other_patient_id}"}, "type": link.type} for link in links
+        ]
+    moments = [registered_at, *(link.merged_at for link in links)]
+    resource["meta"] = _meta(moments[-1], str(len(moments)))
+    return resource
+
+
+def _patient(patient_id: str, identity: Identity) -> dict[str, Any]:
     return {
         "resourceType": "Patient",
         "id": patient_id,
-        "meta": _meta(registered_at),
         "identifier": [{"system": BSN_SYSTEM, "value": identity.bsn}],
         "name": [{"use": "official", "family": identity.family_name, "given": identity.given_name.split()}],
         "gender": identity.gender,
@@ -57,5 +72,5 @@ def service_request_resource(case: CaseView) -> dict[str, Any]:
     return resource
 
 
-def _meta(moment: datetime) -> dict[str, str]:
-    return {"versionId": FIRST_VERSION, "lastUpdated": format_utc(moment)}
+def _meta(moment: datetime, version_id: str = FIRST_VERSION) -> dict[str, str]:
+    return {"versionId": version_id, "lastUpdated": format_utc(moment)}

@@ -24,7 +24,7 @@ from spoel_intake.domain.sight import sees_identity
 from spoel_intake.events import Channel
 from spoel_intake.fhir.capability import capability_statement
 from spoel_intake.fhir.parse import read_resource
-from spoel_intake.fhir.render import FIRST_VERSION, patient_resource, service_request_resource
+from spoel_intake.fhir.render import patient_resource, service_request_resource
 from spoel_intake.fhir.terms import MEDIA_TYPE
 from spoel_intake.fhir.translate import identity_of, order_of
 from spoel_intake.handlers import Intake
@@ -89,9 +89,8 @@ async def read_patient(patient_id: ResourceId, actor: ActorDep, runtime: Runtime
 async def vread_patient(
     patient_id: ResourceId, version_id: ResourceId, actor: ActorDep, runtime: RuntimeDep, intake: IntakeDep
 ) -> Response:
-    """Show a version of a patient; there is one."""
-    _check_version(version_id)
-    return _shown(await _patient(runtime, intake, patient_id, actor))
+    """Show a version of a patient: the first as it was sent, and one more for each merge."""
+    return _shown(await _patient(runtime, intake, patient_id, actor, version_id))
 
 
 @router.post("/ServiceRequest", status_code=201, openapi_extra=_BODY)
@@ -131,7 +130,7 @@ async def vread_service_request(
     case_id: ResourceId, version_id: ResourceId, actor: ActorDep, runtime: RuntimeDep, intake: IntakeDep
 ) -> Response:
     """Show a version of a referral; there is one."""
-    _check_version(version_id)
+    _number_of(version_id, 1)
     return _shown(await _service_request(runtime, intake, case_id, actor))
 
 
@@ -143,7 +142,7 @@ async def _created(request: Request, call: CommandCall, handle: Handler, current
     response = _shown(resource)
     response.status_code = answered.status_code if answer["is_new"] else 200
     response.headers["Location"] = (
-        f"{_base(request)}/{resource['resourceType']}/{resource['id']}/_history/{FIRST_VERSION}"
+        f"{_base(request)}/{resource['resourceType']}/{resource['id']}/_history/{resource['meta']['versionId']}"
     )
     return response
 
@@ -158,14 +157,19 @@ def _shown(resource: Json) -> Response:
     return JSONResponse(resource, headers=headers, media_type=MEDIA_TYPE)
 
 
-async def _patient(runtime: Runtime, intake: Intake, patient_id: str, reader: Actor) -> Json:
+async def _patient(
+    runtime: Runtime, intake: Intake, patient_id: str, reader: Actor, version_id: str | None = None
+) -> Json:
     check_role("read-case", reader)
     if not sees_identity(reader) or not await reads.may_see_patient(runtime, patient_id, reader):
         raise NotFound("No such Patient is known here, or not to you.")
+    links = await reads.patient_links(runtime, patient_id)
+    if version_id is not None:
+        links = links[: _number_of(version_id, len(links) + 1) - 1]
     async with runtime.database.read() as conn:
         file = await intake.vault.open(conn, patient_id, reader, "read Patient")
     await log_opened(runtime, reader, patient_id)
-    return patient_resource(patient_id, file.identity, file.registered_at)
+    return patient_resource(patient_id, file.identity, file.registered_at, links)
 
 
 async def _service_request(runtime: Runtime, intake: Intake, case_id: str, reader: Actor) -> Json:
@@ -176,9 +180,12 @@ def _base(request: Request) -> str:
     return f"{str(request.base_url).rstrip('/')}{PREFIX}"
 
 
-def _check_version(version_id: str) -> None:
-    if version_id != FIRST_VERSION:
-        raise NotFound(f"There is no such version; the only one is {FIRST_VERSION}.")
+def _number_of(version_id: str, newest: int) -> int:
+    """Return the number of a version; raises ``NotFound`` where there is none such."""
+    for number in range(1, newest + 1):
+        if version_id == str(number):
+            return number
+    raise NotFound(f"There is no such version; the newest is {newest}.")
 
 
 def _refuse_conditional(if_none_exist: str | None) -> None:

@@ -8,7 +8,7 @@ checked against a linear approximation (Mir-Moghtadaei et al. 2015) and against 
 from math import atan, cos, degrees, hypot, radians, sin
 from typing import NamedTuple
 
-from spoel_planning.domain.refusals import HeadMeasureImplausible, TargetImplausible
+from spoel_planning.domain.refusals.measuring import HeadMeasureImplausible, TargetImplausible
 from spoel_planning.domain.rules import Bounds, HeadRules
 
 _FIFTHS = 0.4

@@ -10,14 +10,10 @@ from spoel_planning.domain.dose import blocks_of
 from spoel_planning.domain.known import Occasion
 from spoel_planning.domain.measuring import big_number_of
 from spoel_planning.domain.plan import Plan
-from spoel_planning.domain.refusals import AlreadyAllocated, NotABlinding, NotAllocated, ShamNotPossible
+from spoel_planning.domain.refusals.prescribing import AlreadyAllocated, NotABlinding, NotAllocated, ShamNotPossible
 from spoel_planning.domain.rules import ShamEquipment
-from spoel_planning.events import (
-    AllocationRecorded,
-    AllocationUnblinded,
-    BlindingMethod,
-    TreatmentOrder,
-)
+from spoel_planning.events.orders import BlindingMethod, TreatmentOrder
+from spoel_planning.events.prescribing import AllocationRecorded, AllocationUnblinded
 
 
 def check_method(method: str) -> BlindingMethod:

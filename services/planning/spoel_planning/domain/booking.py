@@ -22,22 +22,22 @@ from spoel_planning.domain.known import (
 from spoel_planning.domain.pattern import session_s
 from spoel_planning.domain.plan import Plan, Prescription
 from spoel_planning.domain.prescribing import check_threshold_current
-from spoel_planning.domain.refusals import (
+from spoel_planning.domain.refusals.booking import (
     BookingAlreadyCancelled,
     BookingOver,
     BookingUnderWay,
     CourseComplete,
     DayMaximumReached,
     DeviceDiffersFromThreshold,
-    MeasurementOrderNotSigned,
-    MeasurementOrderOtherDay,
     PatientBookedElsewhere,
     PauseBetweenSessionsTooShort,
-    PrescriptionNotSigned,
     StartNotBookable,
 )
+from spoel_planning.domain.refusals.measuring import MeasurementOrderNotSigned, MeasurementOrderOtherDay
+from spoel_planning.domain.refusals.prescribing import PrescriptionNotSigned
 from spoel_planning.domain.rules import BookingRules, Rules
-from spoel_planning.events import MeasurementOrder, SessionBooked, SessionBookingCancelled, ThresholdKey, TreatmentOrder
+from spoel_planning.events.booking import SessionBooked, SessionBookingCancelled
+from spoel_planning.events.orders import MeasurementOrder, ThresholdKey, TreatmentOrder
 
 
 class Surroundings(NamedTuple):

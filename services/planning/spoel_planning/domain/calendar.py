@@ -7,8 +7,8 @@ from typing import NamedTuple
 from pydantic import BaseModel, ConfigDict
 
 from spoel_common.events import EventData
-from spoel_planning.domain.refusals import SlotAlreadyTaken
-from spoel_planning.events import SlotReleased, SlotTaken
+from spoel_planning.domain.refusals.booking import SlotAlreadyTaken
+from spoel_planning.events.booking import SlotReleased, SlotTaken
 
 
 class Calendar(BaseModel):

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from spoel_planning.domain.pattern import TIME_TOLERANCE_S, is_patterned, pulses_per_session, rate_hz
-from spoel_planning.domain.refusals import OutsideProtocol, ProtocolUnknown
+from spoel_planning.domain.refusals.prescribing import OutsideProtocol, ProtocolUnknown
 from spoel_planning.domain.rules import ClearedRow, Protocol
-from spoel_planning.events import Pattern, Site
+from spoel_planning.events.orders import Pattern, Site
 
 
 class Dose(NamedTuple):

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 
 from spoel_planning.commands import OrderMeasurement
 from spoel_planning.domain.pattern import highest_rate_hz, is_patterned, rate_hz
-from spoel_planning.domain.refusals import BeyondDevice, DeviceUnknown
+from spoel_planning.domain.refusals.measuring import BeyondDevice, DeviceUnknown
 from spoel_planning.domain.rules import Capability
-from spoel_planning.events import Pattern, ThresholdKey
+from spoel_planning.events.orders import Pattern, ThresholdKey
 
 _TOLERANCE = 1e-6
 

@@ -9,18 +9,12 @@ from spoel_planning.domain.catalogue import Dose, check_variant, cleared_row
 from spoel_planning.domain.devices import check_device, check_pattern
 from spoel_planning.domain.grading import check_hard_limits, grade_dose, margin_finding, worst_grade
 from spoel_planning.domain.pattern import check_possible, is_patterned, pulses_per_session
-from spoel_planning.domain.refusals import BandImpossible, ThresholdOfOtherEquipment
+from spoel_planning.domain.refusals.measuring import ThresholdOfOtherEquipment
+from spoel_planning.domain.refusals.prescribing import BandImpossible
 from spoel_planning.domain.rules import BlockRule, ClearedRow, Protocol, Rules
-from spoel_planning.events import (
-    Finding,
-    Grade,
-    OrderedBlock,
-    OrderedDose,
-    Pattern,
-    ThresholdEstimated,
-    ThresholdKey,
-    TreatmentOrder,
-)
+from spoel_planning.events.measuring import ThresholdEstimated
+from spoel_planning.events.orders import OrderedBlock, OrderedDose, Pattern, ThresholdKey, TreatmentOrder
+from spoel_planning.events.prescribing import Finding, Grade
 
 EQUIPMENT = ("stimulator_model", "coil_model", "waveform", "current_direction")
 """What every block of a session is given with."""

@@ -15,9 +15,10 @@ from spoel_planning.domain.pattern import (
     rate_hz,
     train_s,
 )
-from spoel_planning.domain.refusals import AboveHighestFrequency, AboveHighestPercent, PauseTooShort
+from spoel_planning.domain.refusals.prescribing import AboveHighestFrequency, AboveHighestPercent, PauseTooShort
 from spoel_planning.domain.rules import CourseFigures, HardLimits, LimitRules, Margin, PauseTable, TrainTable
-from spoel_planning.events import Finding, Grade, Pattern
+from spoel_planning.events.orders import Pattern
+from spoel_planning.events.prescribing import Finding, Grade
 
 PERCENT_TOLERANCE = 0.01
 _RATE_TOLERANCE_HZ = 1e-6

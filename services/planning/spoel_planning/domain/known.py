@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, ConfigDict
 
 from spoel_common.people import Actor
-from spoel_planning.domain.refusals import (
+from spoel_planning.domain.refusals.knowing import (
     CaseUnknownHere,
     ConsentIsWithdrawn,
     ConsentNotGiven,
@@ -19,7 +19,8 @@ from spoel_planning.domain.refusals import (
     NotIndicated,
     RoomUnknownHere,
 )
-from spoel_planning.events import Response, SessionKind
+from spoel_planning.events.booking import SessionKind
+from spoel_planning.events.measuring import Response
 
 Progress = Literal["not-begun", "under-way", "over"]
 """How far a room is with a session, as far as planning knows."""
@@ -112,7 +113,7 @@ class RankedSearch(Known):
 
 
 class PatientSlot(Known):
-    """A session of a patient, in any room and any case.
+    """A session of a patient, in any room, any case and any file of the same person.
 
     Attributes:
         starts_at: the booking's start, or when the room took it up if that was earlier.

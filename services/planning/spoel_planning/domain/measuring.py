@@ -11,7 +11,7 @@ from spoel_planning.domain.beam import HeadMeasures, beam_target
 from spoel_planning.domain.devices import check_device
 from spoel_planning.domain.known import MAY_STILL_ARRIVE, KnownCase, Occasion, SeenSession, check_indicated
 from spoel_planning.domain.plan import Plan
-from spoel_planning.domain.refusals import (
+from spoel_planning.domain.refusals.measuring import (
     MeasurementOrderAlreadySigned,
     MeasurementOrderNotSigned,
     MeasurementOrderOtherDay,
@@ -25,17 +25,15 @@ from spoel_planning.domain.refusals import (
 )
 from spoel_planning.domain.rules import HeadRules, MeasurementOrderRules, Rules, ThresholdRules
 from spoel_planning.domain.staircase import Finished, Next, Step, next_stimulus
-from spoel_planning.events import (
+from spoel_planning.events.measuring import (
     HeadMeasured,
-    MeasurementOrder,
     MeasurementOrdered,
     MeasurementOrderSigned,
-    MotorSite,
     Stimulus,
     TargetCalculated,
     ThresholdEstimated,
-    ThresholdKey,
 )
+from spoel_planning.events.orders import MeasurementOrder, MotorSite, ThresholdKey
 
 N = TypeVar("N", int, float)
 

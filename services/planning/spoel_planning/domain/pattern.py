@@ -4,8 +4,8 @@ A train is counted as lasting until the next pulse would have come (n pulses at 
 public conventions for a train and the shorter for a pause, so the stricter one for both.
 """
 
-from spoel_planning.domain.refusals import PatternImpossible
-from spoel_planning.events import Pattern
+from spoel_planning.domain.refusals.prescribing import PatternImpossible
+from spoel_planning.events.orders import Pattern
 
 TIME_TOLERANCE_S = 1e-6
 """Differences below this are rounding of decimal seconds."""

@@ -6,33 +6,27 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from spoel_common.events import EventData
-from spoel_planning.domain.refusals import (
-    BookingUnknown,
-    MeasurementOrderUnknown,
-    PrescriptionIsWithdrawn,
-    PrescriptionUnknown,
-)
-from spoel_planning.events import (
-    AllocationRecorded,
-    AllocationUnblinded,
-    CancellationReason,
-    Finding,
-    Grade,
+from spoel_planning.domain.refusals.booking import BookingUnknown
+from spoel_planning.domain.refusals.measuring import MeasurementOrderUnknown
+from spoel_planning.domain.refusals.prescribing import PrescriptionIsWithdrawn, PrescriptionUnknown
+from spoel_planning.events.booking import CancellationReason, SessionBooked, SessionBookingCancelled
+from spoel_planning.events.measuring import (
     HeadMeasured,
-    MeasurementOrder,
     MeasurementOrdered,
     MeasurementOrderSigned,
-    MotorSite,
+    TargetCalculated,
+    ThresholdEstimated,
+)
+from spoel_planning.events.orders import MeasurementOrder, MotorSite, Site, TreatmentOrder
+from spoel_planning.events.prescribing import (
+    AllocationRecorded,
+    AllocationUnblinded,
+    Finding,
+    Grade,
     Override,
     PrescriptionDrafted,
     PrescriptionSigned,
     PrescriptionWithdrawn,
-    SessionBooked,
-    SessionBookingCancelled,
-    Site,
-    TargetCalculated,
-    ThresholdEstimated,
-    TreatmentOrder,
     WithdrawalReason,
 )
 

@@ -13,7 +13,13 @@ from spoel_planning.domain.grading import course_findings
 from spoel_planning.domain.known import KnownCase, Occasion, check_indicated
 from spoel_planning.domain.measuring import big_number_of
 from spoel_planning.domain.plan import Plan
-from spoel_planning.domain.refusals import (
+from spoel_planning.domain.refusals.measuring import (
+    TargetMissing,
+    ThresholdMissing,
+    ThresholdOfOtherSide,
+    ThresholdOutdated,
+)
+from spoel_planning.domain.refusals.prescribing import (
     LimitsExceeded,
     OutsideProtocol,
     PatternNotCleared,
@@ -22,22 +28,11 @@ from spoel_planning.domain.refusals import (
     PrescriptionSuperseded,
     PrescriptionUnknown,
     ProtocolNotForIndication,
-    TargetMissing,
-    ThresholdMissing,
-    ThresholdOfOtherSide,
-    ThresholdOutdated,
 )
 from spoel_planning.domain.rules import Protocol, Range, Rules, Validity
-from spoel_planning.events import (
-    MotorSite,
-    Override,
-    PrescriptionDrafted,
-    PrescriptionSigned,
-    PrescriptionWithdrawn,
-    Site,
-    ThresholdEstimated,
-    TreatmentOrder,
-)
+from spoel_planning.events.measuring import ThresholdEstimated
+from spoel_planning.events.orders import MotorSite, Site, TreatmentOrder
+from spoel_planning.events.prescribing import Override, PrescriptionDrafted, PrescriptionSigned, PrescriptionWithdrawn
 
 _MOTOR_SITE: dict[Site, MotorSite] = {"left-dlpfc": "left-motor-cortex", "right-dlpfc": "right-motor-cortex"}
 

@@ -13,7 +13,15 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from spoel_planning.events import BlindingMethod, Location, Pattern, RampUp, Site, ThresholdKey, Waveform
+from spoel_planning.events.orders import (
+    BlindingMethod,
+    Location,
+    Pattern,
+    RampUp,
+    Site,
+    ThresholdKey,
+    Waveform,
+)
 
 
 class Rule(BaseModel):

@@ -16,18 +16,10 @@ from spoel_planning.domain.known import Occasion, check_indicated
 from spoel_planning.domain.measuring import valid_on
 from spoel_planning.domain.plan import Plan
 from spoel_planning.domain.prescribing import check_age, threshold_for
-from spoel_planning.domain.refusals import MeasurementOrderOutOfBounds, SearchBeyondLimits, TargetMissing
+from spoel_planning.domain.refusals.measuring import MeasurementOrderOutOfBounds, SearchBeyondLimits, TargetMissing
 from spoel_planning.domain.rules import Rules, SearchOrderRules
-from spoel_planning.events import (
-    Location,
-    MeasurementOrdered,
-    MotorSite,
-    Pattern,
-    Search,
-    Site,
-    ThresholdEstimated,
-    ThresholdKey,
-)
+from spoel_planning.events.measuring import MeasurementOrdered, ThresholdEstimated
+from spoel_planning.events.orders import Location, MotorSite, Pattern, Search, Site, ThresholdKey
 
 N = TypeVar("N", int, float)
 

@@ -12,7 +12,7 @@ from decimal import ROUND_HALF_DOWN, ROUND_HALF_UP, Decimal
 from typing import Literal, Protocol
 
 from spoel_planning.domain.rules import StaircaseRules
-from spoel_planning.events import Response
+from spoel_planning.events.measuring import Response
 
 NotFoundReason = Literal["no-response-at-ceiling", "response-at-lowest", "too-many-stimuli"]
 

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from spoel_stimulation.devices.simulation.faults import Fault, Faults
+from spoel_stimulation.devices.simulation.pace import PROMPT
 from spoel_stimulation.devices.simulation.ports import LOOPBACK
 from spoel_stimulation.devices.simulation.process import Doors, check_bind, clock_of, run_simulator
 from spoel_stimulation.devices.simulators import SIMULATORS, Wanted, simulate
@@ -29,6 +30,11 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--log", type=Path, metavar="FILE", help="append JSON lines of frames and pulses")
     parser.add_argument("--speed", type=float, metavar="X", help="seconds of clock time a second (1); see SPOEL_CLOCK")
+    parser.add_argument(
+        "--prompt",
+        action="store_true",
+        help="answer, and let settings hold, at once; without it in the device's own time, shortened by --speed",
+    )
     parser.add_argument("--number", type=int, default=1, help="its serial number is SIM-NUMBER (1)")
     parser.add_argument(
         "--fault",
@@ -43,7 +49,11 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--option", action=argparse.BooleanOptionalAction, help="MagPro: with MagOption (yes)")
     parser.add_argument("--version", metavar="V", help="Magstim Rapid²: version of its software")
-    parser.add_argument("--unlock-code", metavar="CODE", help="Magstim Rapid²: gives control to this code only")
+    parser.add_argument(
+        "--unlock-code",
+        metavar="CODE|@FILE",
+        help="Magstim Rapid²: gives control to this code only; @FILE (mode 0600) keeps it out of what ps shows",
+    )
     return parser
 
 
@@ -61,6 +71,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m spoel_st
             number=options.number,
             log_path=options.log,
             faults=Faults(map(Fault, options.fault)),
+            pace=PROMPT if options.prompt else None,
             option=options.option,
             version=options.version,
             unlock_code=options.unlock_code,

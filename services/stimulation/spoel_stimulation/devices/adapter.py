@@ -12,7 +12,7 @@ from typing import Literal, Protocol, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from spoel_common.errors import SpoelError
-from spoel_stimulation.engine.pattern import Pattern
+from spoel_stimulation.engine.pattern import PULSES_OF_A_PAIR, Pattern
 
 Waveform = Literal["biphasic", "monophasic", "halfsine"]
 CurrentDirection = Literal["normal", "reverse"]
@@ -142,7 +142,7 @@ class TrainSettings(_Model):
 
     @model_validator(mode="after")
     def _check_burst(self) -> Self:
-        if self.second_percent_mso is not None and self.pulses_per_burst != 2:  # noqa: PLR2004  (a pair)
+        if self.second_percent_mso is not None and self.pulses_per_burst != PULSES_OF_A_PAIR:
             raise ValueError("second_percent_mso is given for pairs only: pulses_per_burst is 2")
         if (self.pulses_per_burst == 1) != (self.pulse_interval_s is None):
             raise ValueError("pulse_interval_s is given exactly where pulses_per_burst is 2 or more")

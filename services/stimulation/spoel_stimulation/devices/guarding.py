@@ -55,7 +55,8 @@ class Guarded(Protocol):
         line: how the port is set.
         disarm: frames that disarm, written one after the other.
         ask: frames whose answer says whether the device is armed.
-        gap_s: least wall seconds between two frames to the device.
+        gap_s: wall seconds from a disarm to the question behind it, where a device that is busy with the one may lose
+            the other.
     """
 
     line: Line

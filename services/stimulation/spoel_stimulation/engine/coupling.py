@@ -293,7 +293,7 @@ def rank(found: Mapping[str, Coupling], rules: RankingRules) -> Ranking:
     level = rules.alpha / max(1, len(found))
     ordered = sorted(found, key=lambda name: (-_fall_bpm(found[name]), name))
     locations = tuple(_ranked(name, found[name], level) for name in ordered)
-    if len(found) < 2:  # noqa: PLR2004 - one location is not ranked against itself
+    if not ordered[1:]:  # one location is not ranked against itself
         return Ranking("too-few-locations", None, locations)
     if not any(each.coupled for each in locations):
         return Ranking("no-coupling", None, locations)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 NS_PER_S = 1_000_000_000
 MAX_PULSES = 100_000
+PULSES_OF_A_PAIR = 2
 
 
 def seconds_to_ns(duration_s: float) -> int:

@@ -10,7 +10,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from spoel_stimulation.engine.pattern import NS_PER_S, Pattern, seconds_to_ns
+from spoel_stimulation.engine.pattern import NS_PER_S, PULSES_OF_A_PAIR, Pattern, seconds_to_ns
 
 MAX_PERCENT_MSO = 100
 DAY_S = 86_400.0
@@ -57,7 +57,7 @@ class Part(_Level):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.second_percent_mso is not None and self.pattern.pulses_per_burst != 2:  # noqa: PLR2004 - a pair
+        if self.second_percent_mso is not None and self.pattern.pulses_per_burst != PULSES_OF_A_PAIR:
             raise ValueError("second_percent_mso belongs to a pair: pulses_per_burst is 2")
         if self.ramp is not None and self.ramp.trains >= self.pattern.trains:
             raise ValueError(f"a ramp of {self.ramp.trains} trains needs more than the {self.pattern.trains} there are")

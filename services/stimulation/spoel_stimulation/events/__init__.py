@@ -23,6 +23,7 @@ from spoel_stimulation.events.patients import ConsentWithdrawnInRoom, NoteWritte
 from spoel_stimulation.events.rooms import (
     DeviceFault,
     EmergencyStopped,
+    GuardDisarmed,
     RoomChecked,
     RoomLatched,
     RoomOpened,
@@ -70,7 +71,16 @@ GapDetected = gap_detected("stimulation")
 """An event of the aggregate ``gap``, one for each time that an aggregate begins to wait for an event."""
 
 ROOM_EVENTS: Catalogue[EventData] = Catalogue(
-    [RoomOpened, RoomLatched, RoomReset, RoomChecked, DeviceFault, UnauthorisedPulseObserved, EmergencyStopped],
+    [
+        RoomOpened,
+        RoomLatched,
+        RoomReset,
+        RoomChecked,
+        DeviceFault,
+        UnauthorisedPulseObserved,
+        EmergencyStopped,
+        GuardDisarmed,
+    ],
     {("stimulation", "unauthorised-pulse-observed", 1): dict},
 )
 SESSION_EVENTS: Catalogue[EventData] = Catalogue(

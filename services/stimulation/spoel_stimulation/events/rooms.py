@@ -7,7 +7,7 @@ from pydantic import Field
 
 from spoel_common.events import UtcTime
 from spoel_stimulation.events.base import StimulationEvent
-from spoel_stimulation.events.words import LatchReason, ResetReason, StopOutcome
+from spoel_stimulation.events.words import Code, LatchReason, ResetReason, StopOutcome
 
 
 class RoomOpened(StimulationEvent):
@@ -99,7 +99,7 @@ class EmergencyStopped(StimulationEvent):
     """The emergency stop was pressed; ``person`` is ``unverified`` when nobody had signed in (INV-8).
 
     Attributes:
-        stopped_at: clock time of the stop, where the room's guard did it and told of it later.
+        stopped_at: clock time of the stop, which may be long before it could be recorded.
         source: network address from which the guard was asked; ``room`` where the room's own process asked it.
     """
 
@@ -111,3 +111,23 @@ class EmergencyStopped(StimulationEvent):
     person: str
     stopped_at: UtcTime | None = None
     source: str | None = None
+
+
+class GuardDisarmed(StimulationEvent):
+    """A room's guard disarmed the device by itself though nobody was in danger: nothing is latched (INV-11).
+
+    Attributes:
+        reason: ``port-opened`` (its first word to every device), ``ending`` (its last), or ``silence`` and
+            ``room-gone`` while the device was not armed.
+        stopped_at: clock time, which may be long before it could be recorded.
+        pulses_after: pulses that the device told of after it had read back as disabled.
+    """
+
+    event_name: ClassVar[str] = "guard-disarmed"
+
+    room_id: str
+    session_id: str | None = None
+    reason: Code
+    outcome: StopOutcome
+    stopped_at: UtcTime
+    pulses_after: int = Field(default=0, ge=0)

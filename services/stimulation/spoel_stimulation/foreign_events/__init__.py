@@ -9,6 +9,7 @@ from spoel_stimulation.foreign_events.intake import (
     ConsentWithdrawn,
     IndicationDecided,
     PatientErased,
+    PatientMerged,
     PatientRegistered,
     RegistrationEnded,
     RegistrationVerified,
@@ -41,6 +42,7 @@ from spoel_stimulation.foreign_events.rooms import (
 CATALOGUE: Catalogue[ForeignEvent] = Catalogue(
     [
         PatientRegistered,
+        PatientMerged,
         PatientErased,
         ConsentGiven,
         ConsentWithdrawn,

@@ -22,6 +22,15 @@ class PatientRegistered(IntakeEvent):
     public_key: str
 
 
+class PatientMerged(IntakeEvent):
+    """Two files are of one person."""
+
+    event_name: ClassVar[str] = "patient-merged"
+
+    patient_id: str
+    into_patient_id: str
+
+
 class PatientErased(IntakeEvent):
     """The patient's private key was destroyed."""
 

@@ -76,7 +76,7 @@ class LeaseReleased(RoomEvent):
     session_id: str
 
 
-class ConsentWithdrawnInRoom(RoomEvent):
+class ConsentWithdrawnInRoom(PatientEvent):
     """A patient withdrew consent in a room."""
 
     event_name: ClassVar[str] = "consent-withdrawn-in-room"

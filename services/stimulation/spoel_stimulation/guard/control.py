@@ -34,7 +34,7 @@ class Guarding(Protocol):
 
     @property
     def outcomes_to_come(self) -> tuple[int, ...]:
-        """Numbers of the stops that will be told, and whose outcome is not known yet."""
+        """Numbers of the stops whose outcome is not known yet."""
 
     @property
     def hears_room_process(self) -> bool:
@@ -43,7 +43,7 @@ class Guarding(Protocol):
     def beat(self) -> None:
         """The room's process is alive."""
 
-    def stop(self, reason: str, by: str, answer: None = None, *, tell: bool = True, request: str = "") -> Stop:
+    def stop(self, reason: str, by: str, answer: None = None, *, request: str = "") -> Stop:
         """Disarm now."""
 
     def release(self, number: int) -> str | None:
@@ -87,14 +87,16 @@ class Control:
             self._client.close()
 
     def _came(self, connection: socket.socket) -> None:
-        """Take it, unless another is there and alive."""
+        """Take it, unless another is there and alive; what an earlier one asked for is done first."""
+        if self._client is not None:
+            self._client.hear_out()
         if self._client is not None and self._room.hears_room_process:
             connection.close()
             return
         if self._client is not None:
             self._client.close()
         self._begun = b""
-        self._client = Pipe(connection, self._loop, Order.CONTROL, self._heard, self._gone)
+        self._client = Pipe(connection, self._loop, Order.CONTROL, self._heard, self._gone, hears_out=True)
 
     def _gone(self) -> None:
         self._client = None
@@ -138,7 +140,7 @@ class Control:
 def _facts_of(stop: Stop) -> dict[str, Any]:
     return {
         "reason": stop.reason,
-        "recorded": stop.tell,
+        "armed": stop.armed,
         "request": stop.request,
         "by": stop.by,
         "utc_ns": stop.began_utc_ns,

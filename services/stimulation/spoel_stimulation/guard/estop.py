@@ -125,7 +125,7 @@ class EmergencyStop:
         """A client is gone."""
         self._clients.remove(client)
 
-    def _ready(self, *, readable: bool, writable: bool) -> None:  # noqa: ARG002 - as ``Ready`` says
+    def _ready(self, **_how: bool) -> None:
         for _ in range(_ACCEPTS_A_TURN):
             try:
                 connection, address = self._listener.accept()

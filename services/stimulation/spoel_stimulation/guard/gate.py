@@ -66,7 +66,8 @@ class Gate:
         self.pulses_held = 0
         self._waiting: list[Stop] = []
         self._next_s = 0.0
-        self._just_sent = False
+        self._repeat_at_s = 0.0
+        self._question_is_next = False
         self.new_port()
         self.new_host()
 
@@ -149,24 +150,29 @@ class Gate:
         if stop.read_back:
             self._next_s = now_s + ASK_S
             return self._guarded.ask
-        if self._just_sent:
-            self._just_sent = False
-            self._next_s = now_s + REPEAT_S
+        if self._question_is_next:
+            self._question_is_next = False
+            self._next_s = self._repeat_at_s
             return self._guarded.ask
         late = now_s - stop.began_s > LATE_S
-        self._next_s = now_s + (LATE_REPEAT_S if late else REPEAT_S)
-        return self._guarded.disarm + self._guarded.ask
+        self._ask_next(now_s, LATE_REPEAT_S if late else REPEAT_S)
+        return self._guarded.disarm
 
     def disarm_again(self) -> tuple[bytes, ...]:
         """Return the frames that disarm, for a port that was opened while a stop is not confirmed."""
         return self._guarded.disarm
 
     def mark_sent(self, now_s: float) -> None:
-        """Take note that the disarm has left: from here on the device's frames count; ask at once."""
+        """Take note that the disarm has left: from here on the device's frames count; ask next."""
         for stop in self._followed():
             stop.sent = True
-        self._next_s = now_s
-        self._just_sent = True
+        self._ask_next(now_s, REPEAT_S)
+
+    def _ask_next(self, disarmed_s: float, repeat_s: float) -> None:
+        """Ask when the device has had time for the disarm; disarm again where that brings nothing."""
+        self._question_is_next = True
+        self._next_s = disarmed_s + self._guarded.gap_s
+        self._repeat_at_s = disarmed_s + repeat_s
 
     def give_up(self, now_s: float) -> list[bytes]:
         """Give up frames whose rest did not come in time; return the host's that were hidden behind one."""

@@ -103,7 +103,7 @@ class Loop:
         current = self._selector.get_map().get(key.fd)
         return current is not None and current.fileobj is key.fileobj
 
-    def _called(self, *, readable: bool, writable: bool) -> None:  # noqa: ARG002 - as ``Ready`` says
+    def _called(self, **_how: bool) -> None:
         with contextlib.suppress(BlockingIOError):
             self._woken.recv(4_096)
         with contextlib.suppress(Empty):

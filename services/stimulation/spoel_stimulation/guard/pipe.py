@@ -21,6 +21,8 @@ class Pipe:
         order: in which it is dealt with.
         heard: called with what arrived.
         gone: called once, when the client is gone or takes nothing any more.
+        hears_out: what a client said before it was gone still counts: it is heard to its end, though it takes nothing
+            any more.
     """
 
     def __init__(
@@ -30,12 +32,16 @@ class Pipe:
         order: Order,
         heard: Callable[[bytes], None],
         gone: Callable[[], None],
+        *,
+        hears_out: bool = False,
     ) -> None:
         self._connection = connection
         self._loop = loop
         self._order = order
         self._heard = heard
         self._gone = gone
+        self._hears_out = hears_out
+        self._takes = True
         self._unsent = bytearray()
         self._paused = False
         self._is_open = True
@@ -43,7 +49,7 @@ class Pipe:
 
     def send(self, data: bytes) -> None:
         """Send, or keep until there is room; a client that takes nothing any more is let go."""
-        if not self._is_open:
+        if not self._is_open or not self._takes:
             return
         self._unsent += data
         if len(self._unsent) > MAX_UNREAD_BYTES:
@@ -56,6 +62,11 @@ class Pipe:
         if paused != self._paused and self._is_open:
             self._paused = paused
             self._watch()
+
+    def hear_out(self) -> None:
+        """Take all that the client has said by now, and its end."""
+        while self._is_open and self._read():
+            pass
 
     def close(self) -> None:
         """Let the client go."""
@@ -71,17 +82,19 @@ class Pipe:
         if readable and self._is_open:
             self._read()
 
-    def _read(self) -> None:
+    def _read(self) -> bool:
+        """Return whether there was something to hear."""
         try:
             data = self._connection.recv(_READ_BYTES)
         except BlockingIOError:
-            return
+            return False
         except OSError:
             data = b""
         if data:
             self._heard(data)
         else:
             self.close()
+        return bool(data)
 
     def _flush(self) -> None:
         try:
@@ -90,9 +103,13 @@ class Pipe:
         except BlockingIOError:
             pass
         except OSError:
-            self.close()
-            return
-        self._watch()
+            self._takes = False
+            self._unsent.clear()
+            if not self._hears_out:
+                self.close()
+                return
+        if self._is_open:
+            self._watch()
 
     def _watch(self) -> None:
         self._loop.watch(self._connection, self._order, self._ready, reads=not self._paused, writes=bool(self._unsent))
@@ -125,7 +142,7 @@ class Door:
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
 
-    def _ready(self, *, readable: bool, writable: bool) -> None:  # noqa: ARG002 - as ``Ready`` says
+    def _ready(self, **_how: bool) -> None:
         try:
             connection, _ = self._listener.accept()
         except OSError:

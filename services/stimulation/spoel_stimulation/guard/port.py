@@ -51,7 +51,6 @@ class Port:
     Args:
         address: a serial port's path, or ``socket://host:port``.
         line: how a serial port is set.
-        gap_s: least wall seconds between two frames.
         loop: whose thread does everything but the opening.
         owner: who is told.
 
@@ -59,11 +58,10 @@ class Port:
         problem: why it is not open; empty while it is.
     """
 
-    def __init__(self, address: str, line: Line, gap_s: float, loop: Loop, owner: Owner) -> None:
+    def __init__(self, address: str, line: Line, loop: Loop, owner: Owner) -> None:
         self.address = address
         self.problem = "not opened yet"
         self._line = line
-        self._gap_s = gap_s
         self._loop = loop
         self._owner = owner
         self._channel: Channel | None = None
@@ -76,7 +74,6 @@ class Port:
         self._sent: Callable[[], None] | None = None
         self._rest = b""
         self._begun = False
-        self._free_at_s = 0.0
 
     @property
     def is_open(self) -> bool:
@@ -112,8 +109,7 @@ class Port:
         """Open the port where it is time to, and send what may go now; return in how many seconds to come again."""
         if self._channel is not None:
             self._flush()
-            waiting = self._first or self._frames
-            return max(0.0, self._free_at_s - now_s) if waiting and not self._rest else LONGEST_WAIT_S
+            return LONGEST_WAIT_S
         if not self._opening and not self._closed and now_s >= self._open_at_s:
             self._opening = True
             threading.Thread(target=self._open, name=f"open {self.address}", daemon=True).start()
@@ -155,7 +151,7 @@ class Port:
             return
         self._channel, self.problem = channel, ""
         self._pause_s = FIRST_PAUSE_S
-        self._rest, self._begun, self._free_at_s = b"", False, 0.0
+        self._rest, self._begun = b"", False
         self._frames.clear()
         self._first.clear()
         self._loop.watch(channel, Order.DEVICE, self._ready)
@@ -210,7 +206,6 @@ class Port:
             self._rest, self._begun = self._rest[taken:], True
             if self._rest:
                 break
-            self._free_at_s = time.monotonic() + self._gap_s
             if self._sent is not None and not self._first:
                 sent, self._sent = self._sent, None
                 sent()
@@ -218,9 +213,9 @@ class Port:
             self._loop.watch(self._channel, Order.DEVICE, self._ready, writes=bool(self._rest))
 
     def _next_frame(self) -> bool:
-        """Take up the next frame, where there is one and the gap since the last is over."""
+        """Take up the next frame, where there is one."""
         frames = self._first or self._frames
-        if not frames or (self._gap_s and time.monotonic() < self._free_at_s):
+        if not frames:
             return False
         self._rest, self._begun = frames.popleft(), False
         return True

@@ -54,7 +54,7 @@ def run(settings: GuardSettings, stdout_fd: int = 1) -> None:
 def _end(loop: Loop, rooms: list[GuardedRoom], ticks: Sequence[Callable[[float], float]]) -> None:
     """Leave no device armed behind."""
     for room in rooms:
-        room.stop("ending", "guard", tell=False)
+        room.stop("ending", "guard")
     until_s = time.monotonic() + ENDING_S
     while time.monotonic() < until_s and not all(room.settled() for room in rooms):
         loop.turn(ticks)

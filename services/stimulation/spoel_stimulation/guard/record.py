@@ -33,7 +33,7 @@ class Record:
 
     Attributes:
         file_id: of this file, so that a new file with numbers from 1 is not taken for the old one.
-        told: the lines that the room's process is to record, in order.
+        told: the outcomes of stops, which the room's process is to record, in order.
         unfinished: stops whose outcome an earlier guard did not live to see.
 
     Raises:
@@ -46,8 +46,8 @@ class Record:
         lines = _read(path)
         self.file_id = next((line["file"] for line in lines if "file" in line), "")
         self.number = max((line["n"] for line in lines), default=-UNWRITTEN) + UNWRITTEN
-        self.told = [line for line in lines if line.get("tell")]
-        ended = {line["of"] for line in lines if line["what"] == "outcome"}
+        self.told = [line for line in lines if line["what"] == "outcome"]
+        ended = {line["of"] for line in self.told}
         self.unfinished = [line for line in lines if line["what"] == "stop" and line["n"] not in ended]
         self._file = path.open("a", encoding="utf-8")
         path.chmod(0o600)
@@ -68,7 +68,7 @@ class Record:
         """Note what was done, under the next number or a reserved one; returns the line. Does not wait."""
         n = self.reserve() if number is None else number
         line: Line = {"n": n, "utc_ns": self._utc_ns(), "what": what, **facts}
-        if line.get("tell"):
+        if what == "outcome":
             self.told.append(line)
         self._queue.put(json.dumps(line, ensure_ascii=False) + "\n")
         return line

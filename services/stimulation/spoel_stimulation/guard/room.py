@@ -53,27 +53,27 @@ class GuardedRoom:
         self._suspected = False
         self._note("started", address=address)
         for stop in self._record.unfinished:
-            self._note_outcome(stop["n"], stop, "not-confirmed", tell=bool(stop.get("recorded")))
-        self._port = Port(address, guarded.line, guarded.gap_s, loop, self)
+            self._note_outcome(stop["n"], stop, "not-confirmed")
+        self._port = Port(address, guarded.line, loop, self)
         self._hold("started")
         self._control = Control(control_socket(directory, room_id), loop, self, self._record)
         self._door = Door(data_socket(directory, room_id), loop, Order.HOST, self._host_came)
 
     # --- what the world asks
 
-    def stop(self, reason: str, by: str, answer: Answer | None = None, *, tell: bool = True, request: str = "") -> Stop:
+    def stop(self, reason: str, by: str, answer: Answer | None = None, *, request: str = "") -> Stop:
         """Disarm now; everything else comes after the first byte has left.
 
         Args:
             reason: as ``Stop`` has it.
             by: who asked.
             answer: called with the stop once its outcome is known.
-            tell: the room's process is to record it.
             request: the room process's name for it.
         """
         number = self._record.reserve()
         self._record.reserve()  # of its outcome, see ``_note_outcome``
-        stop = Stop(number, reason, time.monotonic(), self._utc_ns(), tell=tell, by=by, request=request)
+        armed = self._gate.enabled is not False
+        stop = Stop(number, reason, time.monotonic(), self._utc_ns(), armed=armed, by=by, request=request)
         withheld = self._gate.withheld
         self._port.put_first(self._gate.begin_stop(stop), self._disarm_sent)
         if not self._port.is_open:
@@ -83,7 +83,7 @@ class GuardedRoom:
             self._answers.setdefault(number, []).append(answer)
         open_ = self._port.is_open
         self._record.note(
-            "stop", number, reason=reason, by=by, recorded=tell, port_open=open_, withheld=withheld, request=request
+            "stop", number, reason=reason, by=by, armed=armed, port_open=open_, withheld=withheld, request=request
         )
         return stop
 
@@ -105,7 +105,7 @@ class GuardedRoom:
         """Do what is due; return in how many seconds to come again."""
         gate, port = self._gate, self._port
         if self._has_fallen_silent(now_s):
-            self.stop("silence", "guard", tell=self._may_be_armed)
+            self.stop("silence", "guard")
         port.put(gate.give_up(now_s))
         due = gate.due(now_s)
         if due:
@@ -164,8 +164,8 @@ class GuardedRoom:
 
     @property
     def outcomes_to_come(self) -> tuple[int, ...]:
-        """Numbers of the stops that will be told, and whose outcome is not known yet."""
-        return tuple(stop.number for stop in self._gate.undecided if stop.tell)
+        """Numbers of the stops whose outcome is not known yet."""
+        return tuple(stop.number for stop in self._gate.undecided)
 
     @property
     def device(self) -> str:
@@ -181,7 +181,7 @@ class GuardedRoom:
         if stop is not None and not stop.confirmed:
             self._port.put_first(self._gate.disarm_again(), self._disarm_sent)
         else:
-            self.stop("port-opened", "guard", tell=False)
+            self.stop("port-opened", "guard")
         self._note("link-up", address=self._port.address)
 
     def port_lost(self, reason: str) -> None:
@@ -200,7 +200,7 @@ class GuardedRoom:
         gate.from_device(data, time.monotonic())
         stop = gate.stop
         if gate.enabled and stop is not None and stop.confirmed and stop.number == gate.held and stop.lasting:
-            self.stop("enabled-again", "device", tell=False)
+            self.stop("enabled-again", "device")
 
     # --- what the room's process says to the device
 
@@ -224,17 +224,13 @@ class GuardedRoom:
         self._gate.new_host()
         self._note("room-disconnected")
         if self._gate.held is None:
-            self.stop("room-gone", "guard", tell=self._may_be_armed)
+            self.stop("room-gone", "guard")
 
     def _pause_host(self) -> None:
         if self._host is not None:
             self._host.pause(paused=self._port.full)
 
     # --- inside
-
-    @property
-    def _may_be_armed(self) -> bool:
-        return self._gate.enabled is not False
 
     def _silent(self, now_s: float) -> bool:
         return now_s - self._beat_s > SILENCE_S
@@ -260,15 +256,15 @@ class GuardedRoom:
             self._control.held(line["n"], None)
 
     def _tell_outcome(self, stop: Stop) -> None:
-        facts = {"reason": stop.reason, "by": stop.by, "request": stop.request, "utc_ns": stop.began_utc_ns}
-        line = self._note_outcome(stop.number, facts, stop.outcome, tell=stop.tell, pulses_after=stop.pulses_after)
+        facts = {"reason": stop.reason, "by": stop.by, "request": stop.request, "armed": stop.armed}
+        facts |= {"utc_ns": stop.began_utc_ns}
+        line = self._note_outcome(stop.number, facts, stop.outcome, pulses_after=stop.pulses_after)
         for answer in self._answers.pop(stop.number, ()):
             answer(stop)
-        if stop.tell:
-            self._control.tell(line)
+        self._control.tell(line)
 
     def _note_outcome(
-        self, number: int, stop: Mapping[str, Any], outcome: Outcome | None, *, tell: bool, pulses_after: int = 0
+        self, number: int, stop: Mapping[str, Any], outcome: Outcome | None, *, pulses_after: int = 0
     ) -> Line:
         """Note it under the number after its stop's, also by a guard that does not know whether this was told before.
 
@@ -282,9 +278,9 @@ class GuardedRoom:
             reason=stop["reason"],
             by=stop["by"],
             request=stop.get("request", ""),
+            armed=stop.get("armed", True),
             stopped_utc_ns=stop["utc_ns"],
             pulses_after=pulses_after,
-            tell=tell,
         )
 
     def _note(self, what: str, **facts: object) -> Line:

@@ -32,6 +32,16 @@ INSTRUCTIONS: dict[Outcome, dict[str, str]] = {
 }
 
 
+def is_grave(reason: str, *, armed: bool) -> bool:
+    """Tell whether a stop latches its room, in which nothing goes on before it is recorded.
+
+    Args:
+        reason: as ``Stop`` has it.
+        armed: the device was armed, as far as anybody knew, when it was stopped.
+    """
+    return reason in {"emergency", "enabled-again"} or (armed and reason in {"silence", "room-gone"})
+
+
 @dataclass
 class Stop:
     """One stop, from the moment at which it was asked for. All moments are wall seconds of the monotonic clock.
@@ -44,7 +54,7 @@ class Stop:
         reason: ``emergency``, ``silence``, ``room-gone``, ``port-opened``, ``enabled-again`` or ``ending``.
         began_s: when it was asked for.
         began_utc_ns: the same, by clock time.
-        tell: the room's process is to record it.
+        armed: the device was armed when it was asked for, or nobody knew that it was not.
         by: the address of whoever asked, or ``room``.
         request: the room process's own name for it, where that asked.
         can_be_asked: there are frames to ask this maker's device whether it is armed.
@@ -59,7 +69,7 @@ class Stop:
     reason: str
     began_s: float
     began_utc_ns: int
-    tell: bool = False
+    armed: bool = True
     by: str = ""
     request: str = ""
     can_be_asked: bool = True
@@ -69,6 +79,11 @@ class Stop:
     pulses_after: int = 0
     outcome: Outcome | None = None
     _disabled_since_s: float | None = field(default=None, init=False)
+
+    @property
+    def grave(self) -> bool:
+        """It latches its room."""
+        return is_grave(self.reason, armed=self.armed)
 
     @property
     def lasting(self) -> bool:

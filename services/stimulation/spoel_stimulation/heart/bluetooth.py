@@ -9,7 +9,7 @@ import asyncio
 import importlib
 from collections.abc import AsyncGenerator
 from types import ModuleType
-from typing import Any
+from typing import Protocol
 
 import structlog
 
@@ -98,17 +98,29 @@ def _decoded(value: bytes, address: str) -> Measurement | None:
         return None
 
 
-async def _text(client: Any) -> str | None:  # noqa: ANN401 - of bleak
+class _Services(Protocol):
+    def get_characteristic(self, specifier: str) -> object | None: ...
+
+
+class _Client(Protocol):
+    """What is used of ``bleak.BleakClient``."""
+
+    services: _Services
+
+    async def read_gatt_char(self, char_specifier: str) -> bytearray: ...
+
+
+async def _text(client: _Client) -> str | None:
     value = await _asked(client, SERIAL_NUMBER)
     return None if value is None else value.decode("utf-8", "replace")
 
 
-async def _battery(client: Any) -> int | None:  # noqa: ANN401 - of bleak
+async def _battery(client: _Client) -> int | None:
     value = await _asked(client, BATTERY_LEVEL)
     return value[0] if value else None
 
 
-async def _asked(client: Any, characteristic: int) -> bytes | None:  # noqa: ANN401 - of bleak
+async def _asked(client: _Client, characteristic: int) -> bytes | None:
     """Return a value that a belt may, but need not, have."""
     if client.services.get_characteristic(uuid_of(characteristic)) is None:
         return None

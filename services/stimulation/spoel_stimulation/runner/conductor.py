@@ -43,6 +43,7 @@ class Conductor:
         self._clock = clock
         self._woken = asyncio.Event()
         self._attempted: str | None = None
+        self._stimulus: str | None = None
 
     def wake(self) -> None:
         """Look at the session again."""
@@ -79,7 +80,7 @@ class Conductor:
         try:
             train = upcoming_train(state, self._room.limits.max_autonomous_s)
         except TrainBeyondLimits as refusal:  # as where another unit answers, of which no stop was verified (INV-11)
-            await self._room.interlock(state, refusal)
+            await self._room.faults.interlock(state, refusal)
             return False
         if state.run is not None and not self._room.heart.goes_on(state):
             return await self._end_run(state)
@@ -100,16 +101,16 @@ class Conductor:
         except TransitionNotAllowed:
             return
         except UnaccountedPulses as error:
-            await room.unaccounted(error)
+            await room.faults.unaccounted(error)
         except RoomFault as error:
-            await room.train_failed(error)
+            await room.faults.train_failed(error)
         except StatusTooOld as refusal:
-            await room.interlock(state, refusal)
+            await room.faults.interlock(state, refusal)
         except (DeviceError, DeviceNotReady) as error:
             if not room.holds:  # else whoever stops the room records why
-                await room.suspect(RoomFault("device-fault", error.slug, error.detail))
+                await room.faults.suspect(RoomFault("device-fault", error.slug, error.detail))
         except SpoelError as refusal:
-            await room.interlock(state, refusal)
+            await room.faults.interlock(state, refusal)
 
     def _not_before(self, state: SessionState, due_at: datetime | None) -> datetime | None:
         """Return when the next train may begin: when it is due, and not before the device can take one.
@@ -148,12 +149,12 @@ class Conductor:
     async def _finish(self, state: SessionState) -> None:
         """Disarm after a block's last train; the session is complete, or waits for its coil at the next site."""
         journal = self._room.journal
-        disarmed = await self._room.stop_device()
+        disarmed = await self._room.delivery.stop()
         record = journal.complete if state.next_block is None else journal.await_coil
         await journal.persist(lambda: record(state))
         if not disarmed:
             fault = RoomFault("device-fault", "disarm-not-confirmed", "not read back as disabled after the last train")
-            await self._room.fault(fault)
+            await self._room.faults.record(fault)
 
     async def _end_run(self, state: SessionState) -> bool:
         """Record what the heart did in a run whose last cycle is over, or which a lost belt has spoilt."""
@@ -195,8 +196,18 @@ class Conductor:
         The state is that of its authorisation: whoever stopped the session since has raised a bar, and nothing is
         sent.
         """
+        self._stimulus = None if state.open_train is None else state.open_train.train_id
         with self._room.delivery.under_way():
             await self._deliver_stimulus(state)
+
+    async def discard_stimulus(self, train_id: str) -> None:
+        """Record that a stimulus never left whose authorisation looked failed, where the journal has it after all."""
+        journal, delivery = self._room.journal, self._room.delivery
+        async with delivery.busy:
+            state = await journal.persist(journal.open_session_as_written)
+            train = None if state is None else state.open_train
+            if state is not None and train is not None and train.train_id == train_id != self._stimulus:
+                await delivery.discard(state, train)
 
     async def _deliver_stimulus(self, state: SessionState) -> None:
         room, train = self._room, state.open_train
@@ -207,7 +218,7 @@ class Conductor:
                 await self._set_or_discard(state, train.percent_mso)
                 await room.delivery.deliver(state, train, device_settings(state, room.limits.max_autonomous_s))
         except RoomFault as error:
-            await room.train_failed(error)
+            await room.faults.train_failed(error)
 
     async def _set_or_discard(self, state: SessionState, percent_mso: int) -> None:
         """Set the stimulus's intensity.

@@ -81,6 +81,8 @@ class Delivery:
         accounted: up to where its pulses are accounted for.
         counted: its counter when it was last asked for a decision; None if that failed, it has none, or a train came
             since.
+        armed_coil: the coil that was there when the device was armed last.
+        stopped_by_guard: the room's guard has disarmed it since.
     """
 
     def __init__(
@@ -91,6 +93,8 @@ class Delivery:
         self.busy = asyncio.Lock()
         self.accounted = Accounted("", 0)
         self.counted: int | None = None
+        self.armed_coil: str | None = None
+        self.stopped_by_guard = False
         self._journal = journal
         self._clock = clock
         self._bars = 0
@@ -113,6 +117,11 @@ class Delivery:
     def bar(self) -> None:
         """Let no further train leave the host; takes no time and cannot fail."""
         self._bars += 1
+
+    async def stop(self) -> bool:
+        """Let no train leave and disarm; True if the device reads back as disabled."""
+        self.bar()
+        return await self.device.disarm()
 
     @contextmanager
     def under_way(self) -> Iterator[None]:
@@ -154,6 +163,9 @@ class Delivery:
             self._refuse_if_barred_since(bars)
         await self.device.arm()
         self._refuse_if_barred_since(bars)
+        status = self.device.status
+        self.armed_coil = None if status is None else status.coil_model
+        self.stopped_by_guard = False
         self._percent_mso = settings.percent_mso
         self._armed_at = bars
         return read_back

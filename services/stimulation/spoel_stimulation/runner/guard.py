@@ -16,10 +16,10 @@ from typing import Any, NamedTuple, Protocol
 import structlog
 
 from spoel_common.clock import NS_PER_S
-from spoel_common.ids import new_id
 from spoel_stimulation.devices.adapter import LinkLost, NotReady
 from spoel_stimulation.devices.local_socket import short_path
 from spoel_stimulation.events.words import StopOutcome
+from spoel_stimulation.guard.stops import is_grave
 
 BEAT_S = 0.25
 UNANSWERED_BEATS = 8
@@ -33,6 +33,7 @@ _LOST = " lost "
 REASONS = {
     "silence": "the room's process was silent while the device could fire",
     "room-gone": "the room's process let go of the device while it could fire",
+    "enabled-again": "the device was armed at its panel after a stop",
 }
 
 _log = structlog.get_logger(__name__)
@@ -45,8 +46,9 @@ class Told(NamedTuple):
         file_id: of the guard's file.
         number: of the line in that file.
         of: number of the stop.
-        reason: ``emergency``, ``silence`` or ``room-gone``.
-        by: network address of whoever asked for it, ``room`` or ``guard``.
+        reason: as ``guard.stops.Stop`` has it.
+        armed: the device was armed when it was stopped, or nobody knew that it was not.
+        by: network address of whoever asked for it, ``room``, ``guard`` or ``device``.
         request: this process's own name for it; empty where somebody else asked.
         stopped_at: clock time of the stop, to the second.
     """
@@ -56,9 +58,11 @@ class Told(NamedTuple):
     of: int
     outcome: StopOutcome
     reason: str
+    armed: bool
     by: str
     request: str
     stopped_at: datetime
+    pulses_after: int = 0
 
     @classmethod
     def of_line(cls, file_id: str, line: dict[str, Any]) -> "Told":
@@ -69,9 +73,11 @@ class Told(NamedTuple):
             of=line["of"],
             outcome=line["outcome"],
             reason=line["reason"],
+            armed=line.get("armed", True),
             by=line["by"],
             request=line["request"],
             stopped_at=datetime.fromtimestamp(line["stopped_utc_ns"] // NS_PER_S, UTC),
+            pulses_after=line.get("pulses_after", 0),
         )
 
     @classmethod
@@ -83,10 +89,21 @@ class Told(NamedTuple):
             of=held["held"],
             outcome="not-confirmed",
             reason=held["reason"],
+            armed=held["armed"],
             by=held["by"],
             request=held["request"],
             stopped_at=datetime.fromtimestamp(held["utc_ns"] // NS_PER_S, UTC),
         )
+
+    @property
+    def grave(self) -> bool:
+        """It latches the room, in which nothing goes on before it is recorded."""
+        return is_grave(self.reason, armed=self.armed)
+
+    @property
+    def stop_id(self) -> str:
+        """This process's id of the stop; empty where somebody else asked for it."""
+        return self.request.partition(_LOST)[0]
 
     @property
     def lost(self) -> str | None:
@@ -145,8 +162,14 @@ class GuardClient:
         self._listener: Listener | None = None
         self._to_record: asyncio.Queue[Told] = asyncio.Queue()
         self._begun: dict[int, Told] = {}
+        self._to_come: set[int] = set()
         self._stops: dict[str, asyncio.Future[StopOutcome | None]] = {}
         self._releases: dict[int, asyncio.Future[str | None]] = {}
+
+    @property
+    def has_told(self) -> bool:
+        """It answers, and all that it had to tell is recorded."""
+        return self.up and not self._to_come and not self.stopping
 
     async def run(self, listener: Listener) -> None:
         """Keep the connection, beat, and have told what is to be recorded, until cancelled."""
@@ -155,24 +178,22 @@ class GuardClient:
             tasks.create_task(self._record(listener), name=f"{self._room_id} guard's file")
             tasks.create_task(self._keep_connected(listener), name=f"{self._room_id} guard")
 
-    def ask_stop(self, lost: str | None = None) -> tuple[str, asyncio.Future[StopOutcome | None]] | None:
+    def ask_stop(self, stop_id: str, lost: str | None = None) -> asyncio.Future[StopOutcome | None] | None:
         """Have the guard stop the device now; None where it cannot be asked.
 
-        A session whose patient lost consciousness stands in the name, so that the guard's file keeps it: this process
-        may end before it has recorded that (HZ-16).
+        A session whose patient lost consciousness stands behind the id, so that the guard's file keeps it (HZ-16).
 
-        Returns the name under which it will be told, and the outcome to come: None where the guard is lost first.
+        Returns the outcome to come: None where the guard is lost first.
         """
         if self._transport is None:
             return None
-        request = new_id() if lost is None else f"{new_id()}{_LOST}{lost}"
-        outcome = self._stops[request] = asyncio.get_running_loop().create_future()
-        self._say(stop=request)
-        return request, outcome
+        outcome = self._stops[stop_id] = asyncio.get_running_loop().create_future()
+        self._say(stop=stop_id if lost is None else f"{stop_id}{_LOST}{lost}")
+        return outcome
 
-    def give_up_stop(self, request: str) -> None:
+    def give_up_stop(self, stop_id: str) -> None:
         """Wait no longer for the outcome of a stop."""
-        self._stops.pop(request, None)
+        self._stops.pop(stop_id, None)
 
     async def release(self) -> None:
         """Let frames that can fire pass again: a person has armed the device in a room that is not latched.
@@ -213,12 +234,13 @@ class GuardClient:
         while True:
             was_up = False
             try:
-                file_id, number = await self._recorded_to()
-                await self._connect(file_id, number)
+                async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                    file_id, number = await self._recorded_to()
+                    await self._connect(file_id, number)
                 await self._beat()
             except (OSError, TimeoutError, LinkLost) as error:
                 was_up = self.up
-                self._lose(str(error) or type(error).__name__)
+                self._lose(str(error) or f"not within {CONNECT_TIMEOUT_S:g} s")
             except Exception:  # noqa: BLE001 - the journal fails in many ways, and a room needs its guard
                 _log.warning("guard.not-reached", room=self._room_id, exc_info=True)
                 was_up = self.up
@@ -231,9 +253,8 @@ class GuardClient:
 
     async def _connect(self, file_id: str, number: int) -> None:
         loop = asyncio.get_running_loop()
-        async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            with short_path(self._control) as name:
-                transport, _ = await loop.create_unix_connection(lambda: _Lines(self._heard, self._hang_up), name)
+        with short_path(self._control) as name:
+            transport, _ = await loop.create_unix_connection(lambda: _Lines(self._heard, self._hang_up), name)
         self._transport = transport
         self._unanswered = 0
         self._say(hello={"file": file_id, "after": number})
@@ -287,25 +308,31 @@ class GuardClient:
         elif "record" in said:
             told = Told.of_line(self._file_id, said["record"])
             self._begun.pop(told.of, None)
-            self.stopping.add(told.of)
+            if told.grave:
+                self.stopping.add(told.of)
             self._to_record.put_nowait(told)
-            outcome = self._stops.pop(told.request, None)
+            outcome = self._stops.pop(told.stop_id, None)
             if outcome is not None and not outcome.done():
                 outcome.set_result(told.outcome)
         elif "released" in said:
             self._released(said["released"], said["why_not"])
         elif "held" in said:
             self._held = max(self._held or 0, said["held"])
-            if said.get("recorded"):
-                self.stopping.add(said["held"])
-                self._begun[said["held"]] = Told.begun(self._file_id, said)
-            if "reason" in said and self._listener is not None:
-                self._listener.guard_stopped()
+            if "reason" in said:
+                self._stop_begun(Told.begun(self._file_id, said))
+
+    def _stop_begun(self, told: Told) -> None:
+        self._begun[told.of] = told
+        if told.grave:
+            self.stopping.add(told.of)
+        if self._listener is not None:
+            self._listener.guard_stopped()
 
     def _welcomed(self, said: dict[str, Any]) -> None:
         for number in sorted(self._begun.keys() - set(said["to_come"])):  # the guard died before it was written down
             lost = self._begun.pop(number)
             self._to_record.put_nowait(lost._replace(file_id=lost.file_id or said["file"]))
+        self._to_come = set(said["to_come"])
         self._file_id, self._held = said["file"], said["held"]
         if said["device"] != self._device:
             self.up = False
@@ -334,6 +361,7 @@ class GuardClient:
                 _log.exception("guard.not-recorded", room=self._room_id, number=told.number)
                 continue  # the room stays stopped; it is told again at the next connection
             self.stopping.discard(told.of)
+            self._to_come.discard(told.of)
 
 
 class _Lines(asyncio.Protocol):

@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime
 from typing import TypeVar
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from spoel_common.errors import VersionConflict
+from spoel_common.clock import utc_now
+from spoel_common.errors import SpoelError, VersionConflict
 from spoel_common.events import EventData
 from spoel_common.people import Actor, Role
 from spoel_common.sealing import seal
@@ -23,10 +25,17 @@ from spoel_stimulation.domain.blinding import NOT_SHOWN
 from spoel_stimulation.domain.facts import local_day
 from spoel_stimulation.domain.refusals import RoomRefusal
 from spoel_stimulation.domain.state import SessionState
-from spoel_stimulation.events.rooms import DeviceFault, EmergencyStopped, RoomOpened, UnauthorisedPulseObserved
-from spoel_stimulation.events.words import InterlockReason, LatchReason, StopOutcome
+from spoel_stimulation.events.rooms import (
+    DeviceFault,
+    EmergencyStopped,
+    GuardDisarmed,
+    RoomOpened,
+    UnauthorisedPulseObserved,
+)
+from spoel_stimulation.events.words import InterlockReason, LatchReason
 from spoel_stimulation.gathering import gather
 from spoel_stimulation.runner.guard import Told
+from spoel_stimulation.runner.kept_stops import KeptStop
 from spoel_stimulation.runner.recovery import Closed, close_gap
 from spoel_stimulation.surroundings import Look
 
@@ -48,7 +57,7 @@ ENDS_A_SESSION: frozenset[InterlockReason] = frozenset(
 )
 """Interlocks after which a session is closed: nothing that a person does in the room brings the condition back."""
 
-TELLS_SETTINGS: frozenset[LatchReason] = frozenset({"device-fault", "unasked-change"})
+TELLS_SETTINGS: frozenset[LatchReason] = frozenset({"device-fault", "unasked-change", "link-lost"})
 """Faults whose detail may say what a device is set to."""
 
 R = TypeVar("R")
@@ -71,6 +80,11 @@ class Journal:
         self._look = look
         self.actor = Actor(person_id=f"room:{room_id}", roles=frozenset({Role.ROOM}))
 
+    @property
+    def now(self) -> datetime:
+        """Clock time, as events have it."""
+        return utc_now(self._units.clock)
+
     async def persist(self, write: Callable[[], Awaitable[R]]) -> R:
         """Do ``write``, again and again while the database fails: what happened is not to be lost.
 
@@ -92,6 +106,12 @@ class Journal:
         async with self._units.database.read() as conn:
             session_id = await projections.open_session_of(conn, self._room_id)
         return None if session_id is None else (await self._units.load(SESSION, session_id)).state
+
+    async def open_session_as_written(self) -> SessionState | None:
+        """Return the open session behind every commit that is under way, also one whose outcome nobody was told."""
+        async with self._as(self.actor, None) as work:
+            session_id = await projections.open_session_of(work.conn, self._room_id)
+            return None if session_id is None else (await work.load(SESSION, session_id)).state
 
     # --- a session
 
@@ -200,41 +220,44 @@ class Journal:
             if session_id is not None:
                 await self._interlock(work, session_id, "unauthorised-pulse")
 
-    async def emergency(
-        self, outcome: StopOutcome, person: str, told: Told | None = None, lost: str | None = None
-    ) -> None:
+    async def emergency(self, stop: KeptStop, told: Told | None = None) -> None:
         """Record an emergency stop that was done, latch the room, and close its session (INV-8).
 
+        It is recorded once, under its own id, whoever tells of it and however often: this process, the file of an
+        earlier one, the room's guard. The patient who lost consciousness is blocked (HZ-16); a session that was never
+        opened here blocks nobody, and the stop is recorded all the same.
+
         Args:
-            outcome: what became of it.
-            person: who pressed it.
-            told: what the room's guard told of it; recorded once, however often it is told.
-            lost: session whose patient lost consciousness; the patient is blocked then (HZ-16). One that was never
-                opened here blocks nobody, and the stop is recorded all the same.
+            stop: as it was pressed, and what became of it.
+            told: what the room's guard told of it.
         """
-        by = Actor(person_id=person, roles=frozenset())
-        async with self._as(by, None) as work:
+        async with self._as(Actor(person_id=stop.person, roles=frozenset()), None) as work:
             if told is not None and not await self._is_new(work, told):
                 return
+            if await self._units.store.find(stop.stop_id) is not None:
+                return
             session_id = await projections.open_session_of(work.conn, self._room_id)
-            loaded = await work.load(ROOM, self._room_id)
-            stopped = EmergencyStopped(
-                room_id=self._room_id,
-                session_id=session_id,
-                outcome=outcome,
-                person=person,
-                stopped_at=None if told is None else told.stopped_at,
-                source=None if told is None else told.by,
-            )
-            detail = f"{'emergency stop' if lost is None else 'loss of consciousness'}, {outcome}"
-            latched = room.latch(loaded.state, self._room_id, "emergency-stop", detail, session_id)
-            await self._append_room(work, loaded, [stopped, *latched])
+            await self._append_stop(work, stop, session_id, None if told is None else told.by)
             if session_id is not None:
-                await self._interlock(
-                    work, session_id, "loss-of-consciousness" if session_id == lost else "emergency-stop"
-                )
-            if lost is not None and await self._was_opened_here(work, lost):
-                await record_loss(work, lost, person, outcome)
+                reason: InterlockReason = "loss-of-consciousness" if session_id == stop.lost else "emergency-stop"
+                await self._interlock(work, session_id, reason)
+            if stop.lost is not None and await self._was_opened_here(work, stop.lost):
+                await record_loss(work, stop.lost, stop.person, stop.outcome)
+
+    async def _append_stop(self, work: Work, stop: KeptStop, session_id: str | None, source: str | None) -> None:
+        loaded = await work.load(ROOM, self._room_id)
+        stopped = EmergencyStopped(
+            room_id=self._room_id,
+            session_id=session_id,
+            outcome=stop.outcome,
+            person=stop.person,
+            stopped_at=stop.stopped_at,
+            source=source,
+        )
+        detail = f"{'emergency stop' if stop.lost is None else 'loss of consciousness'}, {stop.outcome}"
+        latched = room.latch(loaded.state, self._room_id, "emergency-stop", detail, session_id)
+        ids = [stop.stop_id, *(work.new_event_id() for _ in latched)]
+        await self._append_room(work, loaded, [stopped, *latched], ids)
 
     async def _was_opened_here(self, work: Work, session_id: str) -> bool:
         """Tell whether a session belongs to this room; a name that nobody knows keeps no stop from its record."""
@@ -246,10 +269,20 @@ class Journal:
         async with self._units.database.read() as conn:
             return await projections.guard_lines_of(conn, self._room_id)
 
-    async def pass_over(self, told: Told) -> None:
-        """Take a line of the guard's file as recorded: what it tells was recorded otherwise."""
+    async def guard_disarmed(self, told: Told) -> None:
+        """Record that the room's guard disarmed the device by itself, which latches nothing (INV-11)."""
         async with self._as(self.actor, None) as work:
-            await self._is_new(work, told)
+            if not await self._is_new(work, told):
+                return
+            disarmed = GuardDisarmed(
+                room_id=self._room_id,
+                session_id=await projections.open_session_of(work.conn, self._room_id),
+                reason=told.reason,
+                outcome=told.outcome,
+                stopped_at=told.stopped_at,
+                pulses_after=told.pulses_after,
+            )
+            await self._append_room(work, await work.load(ROOM, self._room_id), [disarmed])
 
     async def _is_new(self, work: Work, told: Told) -> bool:
         return await projections.keep_guard_line(work.conn, self._room_id, told.file_id, told.number)
@@ -365,6 +398,7 @@ class Journal:
         return self._units.begin(actor, self._room_id if state is None else state.session.session_id)
 
 
-def interlock_of(refusal: RoomRefusal) -> InterlockReason:
+def interlock_of(refusal: SpoelError) -> InterlockReason:
     """Return under which reason a refusal stops a running session."""
-    return refusal.interlock or "device-fault"
+    named = refusal.interlock if isinstance(refusal, RoomRefusal) else None
+    return named or "device-fault"

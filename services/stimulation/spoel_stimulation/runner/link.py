@@ -1,4 +1,7 @@
-"""The link to a room's device: connect, watch, reconnect. All waits here are wall time."""
+"""The link to a room's device: connect, watch, reconnect. All waits here are wall time.
+
+What a device said is in no log, since in a blinded session it could tell the condition (ST-09): the kind of trouble is.
+"""
 
 import asyncio
 import time
@@ -93,7 +96,7 @@ class DeviceLink:
             except DeviceError as error:
                 was_up = self.up
                 self._down(error.detail)
-                _log.warning("link.lost", room=self._room_id, detail=error.detail, was_up=was_up)
+                _log.warning("link.lost", room=self._room_id, problem=error.slug, was_up=was_up)
                 if was_up:
                     await listener.link_lost(error.detail)
             finally:

@@ -22,15 +22,11 @@ class Lookout:
 
     Args:
         link: to its device.
-        delivery: tells whether a train may leave at all.
+        delivery: tells whether a train may leave at all, and with which coil it was armed.
         limits: of the node.
-
-    Attributes:
-        armed_coil: the coil that was there when the device was armed.
     """
 
     def __init__(self, link: DeviceLink, delivery: Delivery, limits: Limits) -> None:
-        self.armed_coil: str | None = None
         self._link = link
         self._delivery = delivery
         self._limits = limits
@@ -67,6 +63,6 @@ class Lookout:
             "presence": presence is None or presence.age_s > self._limits.max_presence_age_s,
             "status": device.status_age_s > self._limits.max_status_age_s,
             "temperature": is_too_hot(device),
-            "coil": device.coil_model != self.armed_coil,
+            "coil": device.coil_model != self._delivery.armed_coil,
         }
         return frozenset(name for name, alarming in found.items() if alarming)

@@ -1,70 +1,26 @@
-"""A simulated Magstim of any model on a port, an adapter on it, and answers that can be lost one by one."""
+"""Rooms with a Magstim of any model."""
 
-import asyncio
-import json
-from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
-from tests.stimulation.devices.conftest import cable_to
+from tests.stimulation.devices import rooms
+from tests.stimulation.devices.magstim.unit import Unit
 
-from spoel_common.clock import ScaledClock
 from spoel_stimulation.devices.adapter import TrainSettings
-from spoel_stimulation.devices.magstim import conversation, following
-from spoel_stimulation.devices.magstim.adapter import MagstimAdapter
-from spoel_stimulation.devices.magstim.unlocking import unlock_code
-from spoel_stimulation.devices.simulation.faults import Faults
-from spoel_stimulation.devices.simulation.ports import on_pty, on_tcp
-from spoel_stimulation.devices.simulators import Wanted, simulate
-
-INVENTED_CODE = "1a2b-3c4d5e6f-70"
-SPEED = 20.0
-PATIENT_S = 2.0
-NAMES = {"rapid2": "magstim-rapid2", "200": "magstim-200", "bistim": "magstim-bistim"}
 
 
-class Room:
-    """Everything of one test: clock, simulator, cable, adapter, and the simulator's own record."""
+@pytest.fixture
+def device():
+    """Return what makes units, each without a port."""
+    made = []
 
-    def __init__(self, clock, simulator, log_path, adapter, cable):
-        self.clock = clock
-        self.simulator = simulator
-        self.adapter = adapter
-        self.cable = cable
-        self._log_path = log_path
+    def make(name="magstim-rapid2", **wanted):
+        made.append(Unit(name, **wanted))
+        return made[-1]
 
-    def log(self):
-        return [json.loads(line) for line in self._log_path.read_text().splitlines()]
-
-    def asked(self):
-        """What the device has got, without the checksums, a question a string."""
-        frames = [bytes.fromhex(line["frame"]) for line in self.log() if line.get("dir") == "in"]
-        return [frame[:-1].decode("latin-1") for frame in frames]
-
-    def starts(self):
-        return self.asked().count("EH")
-
-    def pulses_logged(self):
-        return max((line["pulses"] for line in self.log() if "pulses" in line), default=0)
-
-    def lose_answer(self, lost):
-        """Lose every answer of which ``lost`` says so."""
-        speak = self.simulator.speak
-        self.simulator.speak = lambda frame: None if lost(frame) else speak(frame)
-
-    def expect_answers_within(self, timeout_s):
-        """Have each question wait no longer from now on."""
-        self.adapter._talk.link._answer_timeout_s = timeout_s
-
-    async def arm(self, settings):
-        read_back = await self.adapter.stage(settings)
-        await self.adapter.arm()
-        return read_back
-
-    async def unasked(self, kind=None):
-        while True:
-            unasked = await asyncio.wait_for(self.adapter.unasked.get(), 10)
-            if kind in {None, unasked.kind}:
-                return unasked
+    yield make
+    for one in made:
+        one.simulator.close()
 
 
 @pytest.fixture
@@ -96,42 +52,9 @@ def pair():
 
 
 @pytest.fixture
-def hurried(monkeypatch):
-    monkeypatch.setattr(following, "BEGIN_TIMEOUT_S", 0.3)
-    monkeypatch.setattr(following, "END_MARGIN_S", 0.8)
-    monkeypatch.setattr(conversation, "READY_TIMEOUT_S", 0.8)
-    monkeypatch.setattr(conversation, "DISARM_TIMEOUT_S", 0.8)
-    monkeypatch.setattr(conversation, "DISARM_ATTEMPT_S", 0.3)
-
-
-@pytest.fixture
 def open_room(tmp_path):
     """Return a context manager: a room with any model, speed or port; not yet connected."""
-
-    @asynccontextmanager
-    async def opened(kind="rapid2", *, speed=SPEED, pty=False, faults=(), version=None, code=None, **options):
-        clock = ScaledClock.starting_now(speed)
-        log_path = tmp_path / "simulator.jsonl"
-        wanted = Wanted(clock, 7, log_path, Faults(faults), version=version, unlock_code=code)
-        simulator = simulate(NAMES[kind], wanted)
-        options.setdefault("unlock_code", None if code is None else unlock_code(code))
-        options.setdefault("kind", kind)
-        options.setdefault("answer_timeout_s", PATIENT_S)
-        try:
-            async with on_pty(simulator) if pty else on_tcp(simulator) as address:
-                if pty:
-                    adapter = MagstimAdapter(address, clock, **options)
-                    yield Room(clock, simulator, log_path, adapter, None)
-                    await adapter.close()
-                else:
-                    async with cable_to(address) as cable:
-                        adapter = MagstimAdapter(cable.address, clock, **options)
-                        yield Room(clock, simulator, log_path, adapter, cable)
-                        await adapter.close()
-        finally:
-            simulator.close()
-
-    return opened
+    return partial(rooms.magstim, tmp_path)
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ What words mean here, since the line has little to say:
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import replace
 
 from spoel_common.clock import Clock
 from spoel_stimulation.devices.adapter import (
@@ -39,9 +39,9 @@ from spoel_stimulation.devices.duomag.codec import (
 )
 from spoel_stimulation.devices.duomag.reading import (
     NOT_TOLD,
+    Expected,
     check_interlocks,
     coil_name,
-    interlocks,
     point_of,
     settings_of,
     without_intensity,
@@ -49,7 +49,9 @@ from spoel_stimulation.devices.duomag.reading import (
 from spoel_stimulation.devices.duomag.talk import Talk
 from spoel_stimulation.devices.pacing import paced
 from spoel_stimulation.devices.transport import is_loopback
+from spoel_stimulation.devices.turns import Turns
 from spoel_stimulation.devices.use import check_use
+from spoel_stimulation.devices.watch import NoCounter, Watch
 
 ANSWER_TIMEOUT_S = 1.0
 CHARGE_TIMEOUT_S = 3.0
@@ -73,17 +75,11 @@ class DuoMagAdapter:
         self._talk: Talk | None = None
         self._identity: DeviceIdentity | None = None
         self._stimulus_s: float | None = None
-        self._staged: TrainSettings | None = None
-        self._armed = False
-        self._voided = 0
-        self._busy = False
-        self._expected: int | None = None
-        self._coil: int | None = None
+        self._turns: Turns[Expected] = Turns(self.disarm, self._notice)
         self._awaiting_pulse = False
         self._own_pulses = 0
-        self._noticed: list[Unasked] = []
-        self._answering: asyncio.Task[None] | None = None
-        self._watching: asyncio.Task[None] | None = None
+        self._watch = Watch(self.disarm, NoCounter(sum), self.unasked)
+        self._listening: asyncio.Task[None] | None = None
 
     @property
     def identity(self) -> DeviceIdentity | None:
@@ -98,7 +94,7 @@ class DuoMagAdapter:
             return None
         told = talk.status
         return DeviceStatus(
-            enabled=self._armed or told.percent > 0,
+            enabled=self._turns.armed or told.percent > 0,
             percent_mso=told.percent,
             coil_temperature_c=None,
             coil_model=coil_name(told),
@@ -138,7 +134,8 @@ class DuoMagAdapter:
         except DeviceError:
             await self._drop()
             raise
-        self._watching = asyncio.create_task(self._watch(talk), name=f"duomag watch {self.address}")
+        self._watch.active = True
+        self._listening = asyncio.create_task(self._listen(talk), name=f"duomag listen {self.address}")
         return self._identity
 
     async def close(self) -> None:
@@ -147,14 +144,13 @@ class DuoMagAdapter:
         await self._drop()
 
     async def _drop(self) -> None:
-        watching, self._watching = self._watching, None
-        if watching is not None:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
-        if self._answering is not None:
-            await asyncio.gather(self._answering, return_exceptions=True)
+        listening, self._listening = self._listening, None
+        if listening is not None:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+        await self._watch.stop()
         talk, self._talk = self._talk, None
-        self._unstage()
+        self._turns.void()
         if talk is not None:
             await talk.close()
 
@@ -168,7 +164,7 @@ class DuoMagAdapter:
             simulated=simulated,
         )
 
-    async def _watch(self, talk: Talk) -> None:
+    async def _listen(self, talk: Talk) -> None:
         """Notice when nothing believable is said any more; a host that was busy itself listens once more first."""
 
         async def told_again() -> bool:
@@ -184,9 +180,9 @@ class DuoMagAdapter:
         """Take a status: see pulses, and notice what nobody asked for."""
         if before is not None and before.charged and not now.charged and before.percent == now.percent:
             self._see_pulse()
-        if self._expected is not None:
-            for difference in self._differences(now):
-                self._notice(Unasked(kind="change", detail=difference))
+        expected = self._turns.expected
+        for difference in () if expected is None else expected.differences(now):
+            self._notice(Unasked(kind="change", detail=difference))
 
     def lost(self, error: LinkLost) -> None:
         """Take notice from the link that it is gone."""
@@ -200,31 +196,10 @@ class DuoMagAdapter:
         else:
             self._notice(Unasked(kind="pulse", detail="a pulse that the host did not send", pulses=1))
 
-    def _differences(self, told: Status) -> list[str]:
-        found = []
-        if told.percent != self._expected:
-            found.append(f"intensity {told.percent} % instead of {self._expected} %")
-        if told.coil_type != self._coil:
-            found.append(f"coil type {told.coil_type} instead of {self._coil}")
-        return found + interlocks(told)
-
     def _notice(self, strange: Unasked) -> None:
-        """Void what was staged at once; then disarm and tell the room."""
-        if self._watching is None:
-            return
-        self._unstage()
-        self._noticed.append(strange)
-        if self._answering is None or self._answering.done():
-            self._answering = asyncio.create_task(self._answer(), name="duomag unasked")
-
-    async def _answer(self) -> None:
-        disarmed = await self.disarm()
-        noticed, self._noticed = self._noticed, []
-        for kind in dict.fromkeys(item.kind for item in noticed):
-            of_kind = [item for item in noticed if item.kind == kind]
-            detail = "; ".join(dict.fromkeys(item.detail for item in of_kind))
-            pulses = sum(item.pulses for item in of_kind)
-            self.unasked.put_nowait(Unasked(kind=kind, detail=detail, pulses=pulses, disarmed=disarmed))
+        """Void what was staged at once; the watch has the device disarmed and the room told."""
+        self._turns.void()
+        self._watch.notice(strange)
 
     # --- the life of a train ----------------------------------------------------------------------------------------
 
@@ -235,8 +210,8 @@ class DuoMagAdapter:
         """
         talk = self._connected()
         self.capability.check(settings)
-        with self._alone():
-            voided = self._unstage()
+        with self._turns.one() as turn:
+            turn.begin_anew()
             if not await talk.to_zero():
                 raise RefusedByDevice("The device does not go to intensity 0. Look at it.")
             await talk.link.send(NO_DELAY.recharge() + NO_DELAY.ttl_out())
@@ -245,66 +220,55 @@ class DuoMagAdapter:
             read_back = settings_of(talk.believed)
             if not taken:
                 raise SettingNotTaken(f"reads back {read_back} instead of {point}. Look at the device.")
-            self._refuse_if_voided_since(voided)
-            self._staged, self._expected, self._coil = settings, 0, talk.believed.coil_type
+            turn.stage(settings, Expected(0, talk.believed.coil_type))
         return ReadBack(set_point=without_intensity(point), read_back=without_intensity(read_back))
 
     async def arm(self) -> None:
         """Set the staged intensity; returns when it reads back, with the delays, and the unit is charged."""
-        talk, staged = self._connected(), self._staged
-        if staged is None:
-            raise NotReady("Nothing is staged, or it was voided by a disarm or a change at the device. Stage first.")
+        talk, (staged, expected) = self._connected(), self._turns.staged()
         check_interlocks(talk.believed)
-        with self._alone():
-            self._expected = None
-            await talk.link.send(set_intensity(staged.percent_mso), lambda: self._staged is staged)
-            point = point_of(staged.percent_mso)
-            try:
+        point = point_of(staged.percent_mso)
+        with self._turns.one() as turn:
+            turn.expect(replace(expected, percent_mso=None))
+            async with turn.or_disarmed():
+                await talk.link.send(set_intensity(staged.percent_mso), turn.stands)
                 ready = await talk.until(lambda told: settings_of(told) == point and told.charged, ANSWER_TIMEOUT_S)
-            except asyncio.CancelledError:
-                await self.disarm()
-                raise
-            if not ready or self._staged is not staged:
-                await self.disarm()
-                check_interlocks(talk.believed)
-                raise RefusedByDevice("The device does not take the intensity, or was changed meanwhile. Look at it.")
-            self._expected, self._armed = staged.percent_mso, True
+                if not ready or not turn.stands():
+                    check_interlocks(talk.believed)
+                    raise RefusedByDevice("It does not take the intensity, or was changed meanwhile. Look at it.")
+                turn.arm(replace(expected, percent_mso=staged.percent_mso))
 
     async def change_percent_mso(self, percent_mso: int) -> ReadBack:
         """Set another intensity: at once where armed, else with the next arming."""
-        talk, staged, armed = self._connected(), self._staged, self._armed
+        talk = self._connected()
         self.capability.check_percent_mso(percent_mso)
-        if staged is None:
-            raise NotReady("Nothing is staged; the intensity is part of what is staged.")
-        changed = staged.model_copy(update={"percent_mso": percent_mso})
-        if not armed:
-            return await self.stage(changed)
-        with self._alone():
-            voided = self._unstage()
-            await talk.link.send(set_intensity(percent_mso), lambda: self._voided == voided)
-            if not await talk.until(lambda told: told.percent == percent_mso and told.charged, ANSWER_TIMEOUT_S):
-                await self.disarm()
-                raise SettingNotTaken(f"the intensity does not read back as {percent_mso} %; disarmed.")
-            self._refuse_if_voided_since(voided)
-            self._staged, self._expected, self._armed = changed, percent_mso, True
+        staged, expected = self._turns.staged()
+        if not self._turns.armed:
+            return await self.stage(staged.at(percent_mso))
+        with self._turns.one() as turn:
+            turn.begin_anew()
+            async with turn.or_disarmed():
+                await talk.link.send(set_intensity(percent_mso), turn.stands)
+                if not await talk.until(lambda told: told.percent == percent_mso and told.charged, ANSWER_TIMEOUT_S):
+                    raise SettingNotTaken(f"the intensity does not read back as {percent_mso} %; disarmed.")
+                turn.stage(staged.at(percent_mso), replace(expected, percent_mso=percent_mso), armed=True)
         return ReadBack(set_point=point_of(percent_mso), read_back=settings_of(talk.believed))
 
     async def run_train(self, settings: TrainSettings) -> TrainResult:
         """Send each pulse when it is due, and see each given before the next. Never sends one again."""
         talk = self._connected()
-        if not self._armed or self._staged != settings:
-            raise NotReady("Not armed with these settings, or disarmed since. Stage and arm.")
-        voided, seen_before, omitted_before = self._voided, self._own_pulses, talk.believed.omitted
+        self._turns.armed_with(settings)
+        seen_before, omitted_before = self._own_pulses, talk.believed.omitted
         if time.monotonic() - talk.told_at_s > SILENT_S:
             raise NotReady("The device's status is too old.")
-        if not await talk.until(lambda told: told.charged, CHARGE_TIMEOUT_S):
-            raise NotReady("The device is not charged.")
         first_ns: int | None = None
         problem, unseen = "", True
-        with self._alone():
+        with self._turns.one() as turn:
+            if not await talk.until(lambda told: told.charged, CHARGE_TIMEOUT_S):
+                raise NotReady("The device is not charged.")
             try:
                 async for _ in paced(self._clock, settings):
-                    problem = await self._fire(talk, lambda: self._voided == voided)
+                    problem = await self._fire(talk, turn.stands)
                     if problem:
                         break
                     first_ns = first_ns or self._clock.utc_ns()
@@ -352,7 +316,7 @@ class DuoMagAdapter:
 
         What was staged is void from the call on, so that nothing under way can arm or fire any more.
         """
-        self._unstage()
+        self._turns.void()
         return self._talk is not None and await self._talk.to_zero()
 
     # --- questions --------------------------------------------------------------------------------------------------
@@ -373,26 +337,6 @@ class DuoMagAdapter:
         return status
 
     # --- inside -----------------------------------------------------------------------------------------------------
-
-    def _unstage(self) -> int:
-        self._staged, self._expected, self._armed = None, None, False
-        self._voided += 1
-        return self._voided
-
-    def _refuse_if_voided_since(self, voided: int) -> None:
-        if self._voided != voided:
-            raise NotReady("The device was disarmed in the meantime. Stage again.")
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Let one command of a train's life run at a time; only disarm and questions go beside it."""
-        if self._busy:
-            raise NotReady("Another command is under way, or a train is running; only disarm is possible.")
-        self._busy = True
-        try:
-            yield
-        finally:
-            self._busy = False
 
     def _connected(self) -> Talk:
         if self._talk is None:

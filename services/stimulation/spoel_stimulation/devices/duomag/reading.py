@@ -1,10 +1,34 @@
 """What a DuoMAG's status means to the rest of Spoel. Pure."""
 
+from dataclasses import dataclass
+
 from spoel_stimulation.devices.adapter import InterlockOpen, Setting
 from spoel_stimulation.devices.duomag.codec import Status
 
 NO_COIL = "none"
 NOT_TOLD = "not-told"
+
+
+@dataclass(frozen=True)
+class Expected:
+    """How the unit must stand while staged or armed; anything else was done by somebody at the device.
+
+    Attributes:
+        percent_mso: None while it is being armed.
+        coil_type: as the unit tells it.
+    """
+
+    percent_mso: int | None
+    coil_type: int | None
+
+    def differences(self, told: Status) -> list[str]:
+        """Return in words what a status says otherwise."""
+        found = []
+        if self.percent_mso is not None and told.percent != self.percent_mso:
+            found.append(f"intensity {told.percent} % instead of {self.percent_mso} %")
+        if told.coil_type != self.coil_type:
+            found.append(f"coil type {told.coil_type} instead of {self.coil_type}")
+        return found + interlocks(told)
 
 
 def point_of(percent_mso: int) -> dict[str, Setting]:

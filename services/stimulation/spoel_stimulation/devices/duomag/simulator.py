@@ -24,6 +24,7 @@ from spoel_stimulation.devices.duomag.codec import (
 from spoel_stimulation.devices.simulation.faults import Fault, Faults
 from spoel_stimulation.devices.simulation.heat import Heat
 from spoel_stimulation.devices.simulation.log import SimulatorLog, last_total
+from spoel_stimulation.devices.simulation.pace import Pace, pace_of
 
 STREAM_S = 0.02
 SAID_ON_CHANGE = 3
@@ -41,6 +42,7 @@ class DuoMagSimulator:
         number: it says that it is simulator ``SIM-<number>``, in two bytes that no source describes.
         log_path: its record; the count of pulses goes on from the last total in it.
         faults: its switchboard. It runs no trains, so ``disable-after-train`` changes nothing.
+        pace: how long it takes over a command; the device's own times, shortened by the clock's speed, if left out.
 
     Raises:
         ValueError: a number too large for a byte that is not FF.
@@ -49,13 +51,21 @@ class DuoMagSimulator:
     speak: Callable[[bytes], None]
 
     def __init__(
-        self, clock: Clock, *, number: int = 1, log_path: Path | None = None, faults: Faults | None = None
+        self,
+        clock: Clock,
+        *,
+        number: int = 1,
+        log_path: Path | None = None,
+        faults: Faults | None = None,
+        pace: Pace | None = None,
     ) -> None:
         if not 0 <= number < NUMBERS:
             raise ValueError(f"number is {number}; a DuoMAG simulator has one from 0 to {NUMBERS - 1}")
         self.speak = lambda _frame: None
         self.faults = faults or Faults()
-        self.faults.changed = self._fault_changed
+        self.faults.begun = self._fault_begun
+        self.faults.ended = lambda _fault: self._say_change()
+        self.pace = pace or pace_of("duomag").at(clock.speed)
         self.percent = 0
         self.total_pulses = last_total(log_path)
         self.omitted = 0
@@ -88,10 +98,13 @@ class DuoMagSimulator:
                 task.cancel()
         self._log.close()
 
-    def take(self, frame: bytes) -> None:
-        """Take one command; what is not of the protocol is ignored."""
+    def hear(self, frame: bytes) -> None:
+        """Write down one command."""
         self._log.frame(self._clock.utc_ns(), "in", frame.hex())
         self._log.flush()
+
+    def take(self, frame: bytes) -> None:
+        """Obey one command; what is not of the protocol is ignored."""
         if frame == FIRE:
             self._fire()
         elif is_delay(frame[0]):
@@ -202,8 +215,8 @@ class DuoMagSimulator:
             self._log.flush()
         self.speak(frame)
 
-    def _fault_changed(self, fault: Fault, _present: bool) -> None:  # noqa: FBT001  (a callback of the switchboard)
-        """Do what a fault does the moment it begins, or ends."""
+    def _fault_begun(self, fault: Fault) -> None:
+        """Do what a fault does the moment it begins, or happens."""
         if fault is Fault.RESET:
             self.percent = self.omitted = 0
             self.recharge = self.ttl_out = Delay(0, 0)

@@ -8,8 +8,7 @@ not contradict each other.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 
 from spoel_common.clock import Clock
@@ -30,17 +29,20 @@ from spoel_stimulation.devices.adapter import (
 )
 from spoel_stimulation.devices.magpro import commands as ask
 from spoel_stimulation.devices.magpro import reports as say
+from spoel_stimulation.devices.magpro.account import Account
 from spoel_stimulation.devices.magpro.capability import Capability, capability_of, coil_name
 from spoel_stimulation.devices.magpro.conversation import Conversation, counters_of
 from spoel_stimulation.devices.magpro.identity import check_device, check_interlocks, identify
 from spoel_stimulation.devices.magpro.link import ANSWER_TIMEOUT_S, MagProLink
 from spoel_stimulation.devices.magpro.outcome import Ending, train_result
-from spoel_stimulation.devices.magpro.staging import WireSettings, differences, to_wire
+from spoel_stimulation.devices.magpro.staging import to_wire
 from spoel_stimulation.devices.magpro.values import Model
 from spoel_stimulation.devices.magpro.view import Expected, Heard, View
-from spoel_stimulation.devices.magpro.watch import Watch
+from spoel_stimulation.devices.read_back import differences
 from spoel_stimulation.devices.record import StopVerified
 from spoel_stimulation.devices.transport import is_loopback
+from spoel_stimulation.devices.turns import Turn, Turns
+from spoel_stimulation.devices.watch import Watch
 
 START_TIMEOUT_S = 1.5
 END_MARGIN_S = 3.0
@@ -81,14 +83,11 @@ class MagProAdapter:
         self._view = View()
         self._identity: DeviceIdentity | None = None
         self._model: Model | None = None
-        self._staged: tuple[TrainSettings, WireSettings] | None = None
-        self._armed = False
-        self._voided = 0
-        self._busy = False
-        self._expected: Expected | None = None
+        self._turns: Turns[Expected] = Turns(self.disarm, self._notice)
         self._heard: Heard | None = None
         self._progress = asyncio.Event()
-        self._watch = Watch(self, self._counters_or_none, self.unasked)
+        self._account = Account(self._counters_or_none, lambda: self._view.stimulus_s)
+        self._watch = Watch(self.disarm, self._account, self.unasked)
         self._polling: asyncio.Task[None] | None = None
 
     @property
@@ -141,7 +140,7 @@ class MagProAdapter:
                 raise LinkLost(f"The device at {self.address} does not answer, or cannot be disabled. Check it.")
             status = await talk.status()
             check_device(status, speed=self._clock.speed, loopback=is_loopback(self.address), clinical=self._clinical)
-            self._watch.counters = await talk.counters()
+            self._account.counters = await talk.counters()
         except DeviceError:
             await self._drop()
             raise
@@ -161,8 +160,9 @@ class MagProAdapter:
             polling.cancel()
             await asyncio.gather(polling, return_exceptions=True)
         await self._watch.stop()
+        self._account.counters = None
         talk, self._talk = self._talk, None
-        self._unstage()
+        self._turns.void()
         if talk is not None:
             await talk.link.close()
 
@@ -190,9 +190,9 @@ class MagProAdapter:
                 self._progress.set()
         elif isinstance(report, say.Stimulus):
             self._notice(Unasked(kind="pulse", detail="a stimulus outside a train of ours", pulses=1))
-        if self._expected is not None:
-            for difference in self._expected.differences(report):
-                self._notice(Unasked(kind="change", detail=difference))
+        expected = self._turns.expected
+        for difference in () if expected is None else expected.differences(report):
+            self._notice(Unasked(kind="change", detail=difference))
 
     def lost(self, error: LinkLost) -> None:
         """Take notice from the link that it is gone."""
@@ -203,7 +203,7 @@ class MagProAdapter:
 
     def _notice(self, strange: Unasked) -> None:
         """Void what was staged at once; the watch has the device disarmed and the room told."""
-        self._unstage()
+        self._turns.void()
         if self._heard is not None:
             self._heard.unasked.append(strange.detail)
         self._watch.notice(strange)
@@ -218,8 +218,8 @@ class MagProAdapter:
         talk, model = self._connected(), self._known_model()
         self.capability.check(settings)
         wire = to_wire(settings, model)
-        with self._alone():
-            voided = self._unstage()
+        with self._turns.one() as turn:
+            turn.begin_anew()
             if not await talk.disable():
                 raise RefusedByDevice("The device stays enabled; settings are only written while it is disabled.")
             answers = await talk.write(wire)
@@ -227,17 +227,16 @@ class MagProAdapter:
             wrong = differences(wire.set_point(), read_back)
             if wrong:
                 raise SettingNotTaken(f"{'; '.join(wrong)}. Look at the device's screen, then try again.", wrong=wrong)
-            self._refuse_if_voided_since(voided)
-        self._staged = (settings, wire)
-        self._expected = Expected(
-            settings.percent_mso,
-            settings.second_percent_mso,
-            wire.wave.mode,
-            wire.wave.wave,
-            answers.status.coil,
-            enabled=False,
-        )
-        self._watch.begin(counters_of(answers.counters))
+            expected = Expected(
+                settings.percent_mso,
+                settings.second_percent_mso,
+                wire.wave.mode,
+                wire.wave.wave,
+                answers.status.coil,
+                enabled=False,
+            )
+            turn.stage(settings, expected)
+        self._account.begin(counters_of(answers.counters))
         coil: dict[str, Setting] = {"coil_model": coil_name(answers.status.coil)}
         return ReadBack(set_point=wire.set_point() | coil, read_back=read_back | coil)
 
@@ -250,50 +249,31 @@ class MagProAdapter:
             RefusedByDevice: it stays disabled.
             LinkLost: no answer; it was told to disarm.
         """
-        talk = self._connected()
-        if self._staged is None or self._expected is None:
-            raise NotReady("Nothing is staged, or it was voided by a disarm or a change at the device. Stage first.")
-        staged, expected = self._staged, self._expected
-        with self._alone():
+        talk, (_, expected) = self._connected(), self._turns.staged()
+        with self._turns.one() as turn:
             check_interlocks(await self.refresh_status())
-            if self._staged is not staged:
-                raise NotReady("What was staged was voided by a disarm or a change at the device. Stage again.")
-            self._expected = replace(expected, enabled=None)
-            try:
-                enabled = await talk.enable(allowed=lambda: self._staged is staged)
-            except LinkLost:
-                await self.disarm()
-                raise
-            if not enabled or self._staged is not staged:
-                await self.disarm()
-                self._refuse_if_interlocked()
-                raise RefusedByDevice("The device stays disabled, or was changed or disarmed meanwhile. Look at it.")
-            self._expected = replace(expected, enabled=True)
-            self._armed = True
+            turn.expect(replace(expected, enabled=None))
+            async with turn.or_disarmed():
+                if not await talk.enable(allowed=turn.stands) or not turn.stands():
+                    if self.status is not None:
+                        check_interlocks(self.status)
+                    raise RefusedByDevice("It stays disabled, or was changed or disarmed meanwhile. Look at it.")
+                turn.arm(replace(expected, enabled=True))
 
     async def change_percent_mso(self, percent_mso: int) -> ReadBack:
         """Write another intensity and read it back; not during a train."""
         talk = self._connected()
         self.capability.check_percent_mso(percent_mso)
-        if self._staged is None or self._expected is None:
-            raise NotReady("Nothing is staged; the intensity is part of what is staged.")
-        (settings, wire), expected, armed = self._staged, self._expected, self._armed
+        (settings, expected), armed = self._turns.staged(), self._turns.armed
         if settings.second_percent_mso is not None:
             raise NotReady("A pair has two intensities; stage both anew.")
-        wire = replace(wire, amplitude=ask.SetAmplitude(percent_mso))
-        with self._alone():
-            voided = self._unstage()
-            try:
-                read_back = await talk.write_amplitude(wire.amplitude)
-            except LinkLost:
-                await self.disarm()
-                raise
-            if read_back != percent_mso:
-                await self.disarm()
-                raise SettingNotTaken(f"percent_mso reads {read_back} instead of {percent_mso}; disarmed.")
-            self._refuse_if_voided_since(voided)
-        self._staged = (settings.model_copy(update={"percent_mso": percent_mso}), wire)
-        self._expected, self._armed = replace(expected, percent_mso=percent_mso), armed
+        with self._turns.one() as turn:
+            turn.begin_anew()
+            async with turn.or_disarmed():
+                read_back = await talk.write_amplitude(ask.SetAmplitude(percent_mso))
+                if read_back != percent_mso:
+                    raise SettingNotTaken(f"percent_mso reads {read_back} instead of {percent_mso}; disarmed.")
+                turn.stage(settings.at(percent_mso), replace(expected, percent_mso=percent_mso), armed=armed)
         return ReadBack(set_point={"percent_mso": percent_mso}, read_back={"percent_mso": read_back})
 
     async def run_train(self, settings: TrainSettings) -> TrainResult:
@@ -302,29 +282,25 @@ class MagProAdapter:
         If the caller is cancelled meanwhile, the rest of the train counts as unasked and the device is disarmed.
         """
         talk = self._connected()
-        if not self._armed or self._staged is None:
-            raise NotReady("The device is not armed, or was disarmed since. Stage and arm it.")
-        if self._staged[0] != settings:
-            raise NotReady("These are not the settings that were staged. Stage them.")
-        voided = self._voided
-        with self._alone():
-            before = await self._check_before_start(talk, self._staged[1], voided)
+        self._turns.armed_with(settings)
+        with self._turns.one() as turn:
+            before = await self._check_before_start(talk, settings, turn)
             heard = self._heard = Heard()
             try:
-                ending = await self._fire_and_follow(talk.link, settings, heard, allowed=lambda: self._voided == voided)
+                ending = await self._fire_and_follow(talk.link, settings, heard, allowed=turn.stands)
                 after = None if heard.lost else await self._counters_or_none()
-                self._watch.counters = after
+                self._account.counters = after
             finally:
                 self._heard = None
             result = train_result(settings, before, after, heard, ending)
             await self._after_train(settings, result)
         return result
 
-    async def _check_before_start(self, talk: Conversation, wire: WireSettings, voided: int) -> Counters:
+    async def _check_before_start(self, talk: Conversation, settings: TrainSettings, turn: Turn[Expected]) -> Counters:
         """Refuse to start unless all settings still stand and nobody gave a pulse since the counters were known."""
         answers = await talk.answers()
-        self._refuse_if_voided_since(voided)
-        wrong = differences(wire.set_point(), answers.read_back())
+        turn.check()
+        wrong = differences(to_wire(settings, self._known_model()).set_point(), answers.read_back())
         if wrong or not answers.status.status.enabled:
             await self.disarm()
             raise SettingNotTaken(
@@ -332,7 +308,7 @@ class MagProAdapter:
                 "stage it again."
             )
         before = counters_of(answers.counters)
-        strange = self._watch.pulses_since(before)
+        strange = self._account.pulses_since(before)
         if strange:
             self._notice(Unasked(kind="pulse", detail="the device's counter moved on by itself", pulses=strange))
             raise NotReady(f"The device counted {strange} pulses that nobody here asked for. It is being disarmed.")
@@ -375,7 +351,7 @@ class MagProAdapter:
 
         What was staged is void from the call on, so that nothing under way can enable or start any more.
         """
-        self._unstage()
+        self._turns.void()
         return self._talk is not None and await self._talk.disable()
 
     # --- questions --------------------------------------------------------------------------------------------------
@@ -398,35 +374,7 @@ class MagProAdapter:
         except DeviceError:
             return None
 
-    def _refuse_if_interlocked(self) -> None:
-        status = self.status
-        if status is not None:
-            check_interlocks(status)
-
     # --- inside -----------------------------------------------------------------------------------------------------
-
-    def _unstage(self) -> int:
-        """Void what was staged; return the number of this voiding."""
-        self._staged = None
-        self._expected = None
-        self._armed = False
-        self._voided += 1
-        return self._voided
-
-    def _refuse_if_voided_since(self, voided: int) -> None:
-        if self._voided != voided:
-            raise NotReady("The device was disarmed in the meantime. Stage again.")
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Let one command of a train's life run at a time; only disarm and questions go beside it."""
-        if self._busy:
-            raise NotReady("Another command is under way, or a train is running; only disarm is possible.")
-        self._busy = True
-        try:
-            yield
-        finally:
-            self._busy = False
 
     def _connected(self) -> Conversation:
         if self._talk is None:

@@ -11,8 +11,9 @@ from spoel_stimulation.devices.adapter import Counters, DeviceError
 from spoel_stimulation.devices.magpro import commands as ask
 from spoel_stimulation.devices.magpro import reports as say
 from spoel_stimulation.devices.magpro.link import MagProLink
-from spoel_stimulation.devices.magpro.staging import Answers, WireSettings, differences
+from spoel_stimulation.devices.magpro.staging import Answers, WireSettings
 from spoel_stimulation.devices.magpro.values import Page
+from spoel_stimulation.devices.read_back import differences
 
 SETTLE_TIMEOUT_S = 1.5
 SETTLE_STEP_S = 0.05
@@ -95,7 +96,7 @@ class Conversation:
     async def disable(self) -> bool:
         """Disable, again and again until the status says so or the time is up; True if it was read back."""
         give_up_at = time.monotonic() + DISABLE_TIMEOUT_S
-        while self.link.lost is None:
+        while self.link.broken is None:
             try:
                 await self.link.send(ask.SetEnabled(enabled=False))
                 status = await self.link.request(ask.AskStatus(), say.ShortStatus, DISABLE_ATTEMPT_S)

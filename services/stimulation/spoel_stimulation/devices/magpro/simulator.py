@@ -9,7 +9,6 @@ Pulses follow the clock that it is given, by absolute moments: one that is proce
 """
 
 import asyncio
-import random
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,15 +19,19 @@ from spoel_stimulation.devices.magpro import commands as ask
 from spoel_stimulation.devices.magpro import reports as say
 from spoel_stimulation.devices.magpro.codec import FrameParser, encode_frame
 from spoel_stimulation.devices.magpro.simulator_coil import SimulatedCoil
-from spoel_stimulation.devices.magpro.simulator_state import MAX_PERCENT, PAGES_OF_HOST, Settings, Train
+from spoel_stimulation.devices.magpro.simulator_reports import Reports
+from spoel_stimulation.devices.magpro.simulator_state import MAX_PERCENT, PAGES_OF_HOST, Counts, Settings, Train
 from spoel_stimulation.devices.magpro.values import SIMULATOR_SERIALS_FROM, Mode, Model, Page, Wave, serial_text
+from spoel_stimulation.devices.simulation.chance import chance
 from spoel_stimulation.devices.simulation.faults import Fault, Faults
 from spoel_stimulation.devices.simulation.log import SimulatorLog, last_total
+from spoel_stimulation.devices.simulation.pace import Pace, pace_of
 
 NUMBERS = 0x1000000 - SIMULATOR_SERIALS_FROM
 DIDT_AT_FULL_OUTPUT = 160
 PANEL_STEP_PERCENT = 7
 NS_PER_MS = 1_000_000
+FAULTS_OF_COIL = frozenset({Fault.OVERHEAT, Fault.COIL_UNPLUGGED, Fault.OTHER_COIL})
 
 
 class MagProSimulator:
@@ -41,7 +44,8 @@ class MagProSimulator:
         log_path: its record; the pulse counter goes on from the last total in it.
         faults: its switchboard.
         settings: what it remembers from before.
-        settle_s: wall seconds until a write of 06, 08, 09, 0A or 0B has taken effect.
+        pace: how long it takes over what it is told, and over a write of 06, 08, 09, 0A or 0B; the device's own times,
+            shortened by the clock's speed, if left out.
 
     Raises:
         ValueError: a number too large for the serial number's three bytes.
@@ -56,54 +60,64 @@ class MagProSimulator:
         log_path: Path | None = None,
         faults: Faults | None = None,
         settings: Settings | None = None,
-        settle_s: float = 0.02,
+        pace: Pace | None = None,
     ) -> None:
+        if not 0 <= number < NUMBERS:
+            raise ValueError(f"number is {number}; a simulator has one from 0 to {NUMBERS - 1}")
         self.settings = settings or Settings()
         self.model = model
         self.enabled = False
-        self.total_pulses = last_total(log_path)
-        self.stimuli = 0
-        self.trains = 0
+        self.counts = Counts(pulses=last_total(log_path))
         self.speak: Callable[[bytes], None] = lambda _frame: None
+        self.pace = pace or pace_of("magpro").at(clock.speed)
         self.faults = faults or Faults()
-        self.faults.changed = self._fault_changed
-        self._coil = SimulatedCoil(clock, self.faults)
+        self.faults.begun, self.faults.ended = self._fault_begun, self._fault_ended
+        self.coil = SimulatedCoil(clock, self.faults)
+        self._clock = clock
+        self.serial_number = SIMULATOR_SERIALS_FROM + number
+        self._tell = Reports(self)
+        self._log = SimulatorLog(log_path)
+        self._outgoing: list[bytes] = []
         self._last_onset_utc_ns: int | None = None
         self._disabling = False
-        self._outgoing: list[bytes] = []
-        self._clock = clock
-        if not 0 <= number < NUMBERS:
-            raise ValueError(f"number is {number}; a simulator has one from 0 to {NUMBERS - 1}")
-        self._serial = SIMULATOR_SERIALS_FROM + number
-        self._log = SimulatorLog(log_path)
-        self._settle_s = settle_s
         self._train: Train | None = None
         self._runner: asyncio.Task[None] | None = None
         self._settling: set[asyncio.TimerHandle] = set()
+        self._chance = chance(number)
+        tell = self._tell
         self._handlers: dict[type, Callable[[Any], None]] = {
-            ask.AskStatus: self._ask_status,
+            ask.AskStatus: lambda _command: self._say(tell.short_status()),
+            ask.AskLongStatus: lambda _command: self._say(tell.long_status()),
+            ask.AskWave: lambda _command: self._say(tell.wave()),
+            ask.AskDelays: lambda _command: self._say(tell.delays()),
+            ask.AskTiming: lambda _command: self._say(tell.timing()),
+            ask.AskCounters: lambda _command: self._say(tell.counters()),
             ask.SetAmplitude: self._set_amplitude,
             ask.SetEnabled: self._set_enabled,
+            ask.SetPage: self._set_page,
+            ask.SetTrain: self._set_train,
+            ask.SetTiming: self._set_timing,
+            ask.SetWave: self._set_wave,
+            ask.SetDelays: self._set_delays,
+            ask.SetDelaysShort: self._set_delays,
             ask.FirePulse: self._fire_pulse,
             ask.FireTrain: self._fire_train,
-            ask.AskLongStatus: self._ask_long_status,
-            ask.SetTrain: self._set_train,
-            ask.SetPage: self._set_page,
-            ask.SetDelaysShort: self._set_delays,
-            ask.AskWave: self._ask_wave,
-            ask.SetWave: self._set_wave,
-            ask.AskDelays: self._ask_delays,
-            ask.SetDelays: self._set_delays,
-            ask.AskTiming: self._ask_timing,
-            ask.SetTiming: self._set_timing,
-            ask.AskCounters: self._ask_counters,
         }
-        self._chance = random.Random(number)  # noqa: S311  (which pairs send one frame, which two: no secret)
 
     @property
     def serial(self) -> str:
         """Serial number as text."""
-        return serial_text(self._serial)
+        return serial_text(self.serial_number)
+
+    @property
+    def total_pulses(self) -> int:
+        """Pulses given since it was made."""
+        return self.counts.pulses
+
+    @property
+    def trains(self) -> int:
+        """Trains given since it was switched on."""
+        return self.counts.trains
 
     @property
     def running(self) -> bool:
@@ -128,7 +142,7 @@ class MagProSimulator:
     def panel_set_page(self, page: Page) -> None:
         """Choose another page."""
         self.settings = replace(self.settings, page=page)
-        self._at_panel(self._say, self._page_state())
+        self._at_panel(self._say, self._tell.page())
 
     def panel_set_mode(self, *, mode: Mode | None = None, wave: Wave | None = None) -> None:
         """Choose another mode or waveform; the status byte of an amplitude frame tells of it."""
@@ -136,12 +150,12 @@ class MagProSimulator:
         self.settings = replace(
             settings, mode=settings.mode if mode is None else mode, wave=settings.wave if wave is None else wave
         )
-        self._at_panel(self._say, self._amplitude())
+        self._at_panel(self._say, self._tell.amplitude())
 
     def panel_set_coil(self, coil: int) -> None:
         """Plug in a coil of another type, 0 for none."""
         self.settings = replace(self.settings, coil=coil)
-        self._at_panel(self._say, self._coil_state())
+        self._at_panel(self._say, self._tell.coil())
 
     def panel_enable(self, *, enabled: bool) -> None:
         """Press the enable or the disable key."""
@@ -160,8 +174,8 @@ class MagProSimulator:
         act(what)
         self._release()
 
-    def _fault_changed(self, fault: Fault, present: bool) -> None:  # noqa: FBT001  (a callback of the switchboard)
-        """Do what a fault does the moment it begins, or ends."""
+    def _fault_begun(self, fault: Fault) -> None:
+        """Do what a fault does the moment it begins, or happens."""
         if fault is Fault.RESET:
             self._reset()
         elif fault is Fault.PANEL_CHANGE:
@@ -172,8 +186,13 @@ class MagProSimulator:
             if not self.enabled:
                 self.panel_enable(enabled=True)
             self.panel_fire()
-        elif fault in {Fault.OVERHEAT, Fault.COIL_UNPLUGGED, Fault.OTHER_COIL}:
-            self._at_panel(self._disable_itself if present else self._say, self._coil_state())
+        elif fault in FAULTS_OF_COIL:
+            self._at_panel(self._disable_itself, self._tell.coil())
+
+    def _fault_ended(self, fault: Fault) -> None:
+        """Tell of the coil that is well again."""
+        if fault in FAULTS_OF_COIL:
+            self._at_panel(self._say, self._tell.coil())
 
     def _reset(self) -> None:
         """Start anew, as after a moment without power; the counter of pulses stays."""
@@ -181,13 +200,13 @@ class MagProSimulator:
         self._train = None
         self.enabled = self._disabling = False
         self.settings = Settings(coil=self.settings.coil)
-        self.stimuli = self.trains = 0
+        self.counts = Counts(pulses=self.counts.pulses)
         self._outgoing.clear()
 
     def _disable_itself(self, why: say.Report) -> None:
         self.enabled = False
         self._say(why)
-        self._say(self._amplitude())
+        self._say(self._tell.amplitude())
         self._end_train()
 
     # --- what the host asks -----------------------------------------------------------------------------------------
@@ -196,9 +215,13 @@ class MagProSimulator:
         """Return what cuts the host's bytes into bodies."""
         return FrameParser()
 
-    def take(self, body: bytes) -> None:
-        """Take one body from the host; what is not of the protocol is ignored."""
+    def hear(self, body: bytes) -> None:
+        """Write down one body from the host."""
         self._log.frame(self._clock.utc_ns(), "in", encode_frame(body).hex())
+        self._log.flush()
+
+    def take(self, body: bytes) -> None:
+        """Obey one body from the host; what is not of the protocol is ignored."""
         self._give_due()
         command = ask.decode_command(body)
         handler = self._handlers.get(type(command))
@@ -206,45 +229,12 @@ class MagProSimulator:
             handler(command)
         self._release()
 
-    def _ask_status(self, _command: ask.AskStatus) -> None:
-        settings = self.settings
-        self._say(
-            say.ShortStatus(
-                self._status(),
-                self._serial,
-                self._coil.temperature_c(),
-                self._coil.kind(self.settings.coil),
-                settings.amplitude_a,
-                settings.amplitude_b,
-            )
-        )
-
-    def _ask_long_status(self, _command: ask.AskLongStatus) -> None:
-        settings = self.settings
-        a, b = settings.amplitude_a, settings.amplitude_b
-        self._say(
-            say.LongStatus(
-                self._status(),
-                self._serial,
-                self._coil.temperature_c(),
-                self._coil.kind(self.settings.coil),
-                a,
-                b,
-                original_a=a,
-                original_b=b,
-                factor_a=100,
-                factor_b=100,
-                page=settings.page,
-                running=self.running,
-            )
-        )
-
     def _set_amplitude(self, command: ask.SetAmplitude) -> None:
         if command.a <= MAX_PERCENT:
             self.settings = replace(self.settings, amplitude_a=command.a)
         if command.b is not None and command.b <= MAX_PERCENT:
             self.settings = replace(self.settings, amplitude_b=command.b)
-        self._say(self._amplitude())
+        self._say(self._tell.amplitude())
 
     def _set_enabled(self, command: ask.SetEnabled) -> None:
         armed = command.enabled and not self.enabled and self._may_be_enabled()
@@ -253,16 +243,16 @@ class MagProSimulator:
         elif not command.enabled and Fault.DISABLE_IGNORED not in self.faults:
             self._disabling = self.running and Fault.DISABLE_AFTER_TRAIN in self.faults
             self.enabled = self.enabled and self._disabling
-        self._say(self._amplitude())
-        self._say(self._coil_state())
-        self._say(self._amplitude())
+        self._say(self._tell.amplitude())
+        self._say(self._tell.coil())
+        self._say(self._tell.amplitude())
         if not self.enabled:
             self._end_train()
         if armed:
             self.faults.armed()
 
     def _may_be_enabled(self) -> bool:
-        fit = self._coil.kind(self.settings.coil) != 0 and not self._coil.too_hot
+        fit = self.coil.kind(self.settings.coil) != 0 and not self.coil.too_hot
         return fit and Fault.REFUSE not in self.faults
 
     def _fire_pulse(self, _command: ask.FirePulse) -> None:
@@ -277,7 +267,7 @@ class MagProSimulator:
         if Fault.REFUSE in self.faults:
             return
         self._train = Train(self._clock.monotonic_ns(), self._clock.utc_ns(), timing)
-        self._say(self._page_state())
+        self._say(self._tell.page())
         self._runner = asyncio.create_task(self._run(self._train), name="magpro-simulator train")
 
     def _set_train(self, command: ask.SetTrain) -> None:
@@ -296,10 +286,7 @@ class MagProSimulator:
     def _set_page(self, command: ask.SetPage) -> None:
         if command.page in PAGES_OF_HOST and not self.running:
             self.settings = replace(self.settings, page=command.page)
-        self._say(self._page_state())
-
-    def _ask_wave(self, _command: ask.AskWave) -> None:
-        self._say(self.settings.wave_report(self.model))
+        self._say(self._tell.page())
 
     def _set_wave(self, command: ask.SetWave) -> None:
         if not self.running:
@@ -314,38 +301,13 @@ class MagProSimulator:
         if not self.running and self.settings.page == Page.TIMING:
             self._settle(lambda: self.settings.with_timing(command, self.model))
 
-    def _ask_delays(self, _command: ask.AskDelays) -> None:
-        self._say(self.settings.delays)
-
-    def _ask_timing(self, _command: ask.AskTiming) -> None:
-        self._say(self.settings.timing)
-
-    def _ask_counters(self, _command: ask.AskCounters) -> None:
-        self._say(
-            say.CountersReport(
-                self.trains & 0xFFFF, self.total_pulses & 0xFFFFFF, self.stimuli & 0xFFFF, self.settings.page
-            )
-        )
-
     # --- inside -----------------------------------------------------------------------------------------------------
-
-    def _status(self) -> say.StatusByte:
-        return say.StatusByte(self.settings.mode, self.settings.wave, self.enabled, self.model)
-
-    def _amplitude(self) -> say.Amplitude:
-        return say.Amplitude(self.settings.amplitude_a, self.settings.amplitude_b, self._status())
-
-    def _coil_state(self) -> say.CoilState:
-        return say.CoilState(self._coil.temperature_c(), self._coil.kind(self.settings.coil), self._status())
 
     def _charging(self, onset_utc_ns: int) -> bool:
         """Tell whether the delay of charging (0A) after the last stimulus is not over."""
         if self._last_onset_utc_ns is None:
             return False
         return onset_utc_ns - self._last_onset_utc_ns < self.settings.delays.charge_ms * NS_PER_MS
-
-    def _page_state(self) -> say.PageState:
-        return say.PageState(self.settings.page, self.running, self._status())
 
     def _say(self, report: say.Report) -> None:
         frame = encode_frame(report.encode())
@@ -361,12 +323,15 @@ class MagProSimulator:
 
     def _settle(self, changed: Callable[[], Settings]) -> None:
         """Let a write take effect after a while, on what the settings are then."""
+        if not self.pace.settle_s:
+            self.settings = changed()
+            return
 
         def done() -> None:
             self._settling.discard(handle)
             self.settings = changed()
 
-        handle = asyncio.get_running_loop().call_later(self._settle_s, done)
+        handle = asyncio.get_running_loop().call_later(self.pace.settle_s, done)
         self._settling.add(handle)
 
     def _stimulate(self, onset_utc_ns: int) -> None:
@@ -374,12 +339,12 @@ class MagProSimulator:
         settings = self.settings
         pair = settings.mode in {Mode.TWIN, Mode.DUAL}
         pulses = settings.burst_pulses if settings.wave is Wave.BIPHASIC_BURST else 1 + pair
-        self.total_pulses += pulses
-        self.stimuli += 1
+        self.counts.pulses += pulses
+        self.counts.stimuli += 1
         self._last_onset_utc_ns = onset_utc_ns
         didt = settings.amplitude_a * DIDT_AT_FULL_OUTPUT // MAX_PERCENT
         for _ in range(self._chance.choice((1, 2)) if pair else 1):
-            frame = encode_frame(say.Stimulus(didt, 0, self._status()).encode())
+            frame = encode_frame(self._tell.stimulus(didt).encode())
             self._log.frame(onset_utc_ns, "out", frame.hex())
             self._outgoing.append(frame)
         self._log.pulses(onset_utc_ns, self.total_pulses)
@@ -387,11 +352,11 @@ class MagProSimulator:
 
     def _warm_up(self, pulses: int) -> None:
         """Take the heat of pulses, tell of each degree more, and cut out when it is too much."""
-        warmer = self._coil.warm_up(pulses, self.settings.amplitude_a)
-        if self._coil.too_hot:
-            self._disable_itself(self._coil_state())
+        warmer = self.coil.warm_up(pulses, self.settings.amplitude_a)
+        if self.coil.too_hot:
+            self._disable_itself(self._tell.coil())
         elif warmer:
-            self._say(self._coil_state())
+            self._say(self._tell.coil())
 
     def _give_due(self) -> None:
         """Give every stimulus of the running train whose moment has come."""
@@ -408,7 +373,7 @@ class MagProSimulator:
             if not self._charging(onset_utc_ns):
                 self._stimulate(onset_utc_ns)
             if train.given % train.timing.pulses == 0:
-                self.trains += 1
+                self.counts.trains += 1
         self._end_train()
 
     def _end_train(self) -> None:
@@ -417,8 +382,8 @@ class MagProSimulator:
         self._train = None
         if self._disabling:
             self.enabled = self._disabling = False
-            self._say(self._amplitude())
-        self._say(self._page_state())
+            self._say(self._tell.amplitude())
+        self._say(self._tell.page())
 
     async def _run(self, train: Train) -> None:
         while self._train is train:

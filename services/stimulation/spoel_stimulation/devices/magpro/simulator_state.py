@@ -116,6 +116,21 @@ class Settings:
 
 
 @dataclass
+class Counts:
+    """What the device counts.
+
+    Attributes:
+        pulses: since it was made; kept over a restart.
+        stimuli: since it was switched on; a burst or a pair is one.
+        trains: since it was switched on.
+    """
+
+    pulses: int = 0
+    stimuli: int = 0
+    trains: int = 0
+
+
+@dataclass
 class Train:
     """A train under way: stimulus k of all its trains comes at ``onset_ns(k)`` of the clock.
 

@@ -141,12 +141,3 @@ class Answers:
             return interval_of_index(self.wave.mode, self.wave.interval_index) / 10
         except ValueError:
             return f"unknown index {self.wave.interval_index}"
-
-
-def differences(set_point: dict[str, Setting], read_back: dict[str, Setting]) -> list[str]:
-    """Return in words which settings read back otherwise than they were written."""
-    return [
-        f"{name} reads {read_back.get(name)!r} instead of {set_point.get(name)!r}"
-        for name in sorted(set_point.keys() | read_back.keys())
-        if set_point.get(name) != read_back.get(name)
-    ]

@@ -9,8 +9,7 @@ Not verified on hardware: that a disarm stops a train under way, and that a unit
 
 import asyncio
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from typing import Literal
 
@@ -40,9 +39,10 @@ from spoel_stimulation.devices.magstim.link import ANSWER_TIMEOUT_S, MagstimLink
 from spoel_stimulation.devices.magstim.pauses import Pauses
 from spoel_stimulation.devices.magstim.staging import differences
 from spoel_stimulation.devices.magstim.view import Expected, Heard, View
-from spoel_stimulation.devices.magstim.watch import Watch
 from spoel_stimulation.devices.transport import is_loopback
+from spoel_stimulation.devices.turns import Turn, Turns
 from spoel_stimulation.devices.use import check_use
+from spoel_stimulation.devices.watch import NoCounter, Watch
 
 Kind = Literal["rapid2", "200", "bistim"]
 
@@ -101,15 +101,11 @@ class MagstimAdapter:
         self._view = View(coil_model)
         self._identity: DeviceIdentity | None = None
         self._capability: MagstimCapability | None = None
-        self._staged: TrainSettings | None = None
-        self._expected: Expected | None = None
-        self._armed = False
-        self._voided = 0
-        self._busy = False
+        self._turns: Turns[Expected] = Turns(self.disarm, self._notice)
         self._heard: Heard | None = None
         self._stimulus_s: float | None = None
         self._pauses = Pauses(clock)
-        self._watch = Watch(self.disarm, self.unasked)
+        self._watch = Watch(self.disarm, NoCounter(max), self.unasked)
         self._polling: asyncio.Task[None] | None = None
 
     @property
@@ -194,13 +190,13 @@ class MagstimAdapter:
             await asyncio.gather(polling, return_exceptions=True)
         await self._watch.stop()
         talk, self._talk = self._talk, None
-        self._unstage()
+        self._turns.void()
         if talk is not None:
             await talk.link.close()
 
     async def _poll(self) -> None:
         talk, unanswered = self._connected(), 0
-        while talk.link.lost is None:
+        while talk.link.broken is None:
             await asyncio.sleep(max(FASTEST_STEP_S, talk.link.written_s + self._poll_s - time.monotonic()))
             if time.monotonic() < talk.link.written_s + self._poll_s:
                 continue
@@ -222,7 +218,7 @@ class MagstimAdapter:
         self._view.take(message, settings, time.monotonic())
         if message.letter == "E":
             return
-        expected, armed = self._expected, self._armed
+        expected, armed = self._turns.expected, self._turns.armed
         for difference in () if expected is None else expected.differences(self._view, settings):
             self._notice(Unasked(kind="change", detail=difference))
         if self._view.running:
@@ -241,7 +237,7 @@ class MagstimAdapter:
 
     def _notice(self, strange: Unasked) -> None:
         """Void what was staged at once; the watch has the device disarmed and the room told."""
-        self._unstage()
+        self._turns.void()
         if self._heard is not None:
             self._heard.unasked.append(strange.detail)
         self._watch.notice(strange)
@@ -252,8 +248,8 @@ class MagstimAdapter:
         """Disarm, write every setting, let the power settle, and read every one back (INV-2)."""
         talk = self._connected()
         self.capability.check(settings)
-        with self._alone():
-            voided = self._unstage()
+        with self._turns.one() as turn:
+            turn.begin_anew()
             if not await talk.disarm():
                 raise RefusedByDevice("The device stays armed; settings are only written while it is disarmed.")
             await self._pauses.rest()
@@ -263,60 +259,48 @@ class MagstimAdapter:
             wrong = differences(point, read_back, whole=True)
             if wrong:
                 raise SettingNotTaken(f"{'; '.join(wrong)}. Look at the device's screen, then try again.", wrong=wrong)
-            self._refuse_if_voided_since(voided)
-        self._staged, self._expected = settings, Expected(point, enabled=False)
+            turn.stage(settings, Expected(point, enabled=False))
         return ReadBack(set_point=point, read_back=read_back)
 
     async def arm(self) -> None:
         """Arm; returns when the device is ready, which takes about a second, and nothing staged has changed."""
-        talk = self._connected()
-        if self._staged is None or self._expected is None:
-            raise NotReady("Nothing is staged, or it was voided by a disarm or a change at the device. Stage first.")
-        staged, expected = self._staged, self._expected
-        with self._alone():
+        talk, (_, expected) = self._connected(), self._turns.staged()
+        with self._turns.one() as turn:
             await talk.look()
             self._refuse_if_interlocked()
-            self._expected = replace(expected, enabled=None)
-            try:
-                await talk.arm(allowed=lambda: self._staged is staged)
-                ready = await self._becomes_ready(talk)
-            except DeviceError as error:
-                overtaken = self._staged is not staged
-                await self.disarm()
-                if overtaken:
-                    raise NotReady("The device was disarmed while it was to be armed. Stage again.") from error
-                raise
-            if not ready or self._staged is not staged:
-                await self.disarm()
-                self._refuse_if_interlocked()
-                raise RefusedByDevice("The device does not become ready, or was changed or disarmed meanwhile. Look.")
-            self._expected = replace(expected, enabled=True)
-            self._armed = True
+            turn.expect(replace(expected, enabled=None))
+            async with turn.or_disarmed():
+                if not await self._arm(talk, turn) or not turn.stands():
+                    self._refuse_if_interlocked()
+                    raise RefusedByDevice("It does not become ready, or was changed or disarmed meanwhile. Look at it.")
+                turn.arm(replace(expected, enabled=True))
+
+    async def _arm(self, talk: Conversation, turn: Turn[Expected]) -> bool:
+        try:
+            await talk.arm(allowed=turn.stands)
+            return await self._becomes_ready(talk)
+        except DeviceError:
+            turn.check()  # an answer that a disarm has overtaken does not come, and is no fault of the device
+            raise
 
     async def change_percent_mso(self, percent_mso: int) -> ReadBack:
         """Write another intensity, let it settle, and read it back; not during a train."""
         talk = self._connected()
         self.capability.check_percent_mso(percent_mso)
-        if self._staged is None or self._expected is None:
-            raise NotReady("Nothing is staged; the intensity is part of what is staged.")
-        settings, armed = self._staged.model_copy(update={"percent_mso": percent_mso}), self._armed
+        (staged, _), armed = self._turns.staged(), self._turns.armed
+        settings = staged.at(percent_mso)
         self.capability.check(settings)
-        with self._alone():
-            voided = self._unstage()
-            try:
+        point = self._model.set_point(settings)
+        with self._turns.one() as turn:
+            turn.begin_anew()
+            async with turn.or_disarmed():
                 await self._pauses.rest()
                 read_back = await talk.write_power(settings)
                 ready = not armed or await self._becomes_ready(talk)
-            except DeviceError:
-                await self.disarm()
-                raise
-            point = self._model.set_point(settings)
-            wrong = differences(point, read_back, whole=False)
-            if wrong or not ready:
-                await self.disarm()
-                raise SettingNotTaken(f"{'; '.join(wrong) or 'it does not become ready'}; disarmed.", wrong=wrong)
-            self._refuse_if_voided_since(voided)
-        self._staged, self._expected, self._armed = settings, Expected(point, enabled=armed), armed
+                wrong = differences(point, read_back, whole=False)
+                if wrong or not ready:
+                    raise SettingNotTaken(f"{'; '.join(wrong) or 'it does not become ready'}; disarmed.", wrong=wrong)
+                turn.stage(settings, Expected(point, enabled=armed), armed=armed)
         return ReadBack(
             set_point={"percent_mso": percent_mso}, read_back={"percent_mso": read_back.get("percent_mso", -1)}
         )
@@ -329,19 +313,14 @@ class MagstimAdapter:
             SettingNotTaken: a setting was changed at the device; disarmed.
             LinkLost: no answer before the start; nothing was sent.
         """
-        talk = self._connected()
-        if not self._armed or self._expected is None:
-            raise NotReady("The device is not armed, or was disarmed since. Stage and arm it.")
-        if self._staged != settings:
-            raise NotReady("These are not the settings that were staged. Stage them.")
-        voided = self._voided
-        with self._alone():
+        talk, expected = self._connected(), self._turns.armed_with(settings)
+        with self._turns.one() as turn:
             await self._pauses.next_train()
-            await self._check_before_start(talk, self._expected, voided)
+            await self._check_before_start(talk, expected, turn)
             heard = self._heard = Heard()
             start = Start(talk, settings, heard, self._clock, began=lambda: self._began(settings))
             try:
-                result = await start.run(allowed=lambda: self._voided == voided)
+                result = await start.run(allowed=turn.stands)
             finally:
                 self._heard = None
                 self._pauses.end()
@@ -353,10 +332,10 @@ class MagstimAdapter:
         self._stimulus_s = time.monotonic()
         self._pauses.begin(settings, self.capability.minimum_wait_s(settings))
 
-    async def _check_before_start(self, talk: Conversation, expected: Expected, voided: int) -> None:
+    async def _check_before_start(self, talk: Conversation, expected: Expected, turn: Turn[Expected]) -> None:
         await talk.status()
         wrong = differences(expected.settings, await self._model.read(talk.link, disarmed=False), whole=False)
-        self._refuse_if_voided_since(voided)
+        turn.check()
         if wrong or not self._view.ready:
             await self.disarm()
             raise SettingNotTaken(
@@ -369,7 +348,7 @@ class MagstimAdapter:
 
         What was staged is void from the call on, so that nothing under way can arm or fire any more.
         """
-        self._unstage()
+        self._turns.void()
         return self._talk is not None and await self._talk.disarm()
 
     # --- questions --------------------------------------------------------------------------------------------------
@@ -396,29 +375,6 @@ class MagstimAdapter:
         open_ones = self._view.interlocks()
         if open_ones:
             raise InterlockOpen(f"The device is in no state to stimulate: {'; '.join(open_ones)}. Look at the coil.")
-
-    def _unstage(self) -> int:
-        """Void what was staged; return the number of this voiding."""
-        self._staged = None
-        self._expected = None
-        self._armed = False
-        self._voided += 1
-        return self._voided
-
-    def _refuse_if_voided_since(self, voided: int) -> None:
-        if self._voided != voided:
-            raise NotReady("The device was disarmed in the meantime. Stage again.")
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Let one command of a train's life run at a time; only disarm and questions go beside it."""
-        if self._busy:
-            raise NotReady("Another command is under way, or a train is running; only disarm is possible.")
-        self._busy = True
-        try:
-            yield
-        finally:
-            self._busy = False
 
     def _connected(self) -> Conversation:
         if self._talk is None:

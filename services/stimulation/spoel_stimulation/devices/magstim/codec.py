@@ -10,6 +10,7 @@ Source: behaviour of the open clients MagPy, MAGIC, horizonmagpy and magstim_pyt
 import string
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import IntEnum
 
 BAUDRATE = 9_600
 PAD = b"@"
@@ -39,6 +40,18 @@ def encode_frame(content: bytes) -> bytes:
 def is_whole(frame: bytes) -> bool:
     """Tell whether the last byte is the checksum of those before it."""
     return len(frame) > _CHECKSUM_LENGTH and frame[-1] == checksum(frame[:-1])
+
+
+class Generation(IntEnum):
+    """Software of a Rapid², by the major version with which a generation of formats began."""
+
+    FIRST = 0
+    LONG_PAUSES = 7
+    """The pause has four digits."""
+    LOCKED = 9
+    """Control is given to an unlock code only; system status and charge delay; more pulses and longer trains."""
+    LONG_DELAYS = 10
+    """The charge delay has five digits, and setting it is answered with the system status."""
 
 
 @dataclass(frozen=True, order=True)
@@ -71,9 +84,19 @@ class Version:
         return f"{self.major}.{self.minor}.{self.patch}"
 
     @property
+    def generation(self) -> Generation:
+        """Which formats it has."""
+        return max(generation for generation in Generation if generation <= self.major)
+
+    @property
     def locked(self) -> bool:
         """Control is given to an unlock code only, and system status and charge delay exist."""
-        return self.major >= 9  # noqa: PLR2004  (the version itself)
+        return self.generation >= Generation.LOCKED
+
+    @property
+    def tells_status_after_delay(self) -> bool:
+        """Setting the charge delay is answered with the whole system status."""
+        return self.generation >= Generation.LONG_DELAYS
 
     @property
     def pulse_digits(self) -> int:
@@ -88,14 +111,14 @@ class Version:
     @property
     def wait_digits(self) -> int:
         """Digits of the pause, tenths of a second."""
-        return 4 if self.major >= 7 else 3  # noqa: PLR2004  (the version itself)
+        return 4 if self.generation >= Generation.LONG_PAUSES else 3
 
     @property
     def delay_digits(self) -> int:
         """Digits of the charge delay, milliseconds; 0 where there is none."""
         if not self.locked:
             return 0
-        return 5 if self.major >= 10 else 4  # noqa: PLR2004  (the version itself)
+        return 5 if self.generation >= Generation.LONG_DELAYS else 4
 
     @property
     def parameter_digits(self) -> tuple[int, ...]:
@@ -164,7 +187,7 @@ def _of_version(letter: int, version: Version) -> tuple[int, ...]:
         return (2 + version.delay_digits + _CHECKSUM_LENGTH,) if version.delay_digits else ()
     if not version.delay_digits:
         return ()
-    return (4,) if version.major == 9 else (6,)  # noqa: PLR2004  (the version itself)
+    return (6,) if version.tells_status_after_delay else (4,)
 
 
 def question_lengths(version: Version | None = None) -> Lengths:

@@ -287,7 +287,7 @@ class Conversation:
     async def disarm(self) -> bool:
         """Disarm, again and again until the device says so or the time is up; True if it was read back."""
         give_up_at = time.monotonic() + DISARM_TIMEOUT_S
-        while self.link.lost is None:
+        while self.link.broken is None:
             try:
                 await self.link.disarm()
                 answer = await self.link.urgent(say.ASK_TEMPERATURE, DISARM_ATTEMPT_S)

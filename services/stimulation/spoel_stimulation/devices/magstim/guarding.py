@@ -6,6 +6,11 @@ from spoel_stimulation.devices.magstim.codec import BAUDRATE, FrameCutter, answe
 
 _HARMLESS = frozenset("QRJF@ACYZX\\NIB_D[xno")
 _STATE_BEFORE = "E"
+GAP_S = 0.03
+"""From a frame to a start, or to the question behind a disarm: a device may still be busy with the one before.
+
+Open clients leave 20 to 50 ms between a keep-alive and a command whose moment matters (MAGIC, MagPy); not verified.
+"""
 
 
 class MagstimGuarded:
@@ -19,7 +24,7 @@ class MagstimGuarded:
     line = Line(BAUDRATE)
     disarm: tuple[bytes, ...] = (say.DISARM,)
     ask: tuple[bytes, ...] = (say.ASK_TEMPERATURE,)
-    gap_s = 0.0
+    gap_s = GAP_S
 
     def host_frames(self) -> FrameCutter:
         """Return a framer for what the host sends."""

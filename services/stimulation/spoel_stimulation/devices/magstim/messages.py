@@ -7,6 +7,7 @@ Source: as for the codec; not tried on hardware.
 import re
 from dataclasses import dataclass
 from enum import IntFlag, StrEnum
+from itertools import accumulate
 
 from spoel_stimulation.devices.magstim.codec import (
     NOT_UNDERSTOOD,
@@ -195,6 +196,9 @@ class SerialAnswer:
 Message = Answer | Refused | NotUnderstood | VersionAnswer | SerialAnswer
 
 _WITH_RAPID = frozenset("^_BD[\\xn")
+_STATUS_BYTES_OF_RAPID = 2
+_DIGITS_OF_PAIR = (3, 3, 3)
+_DIGITS_OF_TEMPERATURES = (3, 3)
 _VERSION = re.compile(r"[0-9]+(\.[0-9]+){0,2}")
 
 
@@ -227,9 +231,9 @@ def _status_answer(letter: str, content: bytes) -> Answer | None:
     if letter not in _WITH_RAPID:
         data = content[1:].decode("ascii", "replace")
         return Answer(letter, instrument, data=data)
-    if len(content) < 2:  # noqa: PLR2004  (two status bytes)
+    if len(content) < _STATUS_BYTES_OF_RAPID:
         return None
-    rapid, rest = Rapid(content[1]), content[2:]
+    rapid, rest = Rapid(content[1]), content[_STATUS_BYTES_OF_RAPID:]
     if letter in "xn":
         extended = Extended(int.from_bytes(rest, "big")) if rest else None
         return Answer(letter, instrument, rapid, extended)
@@ -257,13 +261,8 @@ class RapidParameters:
     @classmethod
     def read(cls, data: str, version: Version) -> "RapidParameters | None":
         r"""Read the digits of the answer to ``\@``; None where they are none, or another number of them."""
-        if not (data.isascii() and data.isdecimal()) or len(data) != sum(version.parameter_digits):
-            return None
-        numbers, at = [], 0
-        for digits in version.parameter_digits:
-            numbers.append(int(data[at : at + digits]))
-            at += digits
-        return cls(*numbers)
+        numbers = _numbers(data, version.parameter_digits)
+        return None if numbers is None else cls(*numbers)
 
 
 @dataclass(frozen=True)
@@ -283,9 +282,8 @@ class PairParameters:
     @classmethod
     def read(cls, data: str) -> "PairParameters | None":
         """Read the nine digits of the answer to ``J@``; None where they are none."""
-        if not (data.isascii() and data.isdecimal()) or len(data) != 9:  # noqa: PLR2004  (three numbers of three)
-            return None
-        return cls(int(data[:3]), int(data[3:6]), int(data[6:]))
+        numbers = _numbers(data, _DIGITS_OF_PAIR)
+        return None if numbers is None else cls(*numbers)
 
 
 @dataclass(frozen=True)
@@ -298,11 +296,18 @@ class Temperatures:
     @classmethod
     def read(cls, data: str) -> "Temperatures | None":
         """Read the six digits of the answer to ``F@``; None where they are none."""
-        if not (data.isascii() and data.isdecimal()) or len(data) != 6:  # noqa: PLR2004  (two numbers of three)
-            return None
-        return cls(int(data[:3]), int(data[3:]))
+        numbers = _numbers(data, _DIGITS_OF_TEMPERATURES)
+        return None if numbers is None else cls(*numbers)
 
     @property
     def warmest_c(self) -> float:
         """Degrees Celsius of the warmer one."""
         return max(self.first, self.second) / 10
+
+
+def _numbers(data: str, widths: tuple[int, ...]) -> list[int] | None:
+    """Read numbers of so many digits each, one behind the other; None where it is not just these."""
+    if not (data.isascii() and data.isdecimal()) or len(data) != sum(widths):
+        return None
+    ends = accumulate(widths)
+    return [int(data[end - width : end]) for end, width in zip(ends, widths, strict=True)]

@@ -14,23 +14,22 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 from spoel_common.clock import Clock
 from spoel_stimulation.devices.magstim.capability import joules_of
 from spoel_stimulation.devices.magstim.codec import (
     NOT_UNDERSTOOD,
-    REFUSED,
     SIMULATOR_PAD,
     FrameCutter,
-    Lengths,
     encode_frame,
     is_whole,
 )
 from spoel_stimulation.devices.magstim.messages import DISARM, Instrument
-from spoel_stimulation.devices.magstim.simulator_state import HOT_C, NS_PER_S, Coil, Power, Shot
+from spoel_stimulation.devices.magstim.simulator_part import Handler, Part, Refuse, Silence, Unknown, number
+from spoel_stimulation.devices.magstim.simulator_state import HOT_C, NS_PER_S, Coil, Shot
 from spoel_stimulation.devices.simulation.faults import Fault, Faults
 from spoel_stimulation.devices.simulation.log import SimulatorLog, last_total
+from spoel_stimulation.devices.simulation.pace import Pace, pace_of
 
 KEEP_ALIVE_S = 1.0
 ARMING_NS = NS_PER_S
@@ -42,77 +41,6 @@ NO_ERROR = 0
 NO_OTHER_COIL = "A Magstim does not tell the type of its coil: it has no fault other-coil."
 _REMEMBERED = 10_000
 
-Handler = Callable[[bytes], bytes]
-"""Takes a command's data; returns what the answer says beyond the status."""
-
-
-class Refuse(Exception):
-    """Answered with ``S`` (it does not go with the state) or ``?`` (wrong data)."""
-
-    def __init__(self, how: bytes = REFUSED) -> None:
-        super().__init__(how)
-        self.how = how
-
-
-class Unknown(Exception):
-    """Answered with ``?`` alone: no such command."""
-
-
-class Silence(Exception):
-    """Not answered at all."""
-
-
-class Part(Protocol):
-    """The commands and registers of one model.
-
-    Attributes:
-        power: of the first, or only, unit.
-    """
-
-    power: Power
-
-    @property
-    def highest_percent(self) -> int:
-        """Highest power that can be set."""
-
-    def attach(self, device: "MagstimSimulator") -> dict[bytes, Handler]:
-        """Begin to be a part of a device; return the commands by their letters."""
-
-    def lengths(self) -> Lengths:
-        """Return the lengths of a host's frames."""
-
-    def silent(self, letter: bytes) -> bool:
-        """Tell whether a command is not answered without remote control."""
-
-    def takes_code(self, data: bytes) -> bool:
-        """Tell whether a request for control is granted.
-
-        Raises:
-            Unknown: it is no such request for this model.
-        """
-
-    def status(self, letter: bytes) -> bytes:
-        """Return what follows the status byte in answers to a command, before its data."""
-
-    def shot(self) -> Shot:
-        """Return what a start gives now.
-
-        Raises:
-            Refuse: nothing: it does not go with the settings.
-        """
-
-    def percent(self, index: int, now_ns: int) -> float:
-        """Return the output that a pulse of a shot really has."""
-
-    def gave(self, percent: float, now_ns: int) -> bool:
-        """Take notice of a pulse; False if the device breaks down over it."""
-
-    def reset(self) -> None:
-        """Forget all settings, as just switched on."""
-
-    def panel_change(self) -> None:
-        """Change a setting as somebody at the panel does."""
-
 
 class MagstimSimulator:
     """The device itself, without its port (see ``simulation.ports``).
@@ -123,6 +51,8 @@ class MagstimSimulator:
         number: its serial number is ``SIM-<number>``.
         log_path: its record; the pulse count goes on from the last total in it.
         faults: its switchboard.
+        pace: how long it takes over what it is told; the device's own times, shortened by the clock's speed, if left
+            out.
 
     Attributes:
         given: the latest pulses: UTC clock time, and percent of output as really given.
@@ -132,6 +62,8 @@ class MagstimSimulator:
         ValueError: a fault that this device cannot have.
     """
 
+    speak: Callable[[bytes], None]
+
     def __init__(
         self,
         clock: Clock,
@@ -140,17 +72,19 @@ class MagstimSimulator:
         number: int = 1,
         log_path: Path | None = None,
         faults: Faults | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self.clock = clock
         self.part = part
         self.given: deque[tuple[int, float]] = deque(maxlen=_REMEMBERED)
         self.error = NO_ERROR
-        self.speak: Callable[[bytes], None] = lambda _frame: None
+        self.speak = lambda _frame: None
         self.faults = faults or Faults()
         if Fault.OTHER_COIL in self.faults:
             raise ValueError(NO_OTHER_COIL)
         self.faults.impossible[Fault.OTHER_COIL] = NO_OTHER_COIL
-        self.faults.changed = self._fault_changed
+        self.faults.begun = self._fault_begun
+        self.pace = pace or pace_of(part.name).at(clock.speed)
         self._serial = f"SIM-{number}"
         self._log = SimulatorLog(log_path)
         self._total_pulses = last_total(log_path)
@@ -229,9 +163,13 @@ class MagstimSimulator:
         """Return what cuts the host's bytes into frames; damaged pieces are kept, since they are answered."""
         return FrameCutter(self.part.lengths(), keep_damaged=True)
 
-    def take(self, frame: bytes) -> None:
-        """Take one frame, or damaged piece, from the host, and answer."""
+    def hear(self, frame: bytes) -> None:
+        """Write down one frame, or damaged piece, from the host, without what may be an unlock code."""
         self._log.frame(self.clock.utc_ns(), "in", _without_code(frame).hex())
+        self._log.flush()
+
+    def take(self, frame: bytes) -> None:
+        """Obey one frame, or damaged piece, from the host, and answer."""
         self._advance()
         answer = self._answer(frame[:1], frame[1:-1]) if is_whole(frame) else NOT_UNDERSTOOD
         if answer is not None:
@@ -414,7 +352,8 @@ class MagstimSimulator:
             if self._disarm_after_train:
                 self._stand_by()
 
-    def _fault_changed(self, fault: Fault, present: bool) -> None:  # noqa: FBT001  (the switchboard calls it so)
+    def _fault_begun(self, fault: Fault) -> None:
+        """Do what a fault does the moment it begins, or happens."""
         self._advance()
         if fault is Fault.RESET:
             self._control, self._shot, self.error = False, None, NO_ERROR
@@ -424,8 +363,6 @@ class MagstimSimulator:
             self.part.panel_change()
         elif fault is Fault.PANEL_FIRE:
             self.panel_fire()
-        elif present:
-            self._advance()
         self._log.flush()
 
 
@@ -441,14 +378,3 @@ def _without_code(frame: bytes) -> bytes:
 
 def _unknown(_data: bytes) -> bytes:
     raise Unknown
-
-
-def number(data: bytes, lowest: int, highest: int) -> int:
-    """Return the number in a command's digits.
-
-    Raises:
-        Refuse: no number, or beyond what can be set.
-    """
-    if not data.isdigit() or not lowest <= int(data) <= highest:
-        raise Refuse(NOT_UNDERSTOOD)
-    return int(data)

@@ -3,9 +3,9 @@
 from pydantic import SecretStr
 
 from spoel_stimulation.devices.magstim.capability import RapidCapability, joules_of, rapid_capability
-from spoel_stimulation.devices.magstim.codec import NUL, PAD, Lengths, Version, question_lengths
+from spoel_stimulation.devices.magstim.codec import NUL, PAD, Generation, Lengths, Version, question_lengths
 from spoel_stimulation.devices.magstim.messages import Extended, Rapid
-from spoel_stimulation.devices.magstim.simulator import Handler, MagstimSimulator, Refuse, Unknown, number
+from spoel_stimulation.devices.magstim.simulator_part import Device, Handler, Refuse, Unknown, number
 from spoel_stimulation.devices.magstim.simulator_state import NS_PER_S, Load, Power, Shot
 
 DEFAULT_VERSION = Version(11)
@@ -21,8 +21,7 @@ _SLACK_J = 1.0
 _HIGHEST_TENTH_HZ = 1_000
 _TENTHS_UP_TO = 300
 _WAIT_TENTH_S = 1
-_LONGEST_DELAY_MS = {9: 2_000}
-_LONGEST_DELAY_LATER_MS = 10_000
+_LONGEST_DELAY_MS = {Generation.LOCKED: 2_000, Generation.LONG_DELAYS: 10_000}
 
 
 class RapidPart:
@@ -37,6 +36,7 @@ class RapidPart:
     def __init__(
         self, version: Version = DEFAULT_VERSION, unlock_code: SecretStr | None = None, unit: str = "super-plus"
     ) -> None:
+        self.name = "magstim-rapid2"
         self.version = version
         self._unlock_code = unlock_code
         self._limits: RapidCapability = rapid_capability(unit, 240, version)
@@ -59,7 +59,7 @@ class RapidPart:
         """100, with enhanced power 110."""
         return 110 if self.enhanced else 100
 
-    def attach(self, device: MagstimSimulator) -> dict[bytes, Handler]:
+    def attach(self, device: Device) -> dict[bytes, Handler]:
         """Begin to be a part of a device; return the commands by their letters."""
         self._device = device
         commands: dict[bytes, Handler] = {
@@ -103,7 +103,7 @@ class RapidPart:
         rapid |= Rapid.SINGLE_PULSE if self.tenth_s == 0 else Rapid(0)
         rapid |= Rapid.ENHANCED_POWER if self.enhanced else Rapid(0)
         rapid |= Rapid.TRAIN_RUNNING if device.shot is not None and device.shot.train else Rapid(0)
-        if letter == b"x" or (letter == b"n" and self.version.major > 9):  # noqa: PLR2004  (the version itself)
+        if letter == b"x" or (letter == b"n" and self.version.tells_status_after_delay):
             extended = Extended.CHARGE_DELAY_SET if self.delay_ms else Extended(0)
             return bytes((rapid,)) + extended.to_bytes(2, "big")
         return bytes((rapid,))
@@ -138,9 +138,8 @@ class RapidPart:
         return True
 
     def panel_change(self) -> None:
-        """Turn the power up by 5 %, or down where it is high."""
-        percent = self.power.percent
-        self.power.set(percent - 5 if percent > 50 else percent + 5, self._device.clock.monotonic_ns())  # noqa: PLR2004
+        """Turn the power up a little, or down where it is high."""
+        self.power.turn(self._device.clock.monotonic_ns())
 
     # --- commands ---------------------------------------------------------------------------------------------------
 
@@ -196,7 +195,7 @@ class RapidPart:
 
     def _set_delay(self, data: bytes) -> bytes:
         self._device.settings_allowed()
-        self.delay_ms = number(data, 0, _LONGEST_DELAY_MS.get(self.version.major, _LONGEST_DELAY_LATER_MS))
+        self.delay_ms = number(data, 0, _LONGEST_DELAY_MS[self.version.generation])
         return b""
 
     def _tell_delay(self, _data: bytes) -> bytes:

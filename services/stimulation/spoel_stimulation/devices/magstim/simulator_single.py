@@ -2,7 +2,7 @@
 
 from spoel_stimulation.devices.magstim.codec import Lengths, question_lengths
 from spoel_stimulation.devices.magstim.messages import PairMode
-from spoel_stimulation.devices.magstim.simulator import Handler, MagstimSimulator, Refuse, number
+from spoel_stimulation.devices.magstim.simulator_part import Device, Handler, Refuse, number
 from spoel_stimulation.devices.magstim.simulator_state import NS_PER_S, Power, Shot
 
 LONGEST_INTERVAL = 999
@@ -23,6 +23,7 @@ class SinglePart:
     """
 
     def __init__(self, *, bistim: bool) -> None:
+        self.name = "magstim-bistim" if bistim else "magstim-200"
         self._bistim = bistim
         self.reset()
 
@@ -38,7 +39,7 @@ class SinglePart:
         """Highest power that can be set."""
         return 100
 
-    def attach(self, device: MagstimSimulator) -> dict[bytes, Handler]:
+    def attach(self, device: Device) -> dict[bytes, Handler]:
         """Begin to be a part of a device; return the commands by their letters."""
         self._device = device
         commands: dict[bytes, Handler] = {b"J": self._parameters}
@@ -88,9 +89,8 @@ class SinglePart:
         return True
 
     def panel_change(self) -> None:
-        """Turn the power up by 5 %, or down where it is high."""
-        percent = self.power.percent
-        self.power.set(percent - 5 if percent > 50 else percent + 5, self._device.clock.monotonic_ns())  # noqa: PLR2004
+        """Turn the power up a little, or down where it is high."""
+        self.power.turn(self._device.clock.monotonic_ns())
 
     def _recharge_ns(self) -> int:
         if self._bistim:

@@ -12,6 +12,8 @@ DOWN_NS_PER_PERCENT = 100_000_000
 ROOM_C = 22.0
 HOT_C = 40.0
 _COOLING_S = 1_200.0
+_TURN_PERCENT = 5
+_HIGH_PERCENT = 50
 _JOULES_PER_DEGREE = 10_000.0
 
 
@@ -26,6 +28,11 @@ class Power:
     def set(self, percent: int, now_ns: int) -> None:
         """Set another power."""
         self._from, self._since_ns, self.percent = self.real(now_ns), now_ns, percent
+
+    def turn(self, now_ns: int) -> None:
+        """Turn the wheel a little: up, or down where the power is high."""
+        step = -_TURN_PERCENT if self.percent > _HIGH_PERCENT else _TURN_PERCENT
+        self.set(self.percent + step, now_ns)
 
     def real(self, now_ns: int) -> float:
         """Return the percent that a pulse at this moment has."""

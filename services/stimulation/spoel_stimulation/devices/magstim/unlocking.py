@@ -22,6 +22,16 @@ def unlock_code(text: str) -> SecretStr:
     return SecretStr(code)
 
 
+def given_unlock_code(argument: str) -> SecretStr:
+    """Return an unlock code as it was given on a command line: itself, or ``@FILE``, which ``ps`` shows to nobody.
+
+    Raises:
+        ValueError: it is no such code, or others may read the file.
+        OSError: the file cannot be read.
+    """
+    return read_unlock_code(Path(argument[1:])) if argument.startswith("@") else unlock_code(argument)
+
+
 def read_unlock_code(path: Path) -> SecretStr:
     """Read an unlock code from a file of its own.
 

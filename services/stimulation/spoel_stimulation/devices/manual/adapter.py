@@ -12,8 +12,6 @@ What words mean here, since nothing is read back by wire:
 
 import asyncio
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -39,12 +37,14 @@ from spoel_stimulation.devices.link import Link
 from spoel_stimulation.devices.manual.box import TRIGGER, Lines, TriggerBoxGuarded, greeted_by
 from spoel_stimulation.devices.manual.capability import Capability, capability_of
 from spoel_stimulation.devices.pacing import paced
+from spoel_stimulation.devices.read_back import differences
 from spoel_stimulation.devices.transport import is_loopback
+from spoel_stimulation.devices.turns import Turns
 from spoel_stimulation.devices.use import check_use
 
 CONFIRMED_FOR_S = 300.0
 READ_COUNTER_TIMEOUT_S = 60.0
-GREETING_TIMEOUT_S = 0.3
+GREETING_TIMEOUT_S = 2.0
 NOT_TOLD = "not-told"
 
 
@@ -116,10 +116,7 @@ class ManualAdapter:
         self._shown: Shown | None = None
         self._shown_at_s = 0.0
         self._news = asyncio.Event()
-        self._staged: TrainSettings | None = None
-        self._armed = False
-        self._voided = 0
-        self._busy = False
+        self._turns: Turns[dict[str, Setting]] = Turns(self.disarm, self._notice)
         self._stimulus_s: float | None = None
 
     @property
@@ -134,7 +131,7 @@ class ManualAdapter:
         if shown is None:
             return None
         return DeviceStatus(
-            enabled=self._armed,
+            enabled=self._turns.armed,
             percent_mso=shown.percent_mso,
             coil_temperature_c=None,
             coil_model=shown.coil_model,
@@ -221,9 +218,9 @@ class ManualAdapter:
             )
         before, self._shown, self._shown_at_s = self._shown, shown, time.monotonic()
         self._news.set()
-        if self._staged is None:
+        if self._turns.expected is None:
             return
-        wrong = _differences(ordered(self._staged), shown.settings())
+        wrong = differences(self._turns.expected, shown.settings())
         if before is not None and shown.coil_model != before.coil_model:
             wrong.append(f"coil {shown.coil_model} instead of {before.coil_model}")
         if wrong:
@@ -241,27 +238,30 @@ class ManualAdapter:
         """
         self._connected()
         self.capability.check(settings)
-        self._staged, self._armed = None, False
-        read_back = self._compare(settings)
-        self._staged = settings
+        with self._turns.one() as turn:
+            turn.begin_anew()
+            read_back = self._compare(settings)
+            turn.stage(settings, read_back.set_point)
         return read_back
 
     async def arm(self) -> None:
         """Let triggers leave the host; the device itself is armed by hand."""
         self._connected()
-        if self._staged is None or self._standing() is None:
-            raise NotReady("Nothing is staged, or the operator's word does not stand any more. Confirm, then stage.")
-        self._armed = True
+        _, expected = self._turns.staged()
+        if self._standing() is None:
+            raise NotReady("The operator's word does not stand any more. Confirm, then stage.")
+        with self._turns.one() as turn:
+            turn.arm(expected)
 
     async def change_percent_mso(self, percent_mso: int) -> ReadBack:
         """Take another intensity, which the operator has set and confirmed before."""
         self._connected()
         self.capability.check_percent_mso(percent_mso)
-        if self._staged is None:
-            raise NotReady("Nothing is staged; set the intensity, confirm what the device shows, and stage.")
-        changed = self._staged.model_copy(update={"percent_mso": percent_mso})
-        read_back = self._compare(changed)
-        self._staged = changed
+        (staged, _), armed = self._turns.staged(), self._turns.armed
+        changed = staged.at(percent_mso)
+        with self._turns.one() as turn:
+            read_back = self._compare(changed)
+            turn.stage(changed, read_back.set_point, armed=armed)
         return read_back
 
     async def run_train(self, settings: TrainSettings) -> TrainResult:
@@ -271,16 +271,17 @@ class ManualAdapter:
         earlier, and is read after.
         """
         link, shown = self._connected(), self._standing()
-        if not self._armed or self._staged != settings or shown is None:
-            raise NotReady("Not armed with these settings, or the operator's word does not stand. Confirm and stage.")
+        self._turns.armed_with(settings)
+        if shown is None:
+            raise NotReady("The operator's word does not stand any more. Confirm, then stage.")
         if self._stimulus_s is not None and self._shown_at_s <= self._stimulus_s:
             shown = shown.model_copy(update={"pulse_counter": None})  # read before triggers that it does not count
-        voided, sent, problem = self._voided, 0, ""
+        sent, problem = 0, ""
         first_ns: int | None = None
-        with self._alone():
+        with self._turns.one() as turn:
             try:
                 async for _ in paced(self._clock, settings):
-                    await link.send(self._trigger, lambda: self._voided == voided)
+                    await link.send(self._trigger, turn.stands)
                     sent += 1
                     self._stimulus_s = time.monotonic()
                     first_ns = first_ns or self._clock.utc_ns()
@@ -353,37 +354,19 @@ class ManualAdapter:
         if shown is None:
             raise NotReady("Set the device by hand, then confirm what it shows: nothing stands from before.")
         point, read_back = ordered(settings), shown.settings()
-        wrong = _differences(point, read_back)
+        wrong = differences(point, read_back)
         if wrong:
             raise SettingNotTaken(f"{'; '.join(wrong)}. Set the device by hand, then confirm again.", wrong=wrong)
         return ReadBack(set_point=point, read_back=read_back)
 
     def _void(self) -> None:
-        self._staged, self._shown, self._armed = None, None, False
-        self._voided += 1
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        if self._busy:
-            raise NotReady("A train is running; only disarm is possible.")
-        self._busy = True
-        try:
-            yield
-        finally:
-            self._busy = False
+        self._shown = None
+        self._turns.void()
 
     def _connected(self) -> Link:
         if self._link is None:
             raise NotReady(f"Not connected to {self.address}. Connect first.")
         return self._link
-
-
-def _differences(point: dict[str, Setting], read_back: dict[str, Setting]) -> list[str]:
-    return [
-        f"{name} reads {read_back.get(name)!r} instead of {point.get(name)!r}"
-        for name in sorted(point.keys() | read_back.keys())
-        if point.get(name) != read_back.get(name)
-    ]
 
 
 def _result(outcome: str, pulses: int | None, reason: str, first_ns: int | None, ended_ns: int) -> TrainResult:

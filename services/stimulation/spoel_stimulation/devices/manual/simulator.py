@@ -8,6 +8,7 @@ from spoel_common.clock import Clock
 from spoel_stimulation.devices.manual.box import GREETING, TRIGGER, SingleBytes
 from spoel_stimulation.devices.simulation.faults import Fault, Faults
 from spoel_stimulation.devices.simulation.log import SimulatorLog, last_total
+from spoel_stimulation.devices.simulation.pace import Pace, pace_of
 
 GREET_EVERY_S = 0.1
 
@@ -21,16 +22,24 @@ class TriggerBoxSimulator:
         log_path: its record; the count goes on from the last total in it.
         faults: its switchboard: ``refuse`` (it triggers nothing) and ``panel-fire`` (one more than asked for); it has
             no coil, no settings and nothing to disable.
+        pace: how long it takes over a byte; its own times, shortened by the clock's speed, if left out.
     """
 
     speak: Callable[[bytes], None]
 
     def __init__(
-        self, clock: Clock, *, number: int = 1, log_path: Path | None = None, faults: Faults | None = None
+        self,
+        clock: Clock,
+        *,
+        number: int = 1,
+        log_path: Path | None = None,
+        faults: Faults | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self.speak = lambda _frame: None
         self.faults = faults or Faults()
-        self.faults.changed = self._fault_changed
+        self.faults.begun = self._fault_begun
+        self.pace = pace or pace_of("trigger-box").at(clock.speed)
         self.serial = f"SIM-{number}"
         self.total_pulses = last_total(log_path)
         self._clock = clock
@@ -44,9 +53,13 @@ class TriggerBoxSimulator:
             self._greeting = asyncio.create_task(self._greet(), name="trigger-box greeting")
         return SingleBytes()
 
-    def take(self, frame: bytes) -> None:
-        """Take one byte; others than the trigger are ignored."""
+    def hear(self, frame: bytes) -> None:
+        """Write down one byte."""
         self._log.frame(self._clock.utc_ns(), "in", frame.hex())
+        self._log.flush()
+
+    def take(self, frame: bytes) -> None:
+        """Obey one byte; others than the trigger are ignored."""
         if frame == TRIGGER and Fault.REFUSE not in self.faults:
             self._trigger()
         self._log.flush()
@@ -67,7 +80,7 @@ class TriggerBoxSimulator:
             self.speak(GREETING + str(self._number).encode() + b"\n")
             await asyncio.sleep(GREET_EVERY_S)
 
-    def _fault_changed(self, fault: Fault, _present: bool) -> None:  # noqa: FBT001  (a callback of the switchboard)
+    def _fault_begun(self, fault: Fault) -> None:
         if fault is Fault.PANEL_FIRE:
             self._trigger()
             self._log.flush()

@@ -47,13 +47,15 @@ class Faults:
         at_start: present from the start; a momentary one of these happens when the device is first armed.
 
     Attributes:
-        changed: the device's own: told of each fault that begins (or happens) and, with False, that ends.
+        begun: the device's own: told of each fault that begins, or happens.
+        ended: the device's own: told of each fault that ends.
         impossible: those that the device cannot have, and why not.
     """
 
     def __init__(self, at_start: Iterable[Fault] = ()) -> None:
         at_start = tuple(at_start)
-        self.changed: Callable[[Fault, bool], None] = lambda _fault, _present: None
+        self.begun: Callable[[Fault], None] = lambda _fault: None
+        self.ended: Callable[[Fault], None] = lambda _fault: None
         self.impossible: dict[Fault, str] = {}
         self._present = {fault for fault in at_start if fault not in MOMENTARY}
         self._waiting = [fault for fault in at_start if fault in MOMENTARY]
@@ -78,16 +80,16 @@ class Faults:
             return
         if fault not in MOMENTARY:
             self._present.add(fault)
-        self.changed(fault, True)  # noqa: FBT003  (a callback's arguments have no names)
+        self.begun(fault)
 
     def clear(self, fault: Fault) -> None:
         """Have a fault end."""
         if fault in self._present:
             self._present.remove(fault)
-            self.changed(fault, False)  # noqa: FBT003  (a callback's arguments have no names)
+            self.ended(fault)
 
     def armed(self) -> None:
         """Take notice from the device that it is armed: what waited for it happens now."""
         waiting, self._waiting = self._waiting, []
         for fault in waiting:
-            self.changed(fault, True)  # noqa: FBT003  (a callback's arguments have no names)
+            self.begun(fault)

@@ -2,17 +2,17 @@
 
 import asyncio
 import os
-import random
 import time
 import tty
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from spoel_stimulation.devices.guarding import Framer
+from spoel_stimulation.devices.simulation.chance import chance
 from spoel_stimulation.devices.simulation.device import SimulatedDevice
 from spoel_stimulation.devices.simulation.faults import Fault, Faults
 
 LOOPBACK = "127.0.0.1"
-ANSWER_DELAY_S = 0.000_5
 _PIECE_TIMEOUT_S = 0.25
 _REPLACE_WAIT_S = 0.2
 _MAX_UNREAD_BYTES = 65_536
@@ -25,7 +25,7 @@ class _Line:
 
     def __init__(self, faults: Faults) -> None:
         self._faults = faults
-        self._chance = random.Random(0)  # noqa: S311  (which bytes get lost: no secret)
+        self._chance = chance(0)
 
     def to_device(self, data: bytes) -> bytes:
         """Return what the device gets of what the host sent."""
@@ -47,17 +47,39 @@ class _Line:
         return bytes(byte for byte in data if self._chance.randrange(_ONE_BYTE_LOST_IN))
 
 
-class _Ear:
-    """Cuts what one client sends into frames and hands them on, each after the device's delay (wall time)."""
+class _Turns:
+    """What the device has heard and has still to do, one thing after the other at its pace, whether its host stays."""
 
-    def __init__(self, device: SimulatedDevice, line: _Line, delay_s: float) -> None:
+    def __init__(self, device: SimulatedDevice) -> None:
         self._device = device
-        self._line = line
-        self._delay_s = delay_s
-        self._framer = device.framer()
-        self._heard_at = 0.0
+        self._chance = chance(0)
         self._frames: asyncio.Queue[bytes] = asyncio.Queue()
         self._task = asyncio.create_task(self._work(), name="simulator input")
+
+    def hear(self, frame: bytes) -> None:
+        """Take a frame that has arrived."""
+        self._device.hear(frame)
+        self._frames.put_nowait(frame)
+
+    def close(self) -> None:
+        """Forget what is still to do."""
+        self._task.cancel()
+
+    async def _work(self) -> None:
+        while True:
+            frame = await self._frames.get()
+            await asyncio.sleep(self._device.pace.answer_s(self._chance))
+            self._device.take(frame)
+
+
+class _Ear:
+    """Cuts what one client sends into frames."""
+
+    def __init__(self, framer: Framer, line: _Line, turns: _Turns) -> None:
+        self._framer = framer
+        self._line = line
+        self._turns = turns
+        self._heard_at = 0.0
 
     def hear(self, data: bytes) -> None:
         """Take bytes; a frame begun long ago is given up first."""
@@ -65,17 +87,7 @@ class _Ear:
         frames = self._framer.give_up_pending() if now - self._heard_at > _PIECE_TIMEOUT_S else []
         self._heard_at = now
         for frame in frames + self._framer.feed(self._line.to_device(data)):
-            self._frames.put_nowait(frame)
-
-    def close(self) -> None:
-        """Forget what was not handed on."""
-        self._task.cancel()
-
-    async def _work(self) -> None:
-        while True:
-            frame = await self._frames.get()
-            await asyncio.sleep(self._delay_s)
-            self._device.take(frame)
+            self._turns.hear(frame)
 
 
 class _TcpClient(asyncio.Protocol):
@@ -110,10 +122,10 @@ class _TcpClient(asyncio.Protocol):
 class _TcpPort:
     """A port with room for one plug: a second client waits a moment for the first to be gone, then is refused."""
 
-    def __init__(self, device: SimulatedDevice, delay_s: float) -> None:
+    def __init__(self, device: SimulatedDevice) -> None:
         self._device = device
         self._line = _Line(device.faults)
-        self._delay_s = delay_s
+        self._turns = _Turns(device)
         self._holder: _TcpClient | None = None
         self._clients: set[_TcpClient] = set()
         device.speak = self.speak
@@ -126,8 +138,6 @@ class _TcpPort:
             asyncio.get_running_loop().call_later(_REPLACE_WAIT_S, self._hold_or_refuse, client)
 
     def pull_out(self, client: _TcpClient) -> None:
-        if client.ear is not None:
-            client.ear.close()
         client.transport = None
         self._clients.discard(client)
         if self._holder is client:
@@ -140,13 +150,14 @@ class _TcpPort:
             transport.write(data)
 
     def close(self) -> None:
+        self._turns.close()
         for client in tuple(self._clients):
             if client.transport is not None:
                 client.transport.abort()
 
     def _hold(self, client: _TcpClient) -> None:
         self._holder = client
-        client.begin(_Ear(self._device, self._line, self._delay_s))
+        client.begin(_Ear(self._device.framer(), self._line, self._turns))
 
     def _hold_or_refuse(self, client: _TcpClient) -> None:
         if client.transport is None:
@@ -158,14 +169,12 @@ class _TcpPort:
 
 
 @asynccontextmanager
-async def on_tcp(
-    device: SimulatedDevice, port: int = 0, answer_delay_s: float = ANSWER_DELAY_S, host: str = LOOPBACK
-) -> AsyncIterator[str]:
+async def on_tcp(device: SimulatedDevice, port: int = 0, host: str = LOOPBACK) -> AsyncIterator[str]:
     """Serve a simulator on a TCP port (0: any free one) of an interface, loopback unless said; yields the address.
 
     The device goes on with what it does when its client leaves.
     """
-    plug = _TcpPort(device, answer_delay_s)
+    plug = _TcpPort(device)
     server = await asyncio.get_running_loop().create_server(lambda: _TcpClient(plug), host, port)
     try:
         yield f"socket://{host}:{server.sockets[0].getsockname()[1]}"
@@ -176,7 +185,7 @@ async def on_tcp(
 
 
 @asynccontextmanager
-async def on_pty(device: SimulatedDevice, answer_delay_s: float = ANSWER_DELAY_S) -> AsyncIterator[str]:
+async def on_pty(device: SimulatedDevice) -> AsyncIterator[str]:
     """Serve a simulator on a pseudo-terminal; yields the path for the client.
 
     It cannot see a client come or go, as a device on a serial line cannot; frames that nobody reads are lost.
@@ -193,13 +202,14 @@ async def on_pty(device: SimulatedDevice, answer_delay_s: float = ANSWER_DELAY_S
             return
 
     device.speak = speak
-    ear = _Ear(device, line, answer_delay_s)
+    turns = _Turns(device)
+    ear = _Ear(device.framer(), line, turns)
     loop = asyncio.get_running_loop()
     loop.add_reader(master, lambda: ear.hear(os.read(master, _READ_BYTES)))
     try:
         yield os.ttyname(slave)
     finally:
         loop.remove_reader(master)
-        ear.close()
+        turns.close()
         os.close(master)
         os.close(slave)

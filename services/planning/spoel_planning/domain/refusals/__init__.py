@@ -1,0 +1,1 @@
+"""Every refusal of planning, one class a kind, by what is decided."""

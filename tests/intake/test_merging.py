@@ -1,0 +1,426 @@
+"""One person with two files: merged, they are one for every rule; what ends treatment in one ends it in the other."""
+
+import asyncio
+import json
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import text
+from tests.intake.resources import patient
+from tests.intake.service import PEOPLE, decision_body, patient_body, referral_body, running_intake
+from tests.intake.story import NOW, NURSE, Story, given, judgement, referral, screen, with_reason
+from tests.intake.story import indication as decided
+
+from spoel_common.errors import NotAllowed, PatientErased
+from spoel_common.people import Profession, Role
+from spoel_common.sealing import open_sealed
+from spoel_intake.commands import GiveConsent, MergePatient, WithdrawConsent
+from spoel_intake.domain.patient import Patient, evolve
+from spoel_intake.domain.persons import endings, merge
+from spoel_intake.domain.refusals import (
+    IdentityDiffers,
+    PatientMergedAlready,
+    PatientUnknown,
+    ReasonNeeded,
+    SameFile,
+)
+from spoel_intake.events import ConsentWithdrawn, IndicationDecided, MergeGround
+from spoel_intake.handlers import take_over_withdrawal, withdraw_consent
+from spoel_intake.merging import merge_patient
+
+OLD = Patient(patient_id="old", public_key="key")
+NEW = Patient(patient_id="new", public_key="key")
+BY_NURSE = with_reason(NURSE)
+WRONG_BSN = MergePatient(into_patient_id="new", ground="wrong-bsn", reason="Paspoort gezien.")
+
+
+def merged(patient=OLD, into=NEW, circumstances=BY_NURSE, command=WRONG_BSN, *, same_birth_date=True):
+    return merge(patient, into, command, circumstances, same_birth_date=same_birth_date)
+
+
+# --- the decision
+
+
+@pytest.mark.requirement("IN-15")
+def test_a_file_is_merged_into_another_with_a_sealed_reason():
+    event = merged()
+    assert event.model_dump(mode="json") == {
+        "patient_id": "old",
+        "into_patient_id": "new",
+        "ground": "wrong-bsn",
+        "sealed_reason": "c2VhbGVk",
+    }
+    assert evolve(OLD, event).merged_into == "new"
+
+
+@pytest.mark.requirement("IN-15")
+@pytest.mark.parametrize(
+    ("patient", "into", "refusal"),
+    [
+        (OLD, OLD, SameFile),
+        (Patient(), NEW, PatientUnknown),
+        (OLD, Patient(), PatientUnknown),
+        (OLD.model_copy(update={"is_erased": True}), NEW, PatientErased),
+        (OLD, NEW.model_copy(update={"is_erased": True}), PatientErased),
+        (OLD.model_copy(update={"merged_into": "third"}), NEW, PatientMergedAlready),
+        (OLD, NEW.model_copy(update={"merged_into": "third"}), PatientMergedAlready),
+    ],
+)
+def test_one_file_or_one_that_is_unknown_erased_or_merged_already_is_refused(patient, into, refusal):
+    with pytest.raises(refusal):
+        merged(patient, into)
+
+
+def test_a_merge_cannot_be_undone_and_the_refusal_says_so():
+    with pytest.raises(PatientMergedAlready, match="cannot be undone") as refusal:
+        merged(OLD.model_copy(update={"merged_into": "new"}))
+    assert refusal.value.facts == {"patient_id": "old", "merged_into": "new"}
+
+
+@pytest.mark.hazard("HZ-01")
+def test_two_birth_dates_are_two_persons_unless_one_is_said_to_be_wrong():
+    with pytest.raises(IdentityDiffers):
+        merged(same_birth_date=False)
+    both_wrong = WRONG_BSN.model_copy(update={"ground": MergeGround.WRONG_BSN_AND_BIRTH_DATE})
+    assert merged(same_birth_date=False, command=both_wrong).ground == "wrong-bsn-and-birth-date"
+
+
+@pytest.mark.invariant("INV-5")
+@pytest.mark.parametrize(
+    ("circumstances", "refusal"),
+    [
+        (given(Role.EHR), NotAllowed),
+        (given(Role.TMS_TECHNICIAN), NotAllowed),
+        (given(Role.AUDITOR), NotAllowed),
+        (NURSE, ReasonNeeded),
+    ],
+)
+def test_a_registered_person_says_so_with_a_reason(circumstances, refusal):
+    with pytest.raises(refusal):
+        merged(circumstances=circumstances)
+
+
+# --- what the one file means for the other
+
+
+def at(circumstances, hours):
+    moment = NOW + timedelta(hours=hours)
+    return type(circumstances)(circumstances.by, circumstances.registration, moment, circumstances.today, "sealed")
+
+
+PHYSICIAN = given(Role.PHYSICIAN, Profession.ARTS)
+PROFESSIONAL = given(Role.TMS_PROFESSIONAL, Profession.GZ_PSYCHOLOOG)
+
+
+def case(file, hour, *yes, consented=True):
+    """A case of a file, screened at this hour; decided and consented where the screen allows it."""
+    story = Story()
+    story.tell(referral(case_id=f"case-{file}-{hour}", patient_id=file), with_reason(given(Role.EHR)))
+    story.tell(screen(*yes), at(NURSE, hour))
+    if consented:
+        story.tell(decided(), at(PROFESSIONAL, hour))
+        story.tell(GiveConsent(form_version="1", given_by="patient"), at(NURSE, hour))
+    return story
+
+
+def ends(*stories):
+    return {
+        case_id: [type(event) for event in events]
+        for case_id, events in endings({story.case.referral.case_id: story.case for story in stories}).items()
+    }
+
+
+@pytest.mark.hazard("HZ-21")
+@pytest.mark.requirement("IN-11")
+def test_a_withdrawal_ends_the_older_consent_in_the_other_file_and_not_a_younger_one():
+    one, other = case("old", 0), case("new", 1)
+    one.tell(WithdrawConsent(), at(NURSE, 2))
+    (event,) = endings({"one": one.case, "other": other.case})["other"]
+    assert isinstance(event, ConsentWithdrawn)
+    assert (event.patient_id, event.case_id) == ("new", "case-new-1")
+    assert event.withdrawn_at == NOW + timedelta(hours=2)
+    assert ends(one, case("new", 3)) == {}
+    one.tell(GiveConsent(form_version="1", given_by="patient"), at(NURSE, 4))
+    assert ends(one, other) == {}
+
+
+@pytest.mark.hazard("HZ-20")
+@pytest.mark.requirement("IN-05")
+def test_an_exclusion_in_a_younger_screen_of_the_other_file_ends_the_indication():
+    excluded = case("new", 2, "epilepsy", consented=False)
+    (event,) = endings({"one": case("old", 1).case, "two": excluded.case})["one"]
+    assert isinstance(event, IndicationDecided)
+    assert (event.decision, event.patient_id) == ("not-indicated", "old")
+    assert "epilepsy" in event.rules[0].explanation
+    assert ends(case("old", 3), excluded) == {}
+    assert ends(case("old", 1), excluded, case("new", 4, consented=False)) == {}
+
+
+@pytest.mark.hazard("HZ-20")
+def test_an_item_that_was_judged_not_acceptable_in_the_other_file_ends_it_too():
+    judged = case("new", 2, "medication", consented=False)
+    assert ends(case("old", 1), judged) == {}
+    judged.tell(judgement("medication", acceptable=False), with_reason(PHYSICIAN))
+    assert ends(case("old", 1), judged) == {"case-old-1": [IndicationDecided]}
+
+
+def test_a_double_referral_that_is_closed_as_not_indicated_ends_nothing_in_the_other_file():
+    double = case("new", 2, consented=False)
+    double.tell(decided("not-indicated"), at(PROFESSIONAL, 3))
+    assert ends(case("old", 1), double) == {}
+
+
+def test_cases_of_one_file_end_nothing_in_each_other():
+    one = case("old", 0)
+    one.tell(WithdrawConsent(), at(NURSE, 2))
+    assert ends(one, case("old", 1), case("old", 3, "epilepsy", consented=False)) == {}
+
+
+# --- over HTTP
+
+
+@pytest.fixture
+async def on_either(database_url, tmp_path):
+    async with running_intake(tmp_path, database_url=database_url) as service:
+        await service.verify_staff("nurse", "professional", "physician", "supervisor")
+        yield service
+
+
+OTHER_BSN = {"patient": patient_body(bsn="123456782")}
+
+
+async def to_consent(service, case_id):
+    await service.screen(case_id)
+    await indicate(service, case_id)
+    body = {"form_version": "1", "given_by": "patient"}
+    assert (await service.post(f"/cases/{case_id}/consent", body, "nurse")).status_code == 201
+
+
+async def indicate(service, case_id):
+    answer = await service.post(f"/cases/{case_id}/indication", decision_body(), "professional")
+    assert answer.status_code == 201, answer.text
+
+
+async def two_files(service, *, consented=True):
+    """One person who was referred twice; returns the ids of both files, each with an open case."""
+    old, new = await service.refer(), await service.refer(who="other-hospital", **OTHER_BSN)
+    for ids in (old, new) if consented else ():
+        await to_consent(service, ids["case_id"])
+    return old, new
+
+
+async def merge_files(service, old, new, who="nurse", **changes):
+    body = {"into_patient_id": new["patient_id"], "ground": "wrong-bsn", "reason": "Paspoort gezien: zelfde persoon."}
+    return await service.post(f"/patients/{old['patient_id']}/merge", body | changes, who)
+
+
+async def case_of(service, ids):
+    return (await service.get(f"/cases/{ids['case_id']}", "nurse")).json()
+
+
+def slug(answer):
+    problem = answer.json()
+    kind = problem["type"] if "type" in problem else problem["issue"][0]["details"]["coding"][0]["code"]
+    return kind.rpartition(":")[2]
+
+
+@pytest.mark.requirement("IN-15")
+@pytest.mark.invariant("INV-6")
+async def test_two_files_are_merged_the_event_names_nobody_and_the_reason_opens(on_either):
+    old, new = await two_files(on_either)
+    answer = await merge_files(on_either, old, new)
+    assert answer.status_code == 201, answer.text
+    assert answer.json() == {
+        "patient_id": old["patient_id"],
+        "into_patient_id": new["patient_id"],
+        "files": sorted([old["patient_id"], new["patient_id"]]),
+        "ended_cases": [],
+    }
+    (raw,) = [row["raw"] for row in await on_either.rows("events") if b"patient-merged" in bytes(row["raw"])]
+    event = json.loads(raw)
+    assert (event["subject"], event["actorid"]) == (old["patient_id"], "nurse")
+    for personal in ("Paspoort", "Aardappel", "999911120", "123456782"):
+        assert personal.encode() not in bytes(raw)
+    (key,) = [row for row in await on_either.rows("vault") if row["patient_id"] == old["patient_id"]]
+    unwrapped = on_either.app.state.intake.vault._unwrap(key["wrapped_private_key"], old["patient_id"])
+    text = open_sealed(event["data"]["sealed_reason"], unwrapped, event["id"], event["type"])
+    assert text == "Paspoort gezien: zelfde persoon."
+
+
+@pytest.mark.requirement("IN-15")
+async def test_open_cases_go_on_and_the_merged_file_takes_no_new_referral(on_either):
+    old, new = await two_files(on_either, consented=False)
+    await merge_files(on_either, old, new)
+    for ids in (old, new):
+        await to_consent(on_either, ids["case_id"])
+    refused = await on_either.post("/referrals", referral_body(), "hospital")
+    assert (refused.status_code, slug(refused)) == (409, "file-merged")
+    assert refused.json()["into_patient_id"] == new["patient_id"]
+
+
+@pytest.mark.requirement("IN-15")
+async def test_one_person_has_one_open_case_whichever_the_file(on_either):
+    old, new = await on_either.refer(), await on_either.refer(**OTHER_BSN)
+    await on_either.screen(new["case_id"])
+    closed = await on_either.post(
+        f"/cases/{new['case_id']}/indication", decision_body("not-indicated", reason="x"), "professional"
+    )
+    assert closed.status_code == 201, closed.text
+    await merge_files(on_either, old, new)
+    refused = await on_either.post("/referrals", referral_body(**OTHER_BSN), "hospital")
+    assert slug(refused) == "active-case-exists"
+
+
+@pytest.mark.requirement("IN-15")
+async def test_what_cannot_be_merged_is_refused_and_nothing_is_stored(on_either):
+    old, new = await two_files(on_either, consented=False)
+    third = await on_either.refer(patient=patient_body(bsn="111222333", birth_date="1980-03-01"))
+    nobody = {"patient_id": "nobody"}
+    await merge_files(on_either, old, new)
+    before = await on_either.events()
+    for refused, status, kind in (
+        (await merge_files(on_either, old, new), 409, "patient-merged-already"),
+        (await merge_files(on_either, third, old), 409, "patient-merged-already"),
+        (await merge_files(on_either, new, new), 422, "same-file"),
+        (await merge_files(on_either, new, nobody), 422, "patient-unknown"),
+        (await merge_files(on_either, nobody, new), 422, "patient-unknown"),
+        (await merge_files(on_either, third, new), 409, "patient-identity-differs"),
+        (await merge_files(on_either, third, new, who="technician"), 403, "role-not-allowed"),
+        (await merge_files(on_either, third, new, reason=""), 422, "validation-failed"),
+        (await merge_files(on_either, third, new, ground="because"), 422, "validation-failed"),
+    ):
+        assert (refused.status_code, slug(refused)) == (status, kind), refused.text
+        assert "1980" not in refused.text
+        assert "1971" not in refused.text
+    erased = await on_either.post(f"/patients/{third['patient_id']}/erasure", {"ground": "court-order"}, "physician")
+    assert erased.status_code == 201
+    assert slug(await merge_files(on_either, third, new)) == "patient-erased"
+    assert await on_either.events() == before + 1
+
+
+@pytest.mark.hazard("HZ-21")
+async def test_a_withdrawal_in_one_file_ends_consent_in_the_other_until_it_is_given_again(on_either):
+    old, new = await two_files(on_either)
+    await merge_files(on_either, old, new)
+    withdrawn = await on_either.post(f"/cases/{old['case_id']}/consent/withdrawal", {}, "nurse")
+    assert withdrawn.status_code == 201
+    assert not (await case_of(on_either, new))["consent"]["given"]
+    told = [row["aggregate_id"] for row in await on_either.rows("events") if "consent-withdrawn" in row["type"]]
+    assert told == [new["case_id"], old["case_id"]]  # the other first: no room sees the one alone
+    body = {"form_version": "1", "given_by": "patient"}
+    assert (await on_either.post(f"/cases/{new['case_id']}/consent", body, "nurse")).status_code == 201
+    assert (await case_of(on_either, new))["consent"]["given"]
+    assert not (await case_of(on_either, old))["consent"]["given"]
+
+
+@pytest.mark.hazard("HZ-21")
+@pytest.mark.requirement("IN-11")
+async def test_a_withdrawal_that_was_entered_in_a_room_ends_consent_in_the_other_file_too(on_either):
+    old, new = await two_files(on_either)
+    await merge_files(on_either, old, new)
+    async with on_either.runtime.units.begin(PEOPLE["technician"], "from-a-room") as work:
+        await take_over_withdrawal(work, old["case_id"], "room-event-1", work.now)
+    for ids in (old, new):
+        assert not (await case_of(on_either, ids))["consent"]["given"]
+
+
+@pytest.mark.hazard("HZ-21")
+@pytest.mark.hazard("HZ-14")
+async def test_what_was_withdrawn_before_the_merge_counts_from_the_merge_on(on_either):
+    old, new = await two_files(on_either)
+    await on_either.post(f"/cases/{old['case_id']}/consent/withdrawal", {}, "nurse")
+    assert (await case_of(on_either, new))["consent"]["given"]
+    answer = await merge_files(on_either, old, new)
+    assert answer.json()["ended_cases"] == [new["case_id"]]
+    assert not (await case_of(on_either, new))["consent"]["given"]
+
+
+@pytest.mark.hazard("HZ-20")
+async def test_an_exclusion_found_in_one_file_ends_the_other_and_cannot_be_decided_past(on_either):
+    old, new = await on_either.refer(), await on_either.refer(**OTHER_BSN)
+    third = await on_either.refer(patient=patient_body(bsn="111222333"))
+    await to_consent(on_either, old["case_id"])
+    await on_either.screen(third["case_id"])
+    for ids in (old, third):
+        assert (await merge_files(on_either, ids, new)).status_code == 201
+    await on_either.screen(new["case_id"], "epilepsy")
+    ended = await case_of(on_either, old)
+    assert ended["indication"]["decision"] == "not-indicated"
+    refused = await on_either.post(f"/cases/{third['case_id']}/indication", decision_body(), "professional")
+    assert slug(refused) == "absolute-exclusion"
+    await on_either.screen(third["case_id"])  # asked again, with what was learnt; the youngest word holds
+    await indicate(on_either, third["case_id"])
+
+
+WAITING = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
+@pytest.fixture
+async def on_postgres(tmp_path, postgres_url):
+    async with running_intake(tmp_path, database_url=postgres_url) as service:
+        await service.verify_staff("nurse", "professional")
+        yield service
+
+
+@pytest.fixture
+def made_to_wait(on_postgres, eventually):
+    """Check that a task is made to wait for a lock before it is done."""
+
+    async def wait(task):
+        async def waits_or_is_done():
+            async with on_postgres.runtime.database.read() as conn:
+                return task.done() or (await conn.execute(text(WAITING))).first() is not None
+
+        await eventually(waits_or_is_done)
+        assert not task.done()
+
+    return wait
+
+
+@pytest.mark.hazard("HZ-14")
+@pytest.mark.hazard("HZ-21")
+async def test_a_merge_waits_for_an_act_that_is_under_way_in_one_of_the_files(on_postgres, made_to_wait):
+    service = on_postgres
+    old, new = await two_files(service)
+    async with service.runtime.units.begin(PEOPLE["nurse"], "act") as work:
+        await withdraw_consent(work, service.app.state.intake, old["case_id"], WithdrawConsent())
+        merging = asyncio.create_task(merge_files(service, old, new))
+        await made_to_wait(merging)
+    assert (await merging).json()["ended_cases"] == [new["case_id"]]
+
+
+@pytest.mark.hazard("HZ-14")
+@pytest.mark.hazard("HZ-21")
+async def test_an_act_that_waited_for_a_merge_is_done_again_and_then_holds_for_both_files(on_postgres, made_to_wait):
+    service = on_postgres
+    old, new = await two_files(service)
+    command = WRONG_BSN.model_copy(update={"into_patient_id": new["patient_id"]})
+    path = f"/cases/{old['case_id']}/consent/withdrawal"
+    async with service.runtime.units.begin(PEOPLE["nurse"], "merge") as work:
+        await merge_patient(work, service.app.state.intake, old["patient_id"], command)
+        withdrawing = asyncio.create_task(service.post(path, {}, "nurse"))
+        await made_to_wait(withdrawing)
+    assert (await withdrawing).status_code == 201
+    for ids in (old, new):
+        assert not (await case_of(service, ids))["consent"]["given"]
+
+
+@pytest.mark.requirement("SY-01")
+@pytest.mark.requirement("IN-15")
+async def test_the_fhir_patient_is_replaced_and_says_by_whom_in_a_new_version(on_either):
+    old, new = await two_files(on_either, consented=False)
+    await merge_files(on_either, old, new)
+    replaced = await on_either.get(f"/fhir/R4/Patient/{old['patient_id']}", "hospital")
+    assert replaced.json()["active"] is False
+    assert replaced.json()["link"] == [{"other": {"reference": f"Patient/{new['patient_id']}"}, "type": "replaced-by"}]
+    assert (replaced.headers["ETag"], replaced.json()["meta"]["versionId"]) == ('W/"2"', "2")
+    goes_on = (await on_either.get(f"/fhir/R4/Patient/{new['patient_id']}", "other-hospital")).json()
+    assert goes_on["active"] is True
+    assert goes_on["link"] == [{"other": {"reference": f"Patient/{old['patient_id']}"}, "type": "replaces"}]
+    again = await on_either.post("/fhir/R4/Patient", patient(), "hospital")
+    assert (again.status_code, again.json()) == (200, replaced.json())
+    assert again.headers["Location"].endswith(f"/Patient/{old['patient_id']}/_history/2")
+    first = await on_either.get(f"/fhir/R4/Patient/{old['patient_id']}/_history/1", "hospital")
+    assert "link" not in first.json()
+    assert (await on_either.get(f"/fhir/R4/Patient/{old['patient_id']}/_history/3", "hospital")).status_code == 404
+    assert (await on_either.get(f"/fhir/R4/Patient/{new['patient_id']}", "hospital")).status_code == 404
