@@ -51,7 +51,7 @@ bench: $(BENCH_SETUP) ## benchmarks, each against a bare baseline in the same ru
 
 chaos: $(SETUP) ## faults while commands flow, seeded, of a hospital's size; about 25 minutes
 	$(BIN)/pytest tests/system/test_crash.py --crash-rounds=3
-	$(BIN)/pytest -s tests/system/test_kill_rounds.py --kill-rounds=200
+	$(BIN)/pytest -n 2 --dist load tests/system/test_kill_rounds.py --kill-rounds=200
 	$(BIN)/python -m tests.chaos --out bench/results/chaos.json $(ARGS)
 
 browser: $(BROWSER_SETUP) ## what people see in a browser (Debian's Chromium, or CHROMIUM=/path/to/it)

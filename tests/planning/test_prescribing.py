@@ -36,7 +36,7 @@ from spoel_planning.domain.refusals.prescribing import (
     ProtocolNotForIndication,
     ProtocolUnknown,
 )
-from spoel_planning.events import RampUp
+from spoel_planning.events.orders import RampUp
 
 HF, ITBS, LF = "hf-left-dlpfc-10hz-standard", "itbs-600-left-dlpfc", "lf-right-dlpfc-1hz"
 TEN_HZ = {
