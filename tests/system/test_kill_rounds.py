@@ -13,12 +13,12 @@ import json
 import signal
 import socket
 import sqlite3
-import sys
 import time
 from typing import NamedTuple
 
 import pytest
 from tests.system.chair import OPERATOR, ROOM, clinic_with_a_patient
+from tests.system.conftest import SAID_AT_THE_END
 
 from spoel_local.demo.checks import simulator_pulses
 from spoel_local.demo.people import Refused
@@ -214,7 +214,7 @@ class Round:
             assert recorded.unauthorised == before.unauthorised, said
 
 
-def test_after_every_round_what_was_counted_is_what_is_recorded(tmp_path_factory, first, count, capsys):
+def test_after_every_round_what_was_counted_is_what_is_recorded(tmp_path_factory, first, count, record_property):
     with clinic_with_a_patient(tmp_path_factory.mktemp("kills"), 1_000 + first) as clinic:
         kinds = [KINDS[number % len(KINDS)] for number in range(first, first + count)]
         clinic.chance.shuffle(kinds)
@@ -222,5 +222,6 @@ def test_after_every_round_what_was_counted_is_what_is_recorded(tmp_path_factory
             Round(clinic, kind).run()
         recorded, counted = Recorded.of(clinic), simulator_pulses(clinic.simulator_log)
         assert {name for name in clinic.do(clinic.failed_checks) if not name.startswith(DELIVERED_ALONE)} == set()
-    with capsys.disabled():
-        sys.stdout.write(f"\nkill rounds {first + 1} to {first + count}: simulator {counted} pulses, {recorded}\n")
+    record_property(
+        SAID_AT_THE_END, f"kill rounds {first + 1} to {first + count}: simulator {counted} pulses, {recorded}"
+    )
