@@ -94,6 +94,13 @@ async def test_a_stop_whose_outcome_the_new_guard_has_is_recorded_as_that_says_a
     assert (told.number, told.outcome) == (8, "confirmed")
 
 
+async def test_an_outcome_that_comes_before_the_guards_welcome_is_recorded_once_as_a_line_of_its_file(
+    tmp_path, eventually
+):
+    (told,) = await told_by(tmp_path, eventually, [{"record": OUTCOME}, welcome(7), {"record": OUTCOME}])
+    assert (told.file_id, told.number, told.outcome) == ("f", 8, "confirmed")
+
+
 def test_an_outcome_that_may_have_been_told_before_has_the_number_under_which_it_was_told(tmp_path):
     stop = {"n": 7, "utc_ns": 5, "what": "stop", "reason": "emergency", "by": "10.0.0.9", "armed": True}
     lines = [{"n": 1, "utc_ns": 1, "what": "file", "file": "f"}, stop | {"request": ""}]

@@ -252,6 +252,7 @@ class GuardClient:
             await asyncio.sleep(PAUSE_S)
 
     async def _connect(self, file_id: str, number: int) -> None:
+        self._file_id = ""
         loop = asyncio.get_running_loop()
         with short_path(self._control) as name:
             transport, _ = await loop.create_unix_connection(lambda: _Lines(self._heard, self._hang_up), name)
@@ -306,20 +307,23 @@ class GuardClient:
         if "welcome" in said:
             self._welcomed(said)
         elif "record" in said:
-            told = Told.of_line(self._file_id, said["record"])
-            self._begun.pop(told.of, None)
-            if told.grave:
-                self.stopping.add(told.of)
-            self._to_record.put_nowait(told)
-            outcome = self._stops.pop(told.stop_id, None)
-            if outcome is not None and not outcome.done():
-                outcome.set_result(told.outcome)
+            if self._file_id:  # else nobody knows yet of which file it is a line: the welcome tells it again
+                self._outcome_known(Told.of_line(self._file_id, said["record"]))
         elif "released" in said:
             self._released(said["released"], said["why_not"])
         elif "held" in said:
             self._held = max(self._held or 0, said["held"])
             if "reason" in said:
                 self._stop_begun(Told.begun(self._file_id, said))
+
+    def _outcome_known(self, told: Told) -> None:
+        self._begun.pop(told.of, None)
+        if told.grave:
+            self.stopping.add(told.of)
+        self._to_record.put_nowait(told)
+        outcome = self._stops.pop(told.stop_id, None)
+        if outcome is not None and not outcome.done():
+            outcome.set_result(told.outcome)
 
     def _stop_begun(self, told: Told) -> None:
         self._begun[told.of] = told
