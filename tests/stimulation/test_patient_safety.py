@@ -344,6 +344,18 @@ async def test_a_locked_journal_does_not_hold_the_button_up(slow_clinic):
     assert await clinic.until_event("adverse-event-reported")
 
 
+@pytest.mark.hazard("HZ-16")
+@pytest.mark.invariant("INV-8")
+async def test_a_node_with_one_room_asks_no_journal_which_room_the_button_stops(clinic, monkeypatch):
+    async def asked(*_args):
+        raise AssertionError("the journal was asked before the device was disarmed")
+
+    monkeypatch.setattr("spoel_stimulation.node.Node.room_of", asked)
+    await clinic.ready()
+    answer = await clinic.client.post(f"/sessions/{new_id()}/loss-of-consciousness")
+    assert (answer.json()["room_id"], answer.json()["outcome"]) == ("room-1", "confirmed")
+
+
 @pytest.mark.invariant("INV-8")
 async def test_the_button_of_a_session_that_is_not_here_stops_every_room_and_blocks_nobody(slow_clinic):
     clinic = slow_clinic
