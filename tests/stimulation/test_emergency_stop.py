@@ -102,14 +102,16 @@ async def test_it_works_without_a_session_and_latches(clinic):
 
 
 @pytest.mark.hazard("HZ-16")
-async def test_a_loss_of_consciousness_in_a_session_that_nobody_knows_is_recorded_as_the_stop_it_was(
-    clinic, monkeypatch
+async def test_a_loss_of_consciousness_stops_every_room_where_the_journal_does_not_say_which_and_each_stop_is_recorded(
+    two_rooms, monkeypatch
 ):
+    clinic = two_rooms
     monkeypatch.setattr("spoel_stimulation.api_day.FIND_ROOM_TIMEOUT_S", 0)  # as with a journal that stands still
     answer = await clinic.client.post(f"/sessions/{new_id()}/loss-of-consciousness")
     assert answer.json()["outcome"] == "confirmed"
     await clinic.until_latched("emergency-stop")
-    await clinic.until_event("emergency-stopped")
+    stopped = await clinic.until_event("emergency-stopped", 2)
+    assert {event["room_id"] for event in stopped} == {"room-1", "room-2"}
 
 
 async def test_pressed_twice_it_is_recorded_twice(clinic):
