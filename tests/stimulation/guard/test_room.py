@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 from tests.stimulation.clinic import Clinic, fast_clock, frames_in, simulated
+from tests.stimulation.devices.rooms import cable_to
 from tests.stimulation.guard.parts import DISABLE, ENABLE, FIRE_TRAIN, Guard, Simulator, wait_for
 from tests.stimulation.story import PATTERN_10HZ, treatment_order
 
@@ -311,6 +312,19 @@ async def test_a_device_that_is_armed_at_its_panel_after_a_stop_is_disarmed_agai
         await plain.until(lambda: not plain.simulator.enabled, "it is disarmed again")
         await plain.until(lambda: guard.lines("stop")[-1]["reason"] == "enabled-again", "the line in the file")
         assert ENABLE not in frames_in(tmp_path)
+
+
+async def test_also_where_its_cable_was_out_since(tmp_path, start):
+    async with simulated(tmp_path, fast_clock()) as plain, cable_to(plain.settings.rooms[0].address) as cable:
+        guard = start(await asyncio.to_thread(Guard, tmp_path, {"room-1": cable.address}))
+        await asyncio.to_thread(guard.until_open)
+        assert (await asyncio.to_thread(guard.stop))["outcome"] == "confirmed"
+        cable.cut()
+        await plain.until(lambda: len(guard.lines("link-up")) == 2, "the port is open again")
+        await plain.until(lambda: guard.lines("outcome")[-1]["reason"] == "port-opened", "its disarm is confirmed")
+        plain.simulator.panel_enable(enabled=True)
+        await plain.until(lambda: not plain.simulator.enabled, "it is disarmed again")
+        await plain.until(lambda: guard.lines("stop")[-1]["reason"] == "enabled-again", "the line in the file")
 
 
 async def test_all_that_the_guard_did_to_the_device_is_in_an_event_once(clinic, start):

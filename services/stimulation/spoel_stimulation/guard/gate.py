@@ -53,6 +53,7 @@ class Gate:
         held: number of the latest hold; None where firing frames pass.
         enabled: what the device said last of being armed; None where it has not said since the port was opened.
         stop: the latest stop.
+        lasting: a stop that lasts was done, and nobody has released the gate since, however often the port was lost.
         withheld: frames that were not passed since the latest hold.
         pulses_held: pulses that the device told of since the latest hold.
     """
@@ -62,6 +63,7 @@ class Gate:
         self.held: int | None = 0
         self.enabled: bool | None = None
         self.stop: Stop | None = None
+        self.lasting = False
         self.withheld = 0
         self.pulses_held = 0
         self._waiting: list[Stop] = []
@@ -116,6 +118,7 @@ class Gate:
         self.hold(stop.number)
         stop.can_be_asked = stop.can_be_asked and bool(self._guarded.ask)
         self.stop = stop
+        self.lasting = self.lasting or stop.lasting
         self._waiting.append(stop)
         self._next_s = stop.began_s
         return self._guarded.disarm
@@ -134,6 +137,7 @@ class Gate:
         if not self.safe:
             return "the device has not been read back as disabled, without a pulse for half a second"
         self.held = None
+        self.lasting = False
         return None
 
     @property

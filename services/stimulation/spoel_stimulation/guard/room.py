@@ -198,8 +198,7 @@ class GuardedRoom:
             self._host.send(data)
         gate = self._gate
         gate.from_device(data, time.monotonic())
-        stop = gate.stop
-        if gate.enabled and stop is not None and stop.confirmed and stop.number == gate.held and stop.lasting:
+        if gate.enabled and gate.lasting and gate.stop is not None and gate.stop.confirmed:
             self.stop("enabled-again", "device")
 
     # --- what the room's process says to the device
