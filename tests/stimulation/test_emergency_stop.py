@@ -120,6 +120,19 @@ async def test_pressed_twice_it_is_recorded_twice(clinic):
     await clinic.until_event("emergency-stopped", 2)
 
 
+async def test_a_stop_that_fails_by_a_fault_of_the_adapter_is_recorded_as_not_confirmed(clinic, monkeypatch):
+    async def faulty():
+        raise RuntimeError("a fault of the adapter")
+
+    await clinic.ready()
+    with monkeypatch.context() as patched:
+        patched.setattr(clinic.room.device, "disarm", faulty)
+        assert (await clinic.client.post(STOP)).json()["outcome"] == "not-confirmed"
+    (stopped,) = await clinic.until_event("emergency-stopped")
+    assert stopped["outcome"] == "not-confirmed"
+    await clinic.until(lambda: not clinic.room.holds, "the record is known to be there")
+
+
 async def test_a_device_that_does_not_answer_is_shown_as_not_confirmed(tmp_path):
     async with simulated(tmp_path, fast_clock()) as plain, cable_to(plain.settings.rooms[0].address) as cable:
         clinic = Clinic(tmp_path, plain.clock, {"room-1": cable.address})

@@ -141,7 +141,9 @@ class Stops:
             outcome = asked.result() if asked.done() else None
             if outcome is not None:
                 return Stopped(outcome, "guard")
-        return Stopped(await own, "room")
+        await asyncio.wait({own})
+        failed = own.cancelled() or own.exception() is not None
+        return Stopped("not-confirmed" if failed else own.result(), "room")
 
     async def _disarm_and_see(self) -> StopOutcome:
         """Confirmed: read back as disabled and no pulse for half a second of wall time."""
