@@ -12,6 +12,7 @@ from tests.stimulation.story import PATTERN_10HZ, PATTERN_ITBS, treatment_order
 
 from spoel_common.ids import new_id
 from spoel_common.settings import CannotStart
+from spoel_stimulation.runner.journal import Journal
 from spoel_stimulation.runner.kept_stops import KeptStop, KeptStops
 
 pytestmark = [pytest.mark.invariant("INV-8")]
@@ -115,6 +116,26 @@ async def test_a_stop_whose_record_was_committed_and_not_known_to_be_is_not_reco
         await clinic.ready()
         await clinic.until(lambda: not clinic.room.holds, "it is seen that it is recorded")
         assert len(await clinic.events("emergency-stopped")) == 1
+
+
+async def test_one_that_cannot_be_recorded_keeps_no_other_from_its_record_and_stays_in_the_file(
+    closed_clinic, monkeypatch
+):
+    first, second = kept(), kept(person="petra")
+    stop_file(closed_clinic).write_text(f"[{first.model_dump_json()}, {second.model_dump_json()}]")
+    emergency = Journal.emergency
+
+    async def failing(journal, stop, told=None):
+        if stop == first:
+            raise RuntimeError("a fault of the journal's code")
+        await emergency(journal, stop, told)
+
+    monkeypatch.setattr(Journal, "emergency", failing)
+    async with closed_clinic.opened() as clinic:
+        (stopped,) = await clinic.until_event("emergency-stopped")
+        assert stopped["person"] == "petra"
+        await clinic.until(lambda: KeptStops(stop_file(clinic)).found == [first], "only the other is kept")
+        assert clinic.room.holds, "nothing begins before it is recorded"
 
 
 async def test_a_disk_that_does_not_answer_holds_up_neither_stop_nor_record(clinic, monkeypatch):

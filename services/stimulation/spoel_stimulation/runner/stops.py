@@ -193,11 +193,11 @@ class Stops:
     # --- the record
 
     async def record_found(self) -> None:
-        """Record what an earlier process was told to stop and did not live to record."""
+        """Record what an earlier process was told to stop and did not live to record; one that fails stays kept."""
         for stop in self._kept.found:
             if stop.by_guard:
                 await self._until_guard_has_told()
-            await self._record(stop)
+            await asyncio.wait({self._background.start(self._record(stop), "stop of before")})
             self._wake()
 
     def _found_of(self, told: Told) -> KeptStop:
