@@ -20,6 +20,7 @@ from tests.stimulation.story import (
 
 from spoel_common.clock import utc_now
 from spoel_common.ids import new_id
+from spoel_stimulation.devices.simulation.faults import Fault
 
 SHORT = PATTERN_ITBS.model_copy(update={"trains": 3})
 AGAIN = {"ear_protection": True, "side_or_site": "left"}
@@ -270,6 +271,19 @@ async def test_a_report_that_is_sent_again_after_resuming_stops_again_and_says_s
     assert [event["reason"] for event in await clinic.events("session-paused")] == ["limb-movement"] * 2
     assert len(await clinic.events("side-effect-reported")) == 1
     assert (await clinic.room_view())["latch"] is None
+
+
+@pytest.mark.hazard("HZ-10")
+async def test_a_report_that_is_refused_stops_all_the_same_and_says_that_the_disarm_was_not_confirmed(clinic):
+    session_id = await in_a_train(clinic)
+    report = {"key": "report", "severity": "mild"}
+    assert (await clinic.ask(session_id, "side-effects", effect="headache", **report)).status_code == 201
+    clinic.simulator.faults.set(Fault.DISABLE_IGNORED)
+    refused = await clinic.ask(session_id, "side-effects", effect="hand-movement", **report)
+    assert refused.status_code == 422, refused.text
+    assert (await clinic.session(session_id))["state"] == "interrupted"
+    faults = [event["kind"] for event in await clinic.events("device-fault")]
+    assert "disarm-not-confirmed" in faults
 
 
 @pytest.mark.requirement("ST-07")

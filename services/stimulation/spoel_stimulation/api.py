@@ -210,13 +210,15 @@ async def while_halted(room: Room, state: SessionState, act: Act, do: WhileHalte
     if not state.may(act):
         status = room.device.status
         return await do(disarmed=status is not None and not status.enabled)
-    async with room.stops.halted() as disarmed:
-        response = await do(disarmed=disarmed)
-    if not disarmed and state.phase in ARMED_PHASES:
-        await room.faults.record(
-            RoomFault("device-fault", "disarm-not-confirmed", "not read back as disabled at a stop")
-        )
-    return response
+    disarmed = True
+    try:
+        async with room.stops.halted() as disarmed:
+            return await do(disarmed=disarmed)
+    finally:
+        if not disarmed and state.phase in ARMED_PHASES:
+            await room.faults.record(
+                RoomFault("device-fault", "disarm-not-confirmed", "not read back as disabled at a stop")
+            )
 
 
 @router.post("/sessions/{session_id}/parameters", response_model=SessionAnswer, tags=["sessions"])

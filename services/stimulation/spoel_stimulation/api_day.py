@@ -236,15 +236,18 @@ async def post_side_effect(command: asked.ReportSideEffect, its: SessionDep) -> 
 @asynccontextmanager
 async def _pausing(its: SessionCall, reason: InterlockReason) -> AsyncIterator[None]:
     """Disarm first; whatever becomes of the command, a repeat of it too, the session is recorded as paused."""
-    async with its.room.stops.halted() as disarmed:
-        try:
-            yield
-        finally:
-            await its.room.journal.persist(lambda: its.room.journal.interlock(its.state, reason))
-    if not disarmed:
-        await its.room.faults.record(
-            RoomFault("device-fault", "disarm-not-confirmed", f"not read back as disabled: {reason}")
-        )
+    disarmed = True
+    try:
+        async with its.room.stops.halted() as disarmed:
+            try:
+                yield
+            finally:
+                await its.room.journal.persist(lambda: its.room.journal.interlock(its.state, reason))
+    finally:
+        if not disarmed:
+            await its.room.faults.record(
+                RoomFault("device-fault", "disarm-not-confirmed", f"not read back as disabled: {reason}")
+            )
 
 
 @router.post("/sessions/{session_id}/loss-of-consciousness", tags=["sessions"])

@@ -19,10 +19,11 @@ OUTCOME |= {"stopped_utc_ns": 5}
 
 
 class Room:
-    """Records what it is told."""
+    """Records what it is told, each line at the second attempt only where it is ``forgetful``."""
 
-    def __init__(self):
+    def __init__(self, *, forgetful=False):
         self.told = []
+        self._to_forget = {8, 10} if forgetful else set()
 
     def guard_stopped(self):
         pass
@@ -31,6 +32,9 @@ class Room:
         pass
 
     async def guard_told(self, told):
+        if told.number in self._to_forget:
+            self._to_forget.remove(told.number)
+            raise RuntimeError("of a kind that nobody thought of")
         self.told.append(told)
 
 
@@ -57,7 +61,7 @@ def welcome(*to_come, file="f"):
     return {"welcome": "room-1", "file": file, "device": "d", "held": 1_000_009, "to_come": to_come}
 
 
-async def told_by(tmp_path, eventually, *lives):
+async def told_by(tmp_path, eventually, *lives, room=None):
     """Return what a room was told by guards with these lives, once it may go on."""
     path = tmp_path / "room-1.control"
     guards = DyingGuards(path, *lives)
@@ -65,7 +69,7 @@ async def told_by(tmp_path, eventually, *lives):
     async def nothing_recorded():
         return "f", 0
 
-    room, client = Room(), GuardClient("room-1", path, "d", nothing_recorded)
+    room, client = room or Room(), GuardClient("room-1", path, "d", nothing_recorded)
     async with asyncio.TaskGroup() as tasks:
         running = [tasks.create_task(client.run(room)), tasks.create_task(guards.live())]
         await eventually(lambda: client.up and client._held == 1_000_009 and not guards._lives)
@@ -92,6 +96,21 @@ async def test_a_stop_whose_outcome_the_new_guard_has_is_recorded_as_that_says_a
     lives = [welcome(), BEGUN], [welcome(7), {"record": OUTCOME}]
     (told,) = await told_by(tmp_path, eventually, *lives)
     assert (told.number, told.outcome) == (8, "confirmed")
+
+
+async def test_a_line_that_cannot_be_recorded_is_tried_again_before_any_later_one(tmp_path, eventually):
+    later = OUTCOME | {"n": 10, "of": 9}
+    lives = [welcome(7, 9), {"record": OUTCOME}, {"record": later}]
+    told = await told_by(tmp_path, eventually, lives, room=Room(forgetful=True))
+    assert [line.number for line in told] == [8, 10]
+
+
+async def test_a_stop_of_a_guard_that_does_not_say_whether_the_device_was_armed_counts_as_one_that_was(
+    tmp_path, eventually
+):
+    silent = {name: value for name, value in BEGUN.items() if name != "armed"}
+    (told,) = await told_by(tmp_path, eventually, [welcome(), silent], [welcome()])
+    assert (told.armed, told.outcome) == (True, "not-confirmed")
 
 
 async def test_an_outcome_that_comes_before_the_guards_welcome_is_recorded_once_as_a_line_of_its_file(

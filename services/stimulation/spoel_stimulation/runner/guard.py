@@ -89,7 +89,7 @@ class Told(NamedTuple):
             of=held["held"],
             outcome="not-confirmed",
             reason=held["reason"],
-            armed=held["armed"],
+            armed=held.get("armed", True),
             by=held["by"],
             request=held["request"],
             stopped_at=datetime.fromtimestamp(held["utc_ns"] // NS_PER_S, UTC),
@@ -359,13 +359,18 @@ class GuardClient:
     async def _record(self, listener: Listener) -> None:
         while True:
             told = await self._to_record.get()
-            try:
-                await listener.guard_told(told)
-            except Exception:  # noqa: BLE001 - whatever it is, what comes after it is to be recorded too
-                _log.exception("guard.not-recorded", room=self._room_id, number=told.number)
-                continue  # the room stays stopped; it is told again at the next connection
+            await self._have_recorded(listener, told)
             self.stopping.discard(told.of)
             self._to_come.discard(told.of)
+
+    async def _have_recorded(self, listener: Listener, told: Told) -> None:
+        """Try until it is recorded: behind a later line that is, the guard would not tell this one again."""
+        while True:
+            try:
+                return await listener.guard_told(told)
+            except Exception:  # noqa: BLE001 - whatever it is, the room stays stopped until this is recorded
+                _log.exception("guard.not-recorded", room=self._room_id, number=told.number)
+            await asyncio.sleep(PAUSE_S)
 
 
 class _Lines(asyncio.Protocol):
