@@ -352,6 +352,23 @@ async def test_an_exclusion_found_in_one_file_ends_the_other_and_cannot_be_decid
     await indicate(on_either, third["case_id"])
 
 
+@pytest.mark.hazard("HZ-21")
+@pytest.mark.requirement("IN-11")
+async def test_consent_that_ends_after_the_case_was_closed_does_not_open_the_case_again(on_either):
+    old, new = await on_either.refer(), await on_either.refer(**OTHER_BSN)
+    await to_consent(on_either, old["case_id"])
+    await merge_files(on_either, new, old)
+    await on_either.screen(new["case_id"], "epilepsy")  # closes the case in the other file, in which consent stands
+    body = decision_body("not-indicated", reason="x")
+    assert (await on_either.post(f"/cases/{new['case_id']}/indication", body, "professional")).status_code == 201
+    again = await on_either.post("/referrals", referral_body(), "hospital")
+    assert again.status_code == 201, again.text
+    withdrawn = await on_either.post(f"/cases/{old['case_id']}/consent/withdrawal", {}, "nurse")
+    assert withdrawn.status_code == 201, withdrawn.text
+    open_cases = [row["case_id"] for row in await on_either.rows("cases") if row["is_open"]]
+    assert open_cases == [again.json()["case_id"]]
+
+
 WAITING = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
