@@ -325,6 +325,26 @@ async def test_a_withdrawal_that_was_entered_in_a_room_ends_consent_in_the_other
 
 
 @pytest.mark.hazard("HZ-21")
+@pytest.mark.requirement("IN-11")
+async def test_a_withdrawal_in_a_room_of_a_file_that_was_erased_is_recorded_and_ends_consent_in_the_other(on_either):
+    old, new = await two_files(on_either)
+    await merge_files(on_either, old, new)
+    body = {"ground": "registered-by-mistake"}
+    assert (await on_either.post(f"/patients/{old['patient_id']}/erasure", body, "physician")).status_code == 201
+    assert (await case_of(on_either, new))["consent"]["given"]
+    async with on_either.runtime.units.begin(PEOPLE["technician"], "from-a-room") as work:
+        await take_over_withdrawal(work, old["case_id"], "room-event-1", work.now)
+    assert not (await case_of(on_either, new))["consent"]["given"]
+    events = [json.loads(row["raw"]) for row in await on_either.rows("events") if "consent-withdrawn" in row["type"]]
+    assert [each["data"].get("room_event_id") for each in events if each["subject"] == old["case_id"]] == [
+        None,
+        "room-event-1",
+    ]
+    (row,) = [row for row in await on_either.rows("cases") if row["case_id"] == old["case_id"]]
+    assert (row["status"], bool(row["is_open"])) == ("erased", False)
+
+
+@pytest.mark.hazard("HZ-21")
 @pytest.mark.hazard("HZ-14")
 async def test_what_was_withdrawn_before_the_merge_counts_from_the_merge_on(on_either):
     old, new = await two_files(on_either)

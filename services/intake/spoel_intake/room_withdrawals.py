@@ -69,7 +69,7 @@ class RoomWithdrawals:
                 return
             try:
                 await handlers.take_over_withdrawal(work, row.case_id, row.event_id, row.withdrawn_at)
-            except SpoelError as refusal:  # no such case, or its patient was erased: there is nothing left to end
+            except SpoelError as refusal:  # no such case: there is nothing to end
                 _log.error("withdrawal.not-taken-over", event_id=row.event_id, reason=refusal.slug)
 
     async def _after_commit(self, _applied: list[Envelope]) -> None:
