@@ -315,11 +315,12 @@ async def test_a_withdrawal_in_one_file_ends_consent_in_the_other_until_it_is_gi
 
 @pytest.mark.hazard("HZ-21")
 @pytest.mark.requirement("IN-11")
-async def test_a_withdrawal_that_was_entered_in_a_room_ends_consent_in_the_other_file_too(on_either):
+@pytest.mark.parametrize("hours_ago", [0, 1])
+async def test_a_withdrawal_that_was_entered_in_a_room_ends_consent_in_the_other_file_too(on_either, hours_ago):
     old, new = await two_files(on_either)
     await merge_files(on_either, old, new)
     async with on_either.runtime.units.begin(PEOPLE["technician"], "from-a-room") as work:
-        await take_over_withdrawal(work, old["case_id"], "room-event-1", work.now)
+        await take_over_withdrawal(work, old["case_id"], "room-event-1", work.now - timedelta(hours=hours_ago))
     for ids in (old, new):
         assert not (await case_of(on_either, ids))["consent"]["given"]
 

@@ -169,14 +169,16 @@ async def withdraw_consent(work: Work, intake: Intake, case_id: str, command: Wi
 async def take_over_withdrawal(work: Work, case_id: str, room_event_id: str, withdrawn_at: datetime) -> Case:
     """Record a withdrawal that was entered in a room, of a patient who was erased meanwhile too.
 
-    It ends consent in the person's other files, which the rooms hold back until it is recorded; it has no text.
+    It ends consent in the person's other files too, whenever that was given, as here: nobody there could know, and a
+    room's clock may be wrong. The rooms hold those files back until it is recorded.
     """
     loaded = await work.load(CASE, case_id)
     events = case_domain.take_over_withdrawal(loaded.state, room_event_id, withdrawn_at)
-    case = reduce(case_domain.evolve, events, loaded.state)
-    await _end_elsewhere(work, case_id, case)
+    heard = [event.model_copy(update={"withdrawn_at": work.now}) for event in events]
+    await _end_elsewhere(work, case_id, reduce(case_domain.evolve, heard, loaded.state))
     after = await work.append(CASE, case_id, loaded, events)
-    if case.referral is None or not await is_erased(work.conn, case.referral.patient_id):
+    referral = loaded.state.referral
+    if referral is None or not await is_erased(work.conn, referral.patient_id):
         await project(work, events)  # who was erased stays so in every list
     return after.state
 
