@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
-from tests.intake.resources import patient
+from tests.intake.resources import patient, service_request
 from tests.intake.service import PEOPLE, decision_body, patient_body, referral_body, running_intake
 from tests.intake.story import NOW, NURSE, Story, given, judgement, referral, screen, with_reason
 from tests.intake.story import indication as decided
@@ -250,12 +250,46 @@ async def test_two_files_are_merged_the_event_names_nobody_and_the_reason_opens(
 @pytest.mark.requirement("IN-15")
 async def test_open_cases_go_on_and_the_merged_file_takes_no_new_referral(on_either):
     old, new = await two_files(on_either, consented=False)
-    await merge_files(on_either, old, new)
+    await merge_files(on_either, old, new, ground="new-bsn")
     for ids in (old, new):
         await to_consent(on_either, ids["case_id"])
     refused = await on_either.post("/referrals", referral_body(), "hospital")
     assert (refused.status_code, slug(refused)) == (409, "file-merged")
-    assert refused.json()["into_patient_id"] == new["patient_id"]
+    assert "clinic" in refused.json()["detail"]
+    assert new["patient_id"] not in refused.text
+    own = await on_either.post("/referrals", referral_body(), "nurse")
+    assert own.json()["into_patient_id"] == new["patient_id"]
+
+
+@pytest.mark.hazard("HZ-01")
+@pytest.mark.requirement("IN-15")
+@pytest.mark.parametrize(
+    ("ground", "birth_date"),
+    [("wrong-bsn", "1971-03-14"), ("wrong-bsn", "1980-03-01"), ("wrong-bsn-and-birth-date", "1980-03-01")],
+)
+async def test_whose_the_wrong_bsn_is_gets_a_file_of_their_own(on_either, ground, birth_date):
+    old, new = await two_files(on_either, consented=False)
+    assert (await merge_files(on_either, old, new, ground=ground)).status_code == 201
+    owner = {"patient": patient_body(birth_date=birth_date)}
+    referred = await on_either.post("/referrals", referral_body(**owner), "other-hospital")
+    assert referred.status_code == 201, referred.text
+    assert referred.json()["patient_id"] not in {old["patient_id"], new["patient_id"]}
+    assert slug(await on_either.post("/referrals", referral_body(**owner), "other-hospital")) == "active-case-exists"
+    assert await case_of(on_either, old)  # the merged file opens as before
+
+
+@pytest.mark.hazard("HZ-01")
+@pytest.mark.requirement("SY-01")
+async def test_a_patient_that_was_merged_for_its_bsn_takes_no_referral_by_reference_and_names_no_other(on_either):
+    old, new = await two_files(on_either, consented=False)
+    await merge_files(on_either, old, new)
+    order = service_request(contained=..., subject={"reference": f"Patient/{old['patient_id']}"})
+    refused = await on_either.post("/fhir/R4/ServiceRequest", order, "hospital")
+    assert (refused.status_code, slug(refused)) == (409, "file-merged")
+    assert new["patient_id"] not in refused.text
+    created = await on_either.post("/fhir/R4/Patient", patient(), "hospital")
+    assert created.status_code == 201
+    assert created.json()["id"] not in {old["patient_id"], new["patient_id"]}
 
 
 @pytest.mark.requirement("IN-15")
@@ -447,7 +481,7 @@ async def test_an_act_that_waited_for_a_merge_is_done_again_and_then_holds_for_b
 @pytest.mark.requirement("IN-15")
 async def test_the_fhir_patient_is_replaced_and_says_by_whom_in_a_new_version(on_either):
     old, new = await two_files(on_either, consented=False)
-    await merge_files(on_either, old, new)
+    await merge_files(on_either, old, new, ground="new-bsn")
     replaced = await on_either.get(f"/fhir/R4/Patient/{old['patient_id']}", "hospital")
     assert replaced.json()["active"] is False
     assert replaced.json()["link"] == [{"other": {"reference": f"Patient/{new['patient_id']}"}, "type": "replaced-by"}]

@@ -305,10 +305,12 @@ async def _receive(
 async def _refuse_merged(work: Work, patient_id: str) -> None:
     into = await work.conn.scalar(sa.select(merges.c.into_patient_id).where(merges.c.patient_id == patient_id))
     if into is not None:
+        # an EHR may see the other file only where it sent that in itself
+        facts = {} if is_ehr_only(work.actor) else {"into_patient_id": into}
         raise FileMerged(
-            "This file was merged into another file of the same person. Refer under that file: read the BSN again from "
-            "the document, or refer to the Patient that replaces this one.",
-            into_patient_id=into,
+            "This file was merged into another one and takes no new referral. Read the BSN again from the document and "
+            "send the patient with it; if it is the same, call the clinic's intake.",
+            **facts,
         )
 
 
