@@ -5,14 +5,16 @@ import json
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import insert, text
 from tests.intake.resources import patient, service_request
 from tests.intake.service import PEOPLE, decision_body, patient_body, referral_body, running_intake
 from tests.intake.story import NOW, NURSE, Story, given, judgement, referral, screen, with_reason
 from tests.intake.story import indication as decided
 
+from spoel_common.clock import utc_now
 from spoel_common.errors import NotAllowed, PatientErased
 from spoel_common.people import Profession, Role
+from spoel_common.persons import keep_merge
 from spoel_common.sealing import open_sealed
 from spoel_intake.commands import GiveConsent, MergePatient, WithdrawConsent
 from spoel_intake.domain.patient import Patient, evolve
@@ -27,6 +29,8 @@ from spoel_intake.domain.refusals import (
 from spoel_intake.events import ConsentWithdrawn, IndicationDecided, MergeGround
 from spoel_intake.handlers import take_over_withdrawal, withdraw_consent
 from spoel_intake.merging import merge_patient
+from spoel_intake.room_withdrawals import RoomWithdrawals
+from spoel_intake.tables import room_withdrawals
 
 OLD = Patient(patient_id="old", public_key="key")
 NEW = Patient(patient_id="new", public_key="key")
@@ -377,6 +381,56 @@ async def test_a_withdrawal_in_a_room_of_a_file_that_was_erased_is_recorded_and_
     ]
     (row,) = [row for row in await on_either.rows("cases") if row["case_id"] == old["case_id"]]
     assert (row["status"], bool(row["is_open"])) == ("erased", False)
+
+
+async def note_withdrawal(service, ids):
+    """Have a withdrawal noted that was entered in a room, as the projection does."""
+    noted = {
+        "event_id": "room-event-1",
+        "case_id": ids["case_id"],
+        "withdrawn_at": utc_now(service.runtime.clock),
+        "correlation_id": "from-a-room",
+        "person_id": "technician",
+        "roles": "tms-technician",
+        "taken_over": False,
+    }
+    async with service.runtime.database.write() as conn:
+        await conn.execute(insert(room_withdrawals), noted)
+
+
+@pytest.mark.hazard("HZ-21")
+@pytest.mark.requirement("IN-11")
+@pytest.mark.parametrize("entered_in", ["room", "case"])
+async def test_no_exclusion_in_another_file_keeps_a_withdrawal_from_being_recorded(on_either, entered_in):
+    old, new = await two_files(on_either, consented=False)
+    await to_consent(on_either, old["case_id"])
+    await on_either.screen(new["case_id"], "epilepsy")
+    async with on_either.runtime.database.write() as conn:  # as if the merge had ended nothing
+        await keep_merge(conn, old["patient_id"], new["patient_id"])
+    if entered_in == "room":
+        await note_withdrawal(on_either, old)
+        await RoomWithdrawals().take_over_due(on_either.runtime)
+    else:
+        withdrawn = await on_either.post(f"/cases/{old['case_id']}/consent/withdrawal", {}, "nurse")
+        assert withdrawn.status_code == 201, withdrawn.text
+    assert not (await case_of(on_either, old))["consent"]["given"]
+
+
+@pytest.mark.hazard("HZ-21")
+@pytest.mark.requirement("IN-11")
+async def test_a_withdrawal_that_met_a_merge_is_rolled_back_and_recorded_the_next_time(on_postgres, made_to_wait):
+    service = on_postgres
+    old, new = await two_files(service)
+    command = WRONG_BSN.model_copy(update={"into_patient_id": new["patient_id"]})
+    async with service.runtime.units.begin(PEOPLE["nurse"], "merge") as work:
+        await merge_patient(work, service.app.state.intake, old["patient_id"], command)
+        await note_withdrawal(service, old)
+        meeting = asyncio.create_task(RoomWithdrawals().take_over_due(service.runtime))
+        await made_to_wait(meeting)
+    await meeting
+    await RoomWithdrawals().take_over_due(service.runtime)
+    for ids in (old, new):
+        assert not (await case_of(service, ids))["consent"]["given"]
 
 
 @pytest.mark.hazard("HZ-21")

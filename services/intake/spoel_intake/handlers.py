@@ -213,25 +213,33 @@ async def _act(
         patient = await work.load(PATIENT, loaded.state.referral.patient_id)
         sealed = seal_to(patient, text, event_id, text_in)
     events = case_domain.decide(loaded.state, command, await given_of(work, intake, sealed))
-    await _end_elsewhere(work, case_id, reduce(case_domain.evolve, events, loaded.state))
+    against = await _end_elsewhere(work, case_id, reduce(case_domain.evolve, events, loaded.state))
+    if not isinstance(command, WithdrawConsent):
+        _refuse_excluded(against)
     after = await work.append(CASE, case_id, loaded, events, event_ids=[event_id])
     await project(work, events)
     return after.state
 
 
-async def _end_elsewhere(work: Work, case_id: str, case: Case) -> None:
-    """End in the person's other files what this case, as it will be, ends there.
+async def _end_elsewhere(work: Work, case_id: str, case: Case) -> list[EventData]:
+    """End in the person's other files what this case, as it will be, ends there; return what they would end in it.
 
     Comes before the case's own events, so that no room sees these alone.
-
-    Raises:
-        AbsoluteExclusion: a younger safety screen, in another file, stands against what this case would decide.
     """
     referral = case.referral
     if referral is None or len(await lock_person(work.conn, referral.patient_id)) == 1:
-        return
+        return []
     ended = await end_in_open_cases(work, referral.patient_id, {case_id: case})
-    if any(isinstance(event, IndicationDecided) for event in ended.get(case_id, [])):
+    return ended.get(case_id, [])
+
+
+def _refuse_excluded(against: list[EventData]) -> None:
+    """Refuse what goes on with treatment; a withdrawal is never refused.
+
+    Raises:
+        AbsoluteExclusion: a younger safety screen, in another file, stands against what the case would decide.
+    """
+    if any(isinstance(event, IndicationDecided) for event in against):
         raise AbsoluteExclusion(
             "A younger safety screen of this person, in another file, excludes treatment. Complete the screen of this "
             "case again, with what that one says, before the indication is decided."
