@@ -5,14 +5,16 @@ import json
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import text
-from tests.intake.resources import patient
+from sqlalchemy import insert, text
+from tests.intake.resources import patient, service_request
 from tests.intake.service import PEOPLE, decision_body, patient_body, referral_body, running_intake
 from tests.intake.story import NOW, NURSE, Story, given, judgement, referral, screen, with_reason
 from tests.intake.story import indication as decided
 
+from spoel_common.clock import utc_now
 from spoel_common.errors import NotAllowed, PatientErased
 from spoel_common.people import Profession, Role
+from spoel_common.persons import keep_merge
 from spoel_common.sealing import open_sealed
 from spoel_intake.commands import GiveConsent, MergePatient, WithdrawConsent
 from spoel_intake.domain.patient import Patient, evolve
@@ -27,6 +29,8 @@ from spoel_intake.domain.refusals import (
 from spoel_intake.events import ConsentWithdrawn, IndicationDecided, MergeGround
 from spoel_intake.handlers import take_over_withdrawal, withdraw_consent
 from spoel_intake.merging import merge_patient
+from spoel_intake.room_withdrawals import RoomWithdrawals
+from spoel_intake.tables import room_withdrawals
 
 OLD = Patient(patient_id="old", public_key="key")
 NEW = Patient(patient_id="new", public_key="key")
@@ -250,12 +254,46 @@ async def test_two_files_are_merged_the_event_names_nobody_and_the_reason_opens(
 @pytest.mark.requirement("IN-15")
 async def test_open_cases_go_on_and_the_merged_file_takes_no_new_referral(on_either):
     old, new = await two_files(on_either, consented=False)
-    await merge_files(on_either, old, new)
+    await merge_files(on_either, old, new, ground="new-bsn")
     for ids in (old, new):
         await to_consent(on_either, ids["case_id"])
     refused = await on_either.post("/referrals", referral_body(), "hospital")
     assert (refused.status_code, slug(refused)) == (409, "file-merged")
-    assert refused.json()["into_patient_id"] == new["patient_id"]
+    assert "clinic" in refused.json()["detail"]
+    assert new["patient_id"] not in refused.text
+    own = await on_either.post("/referrals", referral_body(), "nurse")
+    assert own.json()["into_patient_id"] == new["patient_id"]
+
+
+@pytest.mark.hazard("HZ-01")
+@pytest.mark.requirement("IN-15")
+@pytest.mark.parametrize(
+    ("ground", "birth_date"),
+    [("wrong-bsn", "1971-03-14"), ("wrong-bsn", "1980-03-01"), ("wrong-bsn-and-birth-date", "1980-03-01")],
+)
+async def test_whose_the_wrong_bsn_is_gets_a_file_of_their_own(on_either, ground, birth_date):
+    old, new = await two_files(on_either, consented=False)
+    assert (await merge_files(on_either, old, new, ground=ground)).status_code == 201
+    owner = {"patient": patient_body(birth_date=birth_date)}
+    referred = await on_either.post("/referrals", referral_body(**owner), "other-hospital")
+    assert referred.status_code == 201, referred.text
+    assert referred.json()["patient_id"] not in {old["patient_id"], new["patient_id"]}
+    assert slug(await on_either.post("/referrals", referral_body(**owner), "other-hospital")) == "active-case-exists"
+    assert await case_of(on_either, old)  # the merged file opens as before
+
+
+@pytest.mark.hazard("HZ-01")
+@pytest.mark.requirement("SY-01")
+async def test_a_patient_that_was_merged_for_its_bsn_takes_no_referral_by_reference_and_names_no_other(on_either):
+    old, new = await two_files(on_either, consented=False)
+    await merge_files(on_either, old, new)
+    order = service_request(contained=..., subject={"reference": f"Patient/{old['patient_id']}"})
+    refused = await on_either.post("/fhir/R4/ServiceRequest", order, "hospital")
+    assert (refused.status_code, slug(refused)) == (409, "file-merged")
+    assert new["patient_id"] not in refused.text
+    created = await on_either.post("/fhir/R4/Patient", patient(), "hospital")
+    assert created.status_code == 201
+    assert created.json()["id"] not in {old["patient_id"], new["patient_id"]}
 
 
 @pytest.mark.requirement("IN-15")
@@ -315,13 +353,84 @@ async def test_a_withdrawal_in_one_file_ends_consent_in_the_other_until_it_is_gi
 
 @pytest.mark.hazard("HZ-21")
 @pytest.mark.requirement("IN-11")
-async def test_a_withdrawal_that_was_entered_in_a_room_ends_consent_in_the_other_file_too(on_either):
+@pytest.mark.parametrize("hours_ago", [0, 1])
+async def test_a_withdrawal_that_was_entered_in_a_room_ends_consent_in_the_other_file_too(on_either, hours_ago):
     old, new = await two_files(on_either)
     await merge_files(on_either, old, new)
     async with on_either.runtime.units.begin(PEOPLE["technician"], "from-a-room") as work:
-        await take_over_withdrawal(work, old["case_id"], "room-event-1", work.now)
+        await take_over_withdrawal(work, old["case_id"], "room-event-1", work.now - timedelta(hours=hours_ago))
     for ids in (old, new):
         assert not (await case_of(on_either, ids))["consent"]["given"]
+
+
+@pytest.mark.hazard("HZ-21")
+@pytest.mark.requirement("IN-11")
+async def test_a_withdrawal_in_a_room_of_a_file_that_was_erased_is_recorded_and_ends_consent_in_the_other(on_either):
+    old, new = await two_files(on_either)
+    await merge_files(on_either, old, new)
+    body = {"ground": "registered-by-mistake"}
+    assert (await on_either.post(f"/patients/{old['patient_id']}/erasure", body, "physician")).status_code == 201
+    assert (await case_of(on_either, new))["consent"]["given"]
+    async with on_either.runtime.units.begin(PEOPLE["technician"], "from-a-room") as work:
+        await take_over_withdrawal(work, old["case_id"], "room-event-1", work.now)
+    assert not (await case_of(on_either, new))["consent"]["given"]
+    events = [json.loads(row["raw"]) for row in await on_either.rows("events") if "consent-withdrawn" in row["type"]]
+    assert [each["data"].get("room_event_id") for each in events if each["subject"] == old["case_id"]] == [
+        None,
+        "room-event-1",
+    ]
+    (row,) = [row for row in await on_either.rows("cases") if row["case_id"] == old["case_id"]]
+    assert (row["status"], bool(row["is_open"])) == ("erased", False)
+
+
+async def note_withdrawal(service, ids):
+    """Have a withdrawal noted that was entered in a room, as the projection does."""
+    noted = {
+        "event_id": "room-event-1",
+        "case_id": ids["case_id"],
+        "withdrawn_at": utc_now(service.runtime.clock),
+        "correlation_id": "from-a-room",
+        "person_id": "technician",
+        "roles": "tms-technician",
+        "taken_over": False,
+    }
+    async with service.runtime.database.write() as conn:
+        await conn.execute(insert(room_withdrawals), noted)
+
+
+@pytest.mark.hazard("HZ-21")
+@pytest.mark.requirement("IN-11")
+@pytest.mark.parametrize("entered_in", ["room", "case"])
+async def test_no_exclusion_in_another_file_keeps_a_withdrawal_from_being_recorded(on_either, entered_in):
+    old, new = await two_files(on_either, consented=False)
+    await to_consent(on_either, old["case_id"])
+    await on_either.screen(new["case_id"], "epilepsy")
+    async with on_either.runtime.database.write() as conn:  # as if the merge had ended nothing
+        await keep_merge(conn, old["patient_id"], new["patient_id"])
+    if entered_in == "room":
+        await note_withdrawal(on_either, old)
+        await RoomWithdrawals().take_over_due(on_either.runtime)
+    else:
+        withdrawn = await on_either.post(f"/cases/{old['case_id']}/consent/withdrawal", {}, "nurse")
+        assert withdrawn.status_code == 201, withdrawn.text
+    assert not (await case_of(on_either, old))["consent"]["given"]
+
+
+@pytest.mark.hazard("HZ-21")
+@pytest.mark.requirement("IN-11")
+async def test_a_withdrawal_that_met_a_merge_is_rolled_back_and_recorded_the_next_time(on_postgres, made_to_wait):
+    service = on_postgres
+    old, new = await two_files(service)
+    command = WRONG_BSN.model_copy(update={"into_patient_id": new["patient_id"]})
+    async with service.runtime.units.begin(PEOPLE["nurse"], "merge") as work:
+        await merge_patient(work, service.app.state.intake, old["patient_id"], command)
+        await note_withdrawal(service, old)
+        meeting = asyncio.create_task(RoomWithdrawals().take_over_due(service.runtime))
+        await made_to_wait(meeting)
+    await meeting
+    await RoomWithdrawals().take_over_due(service.runtime)
+    for ids in (old, new):
+        assert not (await case_of(service, ids))["consent"]["given"]
 
 
 @pytest.mark.hazard("HZ-21")
@@ -350,6 +459,23 @@ async def test_an_exclusion_found_in_one_file_ends_the_other_and_cannot_be_decid
     assert slug(refused) == "absolute-exclusion"
     await on_either.screen(third["case_id"])  # asked again, with what was learnt; the youngest word holds
     await indicate(on_either, third["case_id"])
+
+
+@pytest.mark.hazard("HZ-21")
+@pytest.mark.requirement("IN-11")
+async def test_consent_that_ends_after_the_case_was_closed_does_not_open_the_case_again(on_either):
+    old, new = await on_either.refer(), await on_either.refer(**OTHER_BSN)
+    await to_consent(on_either, old["case_id"])
+    await merge_files(on_either, new, old)
+    await on_either.screen(new["case_id"], "epilepsy")  # closes the case in the other file, in which consent stands
+    body = decision_body("not-indicated", reason="x")
+    assert (await on_either.post(f"/cases/{new['case_id']}/indication", body, "professional")).status_code == 201
+    again = await on_either.post("/referrals", referral_body(), "hospital")
+    assert again.status_code == 201, again.text
+    withdrawn = await on_either.post(f"/cases/{old['case_id']}/consent/withdrawal", {}, "nurse")
+    assert withdrawn.status_code == 201, withdrawn.text
+    open_cases = [row["case_id"] for row in await on_either.rows("cases") if row["is_open"]]
+    assert open_cases == [again.json()["case_id"]]
 
 
 WAITING = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -409,7 +535,7 @@ async def test_an_act_that_waited_for_a_merge_is_done_again_and_then_holds_for_b
 @pytest.mark.requirement("IN-15")
 async def test_the_fhir_patient_is_replaced_and_says_by_whom_in_a_new_version(on_either):
     old, new = await two_files(on_either, consented=False)
-    await merge_files(on_either, old, new)
+    await merge_files(on_either, old, new, ground="new-bsn")
     replaced = await on_either.get(f"/fhir/R4/Patient/{old['patient_id']}", "hospital")
     assert replaced.json()["active"] is False
     assert replaced.json()["link"] == [{"other": {"reference": f"Patient/{new['patient_id']}"}, "type": "replaced-by"}]

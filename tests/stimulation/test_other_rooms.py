@@ -151,9 +151,9 @@ async def test_what_another_rooms_device_gave_by_itself_counts_for_the_patient_w
     assert not counts or (slug(again), again.json()["pulses_today"]) == ("daily-maximum-reached", 2_911)
 
 
-async def panel_fired(clinic):
+async def panel_fired(clinic, **limits):
     """Open and arm a session, and have somebody press the device's own button; returns how many pulses that gave."""
-    session_id = await clinic.armed(await clinic.prepare(treatment_order(SHORT, **AT_MOST_ONE_SESSION)))
+    session_id = await clinic.armed(await clinic.prepare(treatment_order(SHORT, **(limits or AT_MOST_ONE_SESSION))))
     clinic.simulator.panel_fire()
     await clinic.until_latched("unauthorised-pulse")
     (observed,) = await clinic.events("unauthorised-pulse-observed")
@@ -170,6 +170,36 @@ async def test_what_the_device_gave_by_itself_counts_in_the_next_session_in_what
     assert (await clinic.ask(session_id, "stop", reason="technical")).is_success
     refused = await clinic.open(await clinic.book(room_id="room-2"), room_id="room-2")
     assert (slug(refused), refused.json()["pulses_today"]) == ("daily-maximum-reached", pulses)
+
+
+@pytest.mark.hazard("HZ-14")
+@pytest.mark.hazard("HZ-08")
+@pytest.mark.requirement("ST-12")
+async def test_the_pause_counts_from_what_the_device_gave_by_itself_too(clinic):
+    session_id, _ = await panel_fired(clinic, min_pause_between_sessions_s=3_600.0)
+    assert (await clinic.arm(session_id)).json()["outcome"] == "done"  # not for the session in which it happened
+    assert (await clinic.ask(session_id, "stop", reason="technical")).is_success
+    refused = await clinic.open(await clinic.book())
+    assert slug(refused) == "too-soon-after-session"
+
+
+@pytest.mark.hazard("HZ-14")
+@pytest.mark.hazard("HZ-08")
+@pytest.mark.requirement("ST-12")
+async def test_the_pause_counts_from_what_a_device_in_another_room_gave_by_itself(clinic):
+    session_id = await clinic.prepare(treatment_order(SHORT, min_pause_between_sessions_s=3_600.0))
+    await hear(clinic, told.UnauthorisedPulseObserved(session_id="elsewhere", patient_id="patient-1", pulses=1))
+    assert slug(await clinic.open(session_id)) == "too-soon-after-session"
+
+
+@pytest.mark.hazard("HZ-08")
+@pytest.mark.requirement("ST-02")
+async def test_the_shortest_interval_of_stimuli_holds_after_what_a_device_gave_by_itself(clinic):
+    order = measurement_order(valid_on=local_day(utc_now(clinic.clock)), min_interval_s=600.0)
+    session_id = await clinic.started(await clinic.prepare(order, "measurement"))
+    await hear(clinic, told.UnauthorisedPulseObserved(session_id="elsewhere", patient_id="patient-1", pulses=1))
+    assert slug(await clinic.ask(session_id, "stimuli", percent_mso=40)) == "stimulus-too-soon"
+    assert clinic.simulator.total_pulses == 0
 
 
 @pytest.mark.hazard("HZ-14")

@@ -82,6 +82,11 @@ class MergeGround(StrEnum):
     WRONG_BSN_AND_BIRTH_DATE = "wrong-bsn-and-birth-date"
     NEW_BSN = "new-bsn"
 
+    @property
+    def is_wrong_bsn(self) -> bool:
+        """Tell whether the merged file's BSN was never the person's."""
+        return self is not MergeGround.NEW_BSN
+
 
 class RegistrationEnd(StrEnum):
     """Why a registration no longer counts."""

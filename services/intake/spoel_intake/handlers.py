@@ -167,14 +167,19 @@ async def withdraw_consent(work: Work, intake: Intake, case_id: str, command: Wi
 
 
 async def take_over_withdrawal(work: Work, case_id: str, room_event_id: str, withdrawn_at: datetime) -> Case:
-    """Record a withdrawal that was entered in a room."""
+    """Record a withdrawal that was entered in a room, of a patient who was erased meanwhile too.
+
+    It ends consent in the person's other files too, whenever that was given, as here: nobody there could know, and a
+    room's clock may be wrong. The rooms hold those files back until it is recorded.
+    """
     loaded = await work.load(CASE, case_id)
-    if loaded.state.referral is not None and await is_erased(work.conn, loaded.state.referral.patient_id):
-        raise PatientErased("This case's patient was erased; the consent ended with it.")
     events = case_domain.take_over_withdrawal(loaded.state, room_event_id, withdrawn_at)
-    await _end_elsewhere(work, case_id, reduce(case_domain.evolve, events, loaded.state))
+    heard = [event.model_copy(update={"withdrawn_at": work.now}) for event in events]
+    await _end_elsewhere(work, case_id, reduce(case_domain.evolve, heard, loaded.state))
     after = await work.append(CASE, case_id, loaded, events)
-    await project(work, events)
+    referral = loaded.state.referral
+    if referral is None or not await is_erased(work.conn, referral.patient_id):
+        await project(work, events)  # who was erased stays so in every list
     return after.state
 
 
@@ -208,25 +213,33 @@ async def _act(
         patient = await work.load(PATIENT, loaded.state.referral.patient_id)
         sealed = seal_to(patient, text, event_id, text_in)
     events = case_domain.decide(loaded.state, command, await given_of(work, intake, sealed))
-    await _end_elsewhere(work, case_id, reduce(case_domain.evolve, events, loaded.state))
+    against = await _end_elsewhere(work, case_id, reduce(case_domain.evolve, events, loaded.state))
+    if not isinstance(command, WithdrawConsent):
+        _refuse_excluded(against)
     after = await work.append(CASE, case_id, loaded, events, event_ids=[event_id])
     await project(work, events)
     return after.state
 
 
-async def _end_elsewhere(work: Work, case_id: str, case: Case) -> None:
-    """End in the person's other files what this case, as it will be, ends there.
+async def _end_elsewhere(work: Work, case_id: str, case: Case) -> list[EventData]:
+    """End in the person's other files what this case, as it will be, ends there; return what they would end in it.
 
     Comes before the case's own events, so that no room sees these alone.
-
-    Raises:
-        AbsoluteExclusion: a younger safety screen, in another file, stands against what this case would decide.
     """
     referral = case.referral
     if referral is None or len(await lock_person(work.conn, referral.patient_id)) == 1:
-        return
+        return []
     ended = await end_in_open_cases(work, referral.patient_id, {case_id: case})
-    if any(isinstance(event, IndicationDecided) for event in ended.get(case_id, [])):
+    return ended.get(case_id, [])
+
+
+def _refuse_excluded(against: list[EventData]) -> None:
+    """Refuse what goes on with treatment; a withdrawal is never refused.
+
+    Raises:
+        AbsoluteExclusion: a younger safety screen, in another file, stands against what the case would decide.
+    """
+    if any(isinstance(event, IndicationDecided) for event in against):
         raise AbsoluteExclusion(
             "A younger safety screen of this person, in another file, excludes treatment. Complete the screen of this "
             "case again, with what that one says, before the indication is decided."
@@ -300,10 +313,12 @@ async def _receive(
 async def _refuse_merged(work: Work, patient_id: str) -> None:
     into = await work.conn.scalar(sa.select(merges.c.into_patient_id).where(merges.c.patient_id == patient_id))
     if into is not None:
+        # an EHR may see the other file only where it sent that in itself
+        facts = {} if is_ehr_only(work.actor) else {"into_patient_id": into}
         raise FileMerged(
-            "This file was merged into another file of the same person. Refer under that file: read the BSN again from "
-            "the document, or refer to the Patient that replaces this one.",
-            into_patient_id=into,
+            "This file was merged into another one and takes no new referral. Read the BSN again from the document and "
+            "send the patient with it; if it is the same, call the clinic's intake.",
+            **facts,
         )
 
 

@@ -28,6 +28,8 @@ class MergeAnswer(BaseModel):
 async def merge_patient(work: Work, intake: Intake, patient_id: str, command: MergePatient) -> MergeAnswer:
     """Merge a file into another one; what the one says against treatment holds for the other at once.
 
+    A BSN that was wrong finds the merged file no longer: it may be another person's (HZ-01).
+
     Raises:
         SpoelError: as ``domain.persons.merge`` says.
     """
@@ -41,6 +43,8 @@ async def merge_patient(work: Work, intake: Intake, patient_id: str, command: Me
     event = domain.merge(loaded.state, into.state, command, given, same_birth_date=same)
     await work.append(PATIENT, patient_id, loaded, [event], event_ids=[event_id])
     await project(work, [event])
+    if command.ground.is_wrong_bsn:
+        await intake.vault.forget_number(work.conn, patient_id)
     ended = await end_in_open_cases(work, patient_id, {})
     files = await persons.files_of(work.conn, patient_id)
     return MergeAnswer(patient_id=patient_id, into_patient_id=into_patient_id, files=files, ended_cases=sorted(ended))

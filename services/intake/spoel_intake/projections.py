@@ -63,8 +63,7 @@ async def project_own(conn: AsyncConnection, event: EventData, stamp: Stamp) -> 
         case SafetyScreenCompleted():
             await _set_status(conn, event.case_id, "screened")
         case IndicationDecided():
-            is_open = event.decision is Decision.INDICATED
-            await _set_status(conn, event.case_id, event.decision, is_open=is_open)
+            await _set_status(conn, event.case_id, event.decision, is_open=event.decision is Decision.INDICATED)
         case ConsentGiven():
             await _set_status(conn, event.case_id, "consented")
         case ConsentWithdrawn():
@@ -210,5 +209,6 @@ def _new_case(event: ReferralReceived, stamp: Stamp) -> dict[str, object]:
     }
 
 
-async def _set_status(conn: AsyncConnection, case_id: str, status: str, *, is_open: bool = True) -> None:
-    await conn.execute(sa.update(cases).where(cases.c.case_id == case_id).values(status=status, is_open=is_open))
+async def _set_status(conn: AsyncConnection, case_id: str, status: str, **changes: bool) -> None:
+    """Change how far a case is; only a decision opens or closes it: consent can still end in a closed one."""
+    await conn.execute(sa.update(cases).where(cases.c.case_id == case_id).values(status=status, **changes))

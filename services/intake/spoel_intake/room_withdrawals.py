@@ -12,12 +12,13 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from spoel_common.errors import SpoelError, VersionConflict
+from spoel_common.errors import SpoelError
 from spoel_common.events import Envelope, EventData, ForeignEvent
 from spoel_common.messaging import Projection
 from spoel_common.people import Actor, Role
 from spoel_common.runtime import Runtime
 from spoel_intake import handlers
+from spoel_intake.domain.refusals import CaseUnknown
 from spoel_intake.foreign_events import WITHDRAWAL_EVENTS, ConsentWithdrawnInRoom
 from spoel_intake.tables import room_withdrawals
 
@@ -49,15 +50,21 @@ class RoomWithdrawals:
         """Record what is noted, for ever; raises where the database fails, to be started again."""
         while True:
             self._heard.clear()
-            query = sa.select(room_withdrawals).where(sa.not_(room_withdrawals.c.taken_over))
-            async with runtime.database.read() as conn:
-                due = (await conn.execute(query.order_by(room_withdrawals.c.event_id))).all()
-            for row in due:
-                with suppress(VersionConflict):  # somebody works on the case: it is tried again
-                    await self._take_over(runtime, row)
+            await self.take_over_due(runtime)
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_EVERY_S):
                     await self._heard.wait()
+
+    async def take_over_due(self, runtime: Runtime) -> None:
+        """Record what is noted, once; what is refused is rolled back whole, and tried again the next time."""
+        query = sa.select(room_withdrawals).where(sa.not_(room_withdrawals.c.taken_over))
+        async with runtime.database.read() as conn:
+            due = (await conn.execute(query.order_by(room_withdrawals.c.event_id))).all()
+        for row in due:
+            try:
+                await self._take_over(runtime, row)
+            except SpoelError as refusal:  # as when somebody works on the case
+                _log.warning("withdrawal.tried-again", event_id=row.event_id, reason=refusal.slug)
 
     async def _take_over(self, runtime: Runtime, row: sa.Row[Any]) -> None:
         begin = runtime.units.begin(_actor_of(row), row.correlation_id, causation_id=row.event_id)
@@ -69,8 +76,8 @@ class RoomWithdrawals:
                 return
             try:
                 await handlers.take_over_withdrawal(work, row.case_id, row.event_id, row.withdrawn_at)
-            except SpoelError as refusal:  # no such case, or its patient was erased: there is nothing left to end
-                _log.error("withdrawal.not-taken-over", event_id=row.event_id, reason=refusal.slug)
+            except CaseUnknown:  # raised before anything is written, and there is nothing to end
+                _log.error("withdrawal.of-unknown-case", event_id=row.event_id)
 
     async def _after_commit(self, _applied: list[Envelope]) -> None:
         self._heard.set()

@@ -19,7 +19,10 @@ vault = sa.Table(
     sa.Column("sealed_identity", sa.String, nullable=False),
     sa.Column("registered_at", UtcDateTime, nullable=False),
 )
-"""A patient's keys and sealed identity; of who was erased there is no row, or none with ``wrapped_private_key``."""
+"""A patient's keys and sealed identity; of who was erased there is no row, or none with ``wrapped_private_key``.
+
+``bsn_index``: a keyed hash of the BSN; of the pseudonym in a file that was merged because its BSN was wrong.
+"""
 
 merges = sa.Table(
     "merges",

@@ -185,6 +185,18 @@ class Vault:
         row = (await conn.execute(query.with_for_update(read=True))).one_or_none()
         return None if row is None else VaultEntry(row.patient_id, row.public_key)
 
+    async def forget_number(self, conn: AsyncConnection, patient_id: str) -> None:
+        """Let a file not be found by its BSN any more, which is another person's: that person gets a file of their own.
+
+        What stands in place of the BSN's hash is one of the pseudonym, which no BSN is like.
+
+        Args:
+            conn: a write transaction.
+            patient_id: the file; it is opened as before.
+        """
+        nobody = hmac.digest(self._keys.index, patient_id.encode(), sha256)
+        await conn.execute(sa.update(vault).where(vault.c.patient_id == patient_id).values(bsn_index=nobody))
+
     async def store(self, conn: AsyncConnection, patient_id: str, identity: Identity, at: datetime) -> VaultEntry:
         """Make a key pair and put a new patient into the vault.
 

@@ -20,7 +20,7 @@ from spoel_common.store import StoreName
 from spoel_stimulation import foreign_events, patient_days, projections, site
 from spoel_stimulation.aggregates import SESSION
 from spoel_stimulation.devices.transport import through_guard
-from spoel_stimulation.domain.facts import NEEDED_SERVICES, Limits, local_day
+from spoel_stimulation.domain.facts import NEEDED_SERVICES, Limits
 from spoel_stimulation.domain.lists import rules
 from spoel_stimulation.domain.reach import Reach
 from spoel_stimulation.events import ErasureCompleted
@@ -237,7 +237,7 @@ class Node:
     ) -> None:
         del raw
         if envelope.source != self._source:  # its own events are kept in the transaction of their append
-            await patient_days.keep_known(conn, envelope.id, event, local_day(envelope.time))
+            await patient_days.keep_known(conn, envelope.id, event, envelope.time)
 
     async def _applied_rooms(self, envelopes: list[Envelope]) -> None:
         if any(envelope.source != self._source and _BLOCKS in envelope.type for envelope in envelopes):

@@ -40,7 +40,15 @@ class Book(NamedTuple):
 def _book(prefix: str) -> Book:
     return Book(
         table(f"{prefix}given", "train_id", "session_id", "patient_id", "day:date", "pulses:int", "last_at:moment"),
-        table(f"{prefix}unauthorised_pulses", "event_id", "session_id", "patient_id", "day:date", "pulses:int"),
+        table(
+            f"{prefix}unauthorised_pulses",
+            "event_id",
+            "session_id",
+            "patient_id",
+            "day:date",
+            "pulses:int",
+            "last_at:moment",
+        ),
         table(f"{prefix}last_stimuli", "patient_id", "last_at:moment"),
         table(f"{prefix}adverse_events", "adverse_event_id", "patient_id"),
         table(f"{prefix}releases", "adverse_event_id", "patient_id"),
@@ -97,25 +105,28 @@ async def keep_unauthorised(
     book: Book,
     event_id: str,
     event: UnauthorisedPulseObserved | others.UnauthorisedPulseObserved,
-    today: date,
+    observed_at: datetime,
 ) -> None:
     """Keep pulses that no train accounts for in the day of the patient whose session was open (HZ-14).
 
-    Nobody knows where the coil was: it counts as given.
+    Nobody knows where the coil was: it counts as given, the last one when it was observed.
     """
     if event.patient_id is None:
         return
     row = event.model_dump(include={"session_id", "patient_id", "pulses"})
-    await upsert(conn, book.unauthorised, [row | {"event_id": event_id, "day": today}])
+    kept = row | {"event_id": event_id, "day": local_day(observed_at), "last_at": observed_at}
+    await upsert(conn, book.unauthorised, [kept])
 
 
-async def keep_known(conn: AsyncConnection, event_id: str, event: EventData | ForeignEvent | None, today: date) -> None:
+async def keep_known(
+    conn: AsyncConnection, event_id: str, event: EventData | ForeignEvent | None, happened_at: datetime
+) -> None:
     """Keep an event of another node.
 
     Single stimuli of a measurement do not count against the day's maximum; the trains of a heart-brain search do.
     """
     if isinstance(event, others.UnauthorisedPulseObserved):
-        await keep_unauthorised(conn, KNOWN, event_id, event, today)
+        await keep_unauthorised(conn, KNOWN, event_id, event, happened_at)
     if isinstance(event, others.SessionOpened) and event.kind == "measurement":
         await upsert(conn, known_measurements, [{"session_id": event.session_id}])
     if isinstance(event, others.TrainAuthorised) and event.pulses == 1:
@@ -123,7 +134,7 @@ async def keep_known(conn: AsyncConnection, event_id: str, event: EventData | Fo
         if (await conn.execute(sa.select(known_measurements).where(its))).one_or_none() is not None:
             await keep_stimulus(conn, KNOWN, event)
             return
-    await keep(conn, KNOWN, event, today)
+    await keep(conn, KNOWN, event, local_day(happened_at))
 
 
 async def _delivered(conn: AsyncConnection, given: sa.Table, event: TrainDelivered | others.TrainDelivered) -> None:
@@ -154,7 +165,7 @@ def _given() -> sa.Select[int, int, Any]:
         for its in (book.given.c for book in _BOTH)
     ]
     unauthorised = [
-        sa.select(its.session_id, its.day, its.pulses, sa.null(), sa.true()).where(its.patient_id.in_(_FILES))
+        sa.select(its.session_id, its.day, its.pulses, its.last_at, sa.true()).where(its.patient_id.in_(_FILES))
         for its in (book.unauthorised.c for book in _BOTH)
     ]
     every = sa.union_all(*trains, *unauthorised).subquery().c

@@ -110,7 +110,7 @@ class Given(_Fact):
         pulses_today: of this local day; those of unknown outcome, or still under way, count as given (ST-12), and so do
             those that no train accounts for.
         unauthorised_here: pulses of this local day that no train accounts for, of this session itself.
-        last_at: clock time of the last pulse of a train, on any day.
+        last_at: clock time of the last pulse of a train, or when pulses of no train were observed, on any day.
     """
 
     pulses_today: int = 0

@@ -22,7 +22,6 @@ from spoel_stimulation.aggregates import ROOM, SESSION, append, load_opened
 from spoel_stimulation.devices.adapter import DeviceIdentity
 from spoel_stimulation.domain import conduct, room
 from spoel_stimulation.domain.blinding import NOT_SHOWN
-from spoel_stimulation.domain.facts import local_day
 from spoel_stimulation.domain.refusals import RoomRefusal
 from spoel_stimulation.domain.state import SessionState
 from spoel_stimulation.events.rooms import (
@@ -370,7 +369,7 @@ class Journal:
         latched = room.latch(loaded.state, self._room_id, "unauthorised-pulse", detail, session_id)
         event_id = work.new_event_id()
         await self._append_room(work, loaded, [observed, *latched], [event_id, *(work.new_event_id() for _ in latched)])
-        await patient_days.keep_unauthorised(work.conn, patient_days.OWN, event_id, observed, local_day(work.now))
+        await patient_days.keep_unauthorised(work.conn, patient_days.OWN, event_id, observed, work.now)
         await projections.keep_counter(work.conn, self._room_id, *accounted)
 
     async def _interlock(self, work: Work, session_id: str, reason: InterlockReason) -> None:

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from spoel_common.store import BigInt
+from spoel_common.store import BigInt, UtcDateTime
 
 revision = "0007"
 down_revision = "0006"
@@ -18,4 +18,5 @@ def upgrade() -> None:
             sa.Column("patient_id", sa.String, nullable=False, index=True),
             sa.Column("day", sa.Date, nullable=False),
             sa.Column("pulses", BigInt, nullable=False),
+            sa.Column("last_at", UtcDateTime, nullable=False),
         )
