@@ -31,6 +31,42 @@ async def test_a_train_that_a_fault_ends_is_partial_and_its_pulses_are_counted(
         assert 3 <= result.pulses < ten_hz.pulses
 
 
+@pytest.mark.hazard("HZ-09")
+@pytest.mark.invariant("INV-1")
+@pytest.mark.parametrize("again", [True, False])
+async def test_a_device_that_answers_again_behind_the_last_question_is_stopped_and_its_pulses_are_counted(
+    open_room, hurried, monkeypatch, until, ten_hz, again
+):
+    """Its counter alone is no end while nobody knows that it stopped; gone once more, it is asked when it is back."""
+    async with open_room(adapter_options={"poll_s": 30.0}, speed=30.0) as room:
+        await room.adapter.connect()
+        await room.arm(ten_hz)
+        idle, disarm, asked = room.adapter._idle, room.adapter.disarm, 0
+
+        async def answers_behind_it():
+            found = await idle()
+            room.simulator.faults.clear(Fault.GO_SILENT)
+            return found
+
+        async def gone_once_more():
+            nonlocal asked
+            asked += 1
+            if asked > 1 and not again:
+                room.simulator.faults.set(Fault.GO_SILENT)
+            return await disarm()
+
+        monkeypatch.setattr(room.adapter, "_idle", answers_behind_it)
+        monkeypatch.setattr(room.adapter, "disarm", gone_once_more)
+        train = asyncio.create_task(room.adapter.run_train(ten_hz))
+        await until(lambda: room.simulator.total_pulses >= 3)
+        room.simulator.faults.set(Fault.GO_SILENT)
+        result = await train
+        if again:
+            assert (result.pulses, result.counters_after.pulses) == (room.simulator.total_pulses,) * 2
+        else:
+            assert (result.outcome, result.counters_after) == ("unknown", None)
+
+
 @pytest.mark.hazard("HZ-19")
 async def test_pulses_warm_the_coil_until_the_unit_cuts_out(room, ten_hz):
     hot = ten_hz.model_copy(update={"percent_mso": 100, "rate_hz": 50.0, "stimuli": 500})

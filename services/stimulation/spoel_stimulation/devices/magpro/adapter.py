@@ -289,6 +289,9 @@ class MagProAdapter:
             try:
                 ending = await self._fire_and_follow(talk.link, settings, heard, allowed=turn.stands)
                 after = None if heard.lost else await self._counters_or_none()
+                if after is not None and ending.problem and not ending.stopped:  # it answers again
+                    ending = replace(ending, stopped=await self.disarm())
+                    after = await self._counters_or_none()
                 self._account.counters = after
             finally:
                 self._heard = None
