@@ -45,13 +45,13 @@ def evolve(state: SessionState, event: EventData) -> SessionState:  # noqa: C901
         case PresenceConfirmed():
             return _moved(state, Act.CONFIRM_PRESENCE)
         case SessionArmed():
-            return _asked_again(_moved(state, Act.ARM), event.consent_asked_again)
+            return _asked_again(_moved(state, Act.ARM), event)
         case SessionStarted():
-            return _asked_again(_going_on(state, Act.START), event.consent_asked_again)
+            return _asked_again(_going_on(state, Act.START), event)
         case SessionPaused():
             return _paused(state, event)
         case SessionResumed():
-            return _asked_again(_going_on(state, Act.RESUME), event.consent_asked_again)
+            return _asked_again(_going_on(state, Act.RESUME), event)
         case SessionGrantRevoked():
             return state.model_copy(update={"grant_revoked": True})
         case TrainAuthorised():
@@ -80,8 +80,9 @@ def evolve(state: SessionState, event: EventData) -> SessionState:  # noqa: C901
             return state
 
 
-def _asked_again(state: SessionState, asked: bool) -> SessionState:  # noqa: FBT001 - a fact of the event
-    return state.model_copy(update={"consent_asked_again": state.consent_asked_again or asked})
+def _asked_again(state: SessionState, event: SessionArmed | SessionStarted | SessionResumed) -> SessionState:
+    asked = state.consent_asked_again or event.consent_asked_again
+    return state.model_copy(update={"consent_asked_again": asked})
 
 
 def _moved(state: SessionState, act: Act) -> SessionState:

@@ -29,6 +29,7 @@ RELEASE_TIMEOUT_S = 1.0
 RELEASE_STEP_S = 0.1
 CONNECT_TIMEOUT_S = 2.0
 PAUSE_S = 0.3
+LONGEST_PAUSE_S = 5.0
 _LOST = " lost "
 REASONS = {
     "silence": "the room's process was silent while the device could fire",
@@ -364,13 +365,18 @@ class GuardClient:
             self._to_come.discard(told.of)
 
     async def _have_recorded(self, listener: Listener, told: Told) -> None:
-        """Try until it is recorded: behind a later line that is, the guard would not tell this one again."""
+        """Try until it is recorded: behind a later line that is, the guard would not tell this one again.
+
+        Meanwhile the room stays stopped. Tried less and less often, down to every ``LONGEST_PAUSE_S``.
+        """
+        pause_s = PAUSE_S
         while True:
             try:
                 return await listener.guard_told(told)
             except Exception:  # noqa: BLE001 - whatever it is, the room stays stopped until this is recorded
                 _log.exception("guard.not-recorded", room=self._room_id, number=told.number)
-            await asyncio.sleep(PAUSE_S)
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
 
 class _Lines(asyncio.Protocol):
